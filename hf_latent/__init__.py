@@ -1,0 +1,56 @@
+"""hf_latent: train multimodal representation models, and see what training did to their latent space."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoConfig, AutoModel, AutoProcessor
+
+from .models.configuration_comm import CoMMConfig
+from .models.embeddings import Embeddings, LatentPreTrainedModel
+from .models.modeling_comm import CoMMModel
+from .models.processing_comm import CoMMProcessor
+from .objectives import build_objective
+
+if TYPE_CHECKING:
+    from .data.trifeature import load_trifeature
+    from .training import LatentTrainer, LatentTrainingArguments
+    from .views import Views, build_view
+
+__version__ = "0.1.0"
+__all__ = [
+    "CoMMConfig",
+    "CoMMModel",
+    "CoMMProcessor",
+    "Embeddings",
+    "LatentTrainer",
+    "LatentTrainingArguments",
+    "Views",
+    "build_objective",
+    "build_view",
+    "load_trifeature",
+]
+
+LatentPreTrainedModel.build_objective = staticmethod(build_objective)
+
+AutoConfig.register("comm", CoMMConfig)
+AutoModel.register(CoMMConfig, CoMMModel)
+AutoProcessor.register(CoMMConfig, CoMMProcessor)
+
+# Names that bring the Trainer or a data set with them are imported when they are used.
+_LAZY = {
+    "LatentTrainer": "training",
+    "LatentTrainingArguments": "training",
+    "Views": "views",
+    "build_view": "views",
+    "load_trifeature": "data.trifeature",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

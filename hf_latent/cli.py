@@ -1,0 +1,82 @@
+"""The `hf-latent` command. Thin: it reads the command line, calls `study`, and turns a UserError into exit code 2."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"hf-latent: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"hf-latent: {error.strerror or error}{where}; what was finished before is still there", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nhf-latent: stopped; go on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hf-latent", description="Train and measure multimodal representations.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a recipe, measure the result, and write its card")
+    train.add_argument("recipe", help="a YAML file, or the name of a recipe of the package")
+    train.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the recipe")
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="measure a run again")
+    evaluate.add_argument("path", metavar="RUN", type=Path)
+    evaluate.set_defaults(run=_evaluate)
+
+    compare = commands.add_parser("compare", help="put runs side by side, as a table and as bars")
+    compare.add_argument("paths", metavar="RUN", type=Path, nargs="+")
+    compare.add_argument("--output", type=Path, help="the picture; comparison.png beside the first run by default")
+    compare.set_defaults(run=_compare)
+
+    card = commands.add_parser("card", help="write the model card of a run")
+    card.add_argument("path", metavar="RUN", type=Path)
+    card.set_defaults(run=_card)
+    return parser
+
+
+# The commands import what they need: `hf-latent --help` answers at once.
+
+
+def _train(options: argparse.Namespace) -> None:
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (one process speaks, for as long as all run)
+    from . import study
+    from .recipe import load_recipe
+
+    study.train(load_recipe(options.recipe, options.overrides), resume=options.resume)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from . import study
+
+    study.evaluate(options.path)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from . import study
+
+    study.compare(options.paths, options.output)
+
+
+def _card(options: argparse.Namespace) -> None:
+    from .hub.card import write_card
+
+    print(f"Card: {write_card(options.path)}")

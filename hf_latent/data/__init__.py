@@ -1,0 +1,1 @@
+"""Data sets with known latent factors, and what turns rows into batches."""

@@ -1,0 +1,16 @@
+"""Errors that speak to the user."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something that the user can put right. The command line prints its text alone and exits with code 2."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """What to write instead of a misspelled word: the nearest known one, and all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(str(word), known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(known)}"

@@ -1,0 +1,149 @@
+"""Model cards, written from what a run measured."""
+
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
+from omegaconf import OmegaConf
+
+from ..errors import UserError
+from ..resources import resource_path
+
+# What a card may tell of a recipe. Everything else (paths, tokens, names of people and machines) stays at home.
+TRAINING_FIELDS = (
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "bf16",
+    "fp16",
+    "global_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "max_grad_norm",
+    "max_steps",
+    "num_train_epochs",
+    "optim",
+    "per_device_train_batch_size",
+    "seed",
+    "warmup_steps",
+    "weight_decay",
+)
+DATA_FIELDS = ("biased", "image_size", "max_pairs", "name", "renders", "seed", "texture_period")
+
+# Metric -> (title, what a constant guess reaches, unit).
+RESULTS = {
+    "redundancy": ("Redundancy: the shape that both images share", "10", "%"),
+    "uniqueness1": ("Uniqueness 1: the texture of the first image", "10", "%"),
+    "uniqueness2": ("Uniqueness 2: the texture of the second image", "10", "%"),
+    "synergy": ("Synergy: does the second color fit the first texture? (class-weighted probe)", "50", "%"),
+    "synergy_unweighted": ("Synergy, unweighted probe (the protocol of the CoMM paper)", "50", "%"),
+    "synergy_auroc": ("Synergy, area under the ROC curve", "0.5", ""),
+}
+FIGURES = {
+    "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
+    "latent_map.png": "The representation of held-out pairs in two dimensions, colored by factor.",
+    "losses.png": "The training loss and its terms.",
+}
+
+
+def write_card(run: Path) -> Path:
+    """Write `README.md` of a run from its config, recipe, metrics and figures.
+
+    Raises:
+        UserError: If the folder holds no finished run.
+    """
+    text = render_card(run)
+    path = run / "README.md"
+    partial = path.with_suffix(".md.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def render_card(run: Path) -> str:
+    """The card of a run as Markdown with its YAML header."""
+    for name in ("config.json", "recipe.yaml"):
+        if not (run / name).is_file():
+            raise UserError(f"{run} holds no {name}: name the folder of a finished run")
+    config = json.loads((run / "config.json").read_text())
+    recipe = OmegaConf.to_container(OmegaConf.load(run / "recipe.yaml"))
+    path = run / "metrics.json"
+    metrics = json.loads(path.read_text()) if path.is_file() else {}
+    return render(run.resolve().name, config, recipe, metrics, {f for f in FIGURES if (run / "figures" / f).is_file()})
+
+
+def render(
+    name: str, config: dict[str, Any], recipe: dict[str, Any], metrics: dict[str, Any], figures: set[str]
+) -> str:
+    """Render a card from plain values; see [`render_card`]."""
+    results = [
+        {"title": title, "value": metrics[key], "chance": chance, "unit": unit, "key": key}
+        for key, (title, chance, unit) in RESULTS.items()
+        if key in metrics
+    ]
+    template = resource_path("model_cards", f"{config['model_type']}.md.jinja")
+    # A name or a setting is text: it must neither become markup nor be evaluated.
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(template.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["text"] = _text
+    body = environment.get_template(template.name).render(
+        name=name,
+        config=config,
+        recipe=_shareable(recipe),
+        recipe_yaml=_fenced(yaml.safe_dump(_shareable(recipe), sort_keys=False)),
+        metrics=metrics,
+        results=results,
+        figures=[(file, caption) for file, caption in FIGURES.items() if file in figures],
+    )
+    return f"---\n{_header(name, config, recipe, results)}\n---\n\n{body}"
+
+
+def _shareable(recipe: dict[str, Any]) -> dict[str, Any]:
+    def only(section: str, allowed: tuple[str, ...]) -> dict[str, Any]:
+        return {key: value for key, value in recipe.get(section, {}).items() if key in allowed}
+
+    kept = {key: recipe[key] for key in ("model", "views", "evaluation") if key in recipe}
+    return {**kept, "data": only("data", DATA_FIELDS), "training": only("training", TRAINING_FIELDS)}
+
+
+def _header(name: str, config: dict[str, Any], recipe: dict[str, Any], results: list[dict[str, Any]]) -> str:
+    dataset = str(recipe.get("data", {}).get("name", "dataset"))
+    evaluations = [
+        EvalResult(
+            task_type="feature-extraction",
+            task_name="Linear probe on frozen features",
+            dataset_type=dataset,
+            dataset_name=f"{dataset} (held-out combinations)",
+            metric_type="roc_auc" if result["key"].endswith("auroc") else "accuracy",
+            metric_name=result["key"],
+            metric_value=round(float(result["value"]), 4),
+        )
+        for result in results
+    ]
+    data = ModelCardData(
+        library_name="hf_latent",
+        pipeline_tag="feature-extraction",
+        tags=["multimodal", "contrastive-learning", "representation-learning", str(config["model_type"])],
+        model_name=name,
+        eval_results=evaluations or None,
+    )
+    return data.to_yaml(line_break="\n").strip()
+
+
+def _text(value: Any) -> str:
+    """`value` on one line, with nothing left that Markdown or HTML would interpret."""
+    line = html.escape(" ".join(str(value).split()))
+    return "".join(f"\\{character}" if character in "\\`*_{}[]()#+!|" else character for character in line)
+
+
+def _fenced(text: str) -> str:
+    """`text` for a code block: it must not be able to close the block."""
+    return text.replace("```", "'''").strip()

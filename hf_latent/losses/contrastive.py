@@ -1,0 +1,82 @@
+"""Contrastive losses: rows against columns.
+
+Embeddings are L2-normalised `(batch, dim)` tensors, scored in float32 or wider. Every loss is a mean over rows, and
+`rows` picks the rows that this process scores against all columns: the mean over processes of such partial losses is
+the loss of the whole batch, in value and in gradient.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _wide(embeds: Tensor) -> Tensor:
+    return embeds if embeds.dtype in (torch.float32, torch.float64) else embeds.float()
+
+
+def _selected(total: int, rows: slice | None, device: torch.device) -> Tensor:
+    index = torch.arange(total, device=device)
+    return index if rows is None else index[rows]
+
+
+def info_nce(logits: Tensor, positives: Tensor) -> Tensor:
+    """Cross entropy of rows of logits against their positive columns (van den Oord et al. 2018, equation 4).
+
+    Args:
+        logits: `(rows, columns)`, scaled; minus infinity excludes a column.
+        positives: `(rows,)` int64, the positive column of each row, or `(rows, columns)` bool, where several positives
+            share the target evenly.
+
+    Returns:
+        Scalar mean over the rows.
+    """
+    if positives.dtype == torch.bool:
+        log_probability = logits.log_softmax(dim=1).masked_fill(~positives, 0.0)
+        return -(log_probability.sum(dim=1) / positives.sum(dim=1)).mean()
+    return F.cross_entropy(logits, positives)
+
+
+def symmetric_info_nce(
+    first: Tensor, second: Tensor, scale: Tensor | float, *, rows: slice | None = None, ids: Tensor | None = None
+) -> Tensor:
+    """InfoNCE in both directions between two modalities, as CLIP trains (Radford et al. 2021).
+
+    Args:
+        first: `(batch, dim)`.
+        second: `(batch, dim)`; row i is the positive of row i of `first`.
+        scale: The inverse temperature.
+        rows: The rows to score, all by default.
+        ids: `(batch,)`; rows with the same id are positives of each other.
+
+    Returns:
+        Scalar mean over rows and directions.
+    """
+    first, second = _wide(first), _wide(second)
+    own = _selected(len(first), rows, first.device)
+    positives = own if ids is None else ids[own, None] == ids
+    forward = info_nce(scale * first[own] @ second.T, positives)
+    backward = info_nce(scale * second[own] @ first.T, positives)
+    return (forward + backward) / 2
+
+
+def nt_xent(
+    first: Tensor, second: Tensor, scale: Tensor | float, *, rows: slice | None = None, ids: Tensor | None = None
+) -> Tensor:
+    """NT-Xent: each of 2 x batch embeddings against the 2 x batch - 1 others (Chen et al. 2020, equation 1).
+
+    It is symmetric in its two arguments. Arguments as in [`symmetric_info_nce`]; with `ids`, every other embedding
+    of the same id is a positive.
+
+    Returns:
+        Scalar mean over rows and views.
+    """
+    columns = _wide(torch.cat([first, second]))
+    batch = len(first)
+    own = _selected(batch, rows, columns.device)
+    anchors = torch.cat([own, own + batch])
+    itself = anchors[:, None] == torch.arange(2 * batch, device=columns.device)
+    logits = (scale * columns[anchors] @ columns.T).masked_fill(itself, float("-inf"))
+    if ids is None:
+        return info_nce(logits, torch.cat([own + batch, own]))
+    twice = torch.cat([ids, ids])
+    return info_nce(logits, (twice[anchors, None] == twice) & ~itself)

@@ -1,0 +1,296 @@
+"""Encoders: whatever a modality is made of, they turn it into tokens.
+
+An encoder is chosen by name in a config, `{"encoder": "cnn", "channels": [32, 64]}`, and every other key is an argument
+of its constructor. It never mixes the rows of a batch, except through a BatchNorm that it was asked to have.
+"""
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, AutoConfig, AutoModel
+from transformers.utils import ModelOutput
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+@dataclass
+class EncoderOutput(ModelOutput):
+    """Tokens of one modality.
+
+    Attributes:
+        tokens: `(batch, length, hidden_size)`.
+        attention_mask: `(batch, length)` bool, True where a token is real; None where all are.
+        grid: `(height, width)` of the tokens of an image, row by row; None for other modalities.
+    """
+
+    tokens: Tensor | None = None
+    attention_mask: Tensor | None = None
+    grid: tuple[int, int] | None = None
+
+
+class Encoder(nn.Module):
+    """Base of the encoders. `kind` says what it reads: `image`, `text`, `series`, `table` or `features`."""
+
+    kind: str
+    hidden_size: int
+
+    def forward(self, **inputs: Tensor) -> EncoderOutput:
+        raise NotImplementedError
+
+
+def tokens_of_map(feature_map: Tensor) -> EncoderOutput:
+    """`(batch, channels, height, width)` -> one token a position."""
+    return EncoderOutput(tokens=feature_map.flatten(2).transpose(1, 2), grid=tuple(feature_map.shape[-2:]))
+
+
+class ImageEncoder(Encoder):
+    """Reads `pixel_values`, float `(batch, 3, height, width)`, normalised; `layers` end in a feature map."""
+
+    kind = "image"
+    layers: nn.Sequential
+
+    def forward(self, pixel_values: Tensor) -> EncoderOutput:
+        # Convolutions are faster on channels-last memory, on CPU as on GPU.
+        pixel_values = pixel_values.to(self.layers[0].weight.dtype, memory_format=torch.channels_last)
+        return tokens_of_map(self.layers(pixel_values))
+
+
+class AlexNetEncoder(ImageEncoder):
+    """The convolutional features of AlexNet (Krizhevsky et al. 2012, one-tower variant of 2014).
+
+    At 224 px it gives 6 x 6 tokens of 256 channels. CoMM's Trifeature experiments train it from scratch.
+    """
+
+    hidden_size = 256
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        )
+
+
+class CNNEncoder(ImageEncoder):
+    """A compact convolutional network for images of 32 to 128 px, trained from scratch on a CPU.
+
+    Args:
+        channels: Output channels of the stages. The first convolution strides by 2 and each later stage halves the
+            map again: 64 px through four stages gives 4 x 4 tokens.
+        norm: `"group"` (default) keeps rows independent. `"batch"` couples the rows of a batch during training.
+        kernel_size: Of the first convolution; the others are 3 x 3.
+    """
+
+    def __init__(self, channels: Sequence[int] = (32, 64, 128, 256), norm: str = "group", kernel_size: int = 5) -> None:
+        super().__init__()
+        if norm not in ("group", "batch"):
+            raise ValueError(f"norm={norm!r}: write 'group' or 'batch'")
+        if not channels or any(width < 8 or width % 8 for width in channels):
+            raise ValueError(f"channels={list(channels)}: give at least one stage, each a multiple of 8")
+
+        def stage(before: int, after: int, kernel: int) -> list[nn.Module]:
+            normalise = nn.GroupNorm(8, after) if norm == "group" else nn.BatchNorm2d(after)
+            return [
+                nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False), normalise, nn.ReLU()
+            ]  # fmt: skip
+
+        widths = [3, *channels]
+        kernels = [kernel_size] + [3] * (len(channels) - 1)
+        self.layers = nn.Sequential(
+            *(layer for sizes in zip(widths, channels, kernels, strict=False) for layer in stage(*sizes))
+        )
+        self.hidden_size = channels[-1]
+
+
+class SequenceEncoder(Encoder):
+    """A pre-norm Transformer over a multivariate series, as CoMM uses on MultiBench.
+
+    Reads `values`, float `(batch, length, input_dim)`, and `attention_mask`, `(batch, length)`, 1 where a step is real.
+    """
+
+    kind = "series"
+
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_size: int = 40,
+        num_layers: int = 5,
+        num_heads: int = 5,
+        feedforward_dim: int = 2048,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.embed = nn.Linear(input_dim, hidden_size, bias=False)
+        layer = nn.TransformerEncoderLayer(
+            hidden_size, num_heads, feedforward_dim, dropout, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+
+    def forward(self, values: Tensor, attention_mask: Tensor | None = None) -> EncoderOutput:
+        mask = None if attention_mask is None else attention_mask.bool()
+        hidden = self.embed(values.to(self.embed.weight.dtype))
+        hidden = self.layers(hidden, src_key_padding_mask=None if mask is None else ~mask)
+        return EncoderOutput(tokens=hidden, attention_mask=mask)
+
+
+class TableEncoder(Encoder):
+    """A multi-layer perceptron over a row of numbers; `values` is float `(batch, input_dim)`.
+
+    Each of its outputs becomes one token by a learned direction and offset (the feature tokenizer of Gorishniy et
+    al. 2021), `token_dim` wide.
+    """
+
+    kind = "table"
+
+    def __init__(self, input_dim: int, hidden_dims: Sequence[int] = (64, 64), token_dim: int = 64) -> None:
+        super().__init__()
+        widths = [input_dim, *hidden_dims]
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.tokenizer = FeatureTokenizer(widths[-1], token_dim)
+        self.hidden_size = token_dim
+
+    def forward(self, values: Tensor) -> EncoderOutput:
+        return EncoderOutput(tokens=self.tokenizer(self.layers(values.to(self.tokenizer.weight.dtype))))
+
+
+class FeatureTokenizer(nn.Module):
+    """`(batch, n)` -> `(batch, n, dim)`: number i times its own direction, plus its own offset."""
+
+    def __init__(self, num_features: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_features, dim))
+        self.bias = nn.Parameter(torch.randn(num_features, dim))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.unsqueeze(-1) * self.weight + self.bias
+
+
+class FeaturesEncoder(Encoder):
+    """Features that were computed beforehand: `values`, `(batch, input_dim)` or `(batch, length, input_dim)`."""
+
+    kind = "features"
+
+    def __init__(self, input_dim: int) -> None:
+        super().__init__()
+        self.hidden_size = input_dim
+
+    def forward(self, values: Tensor, attention_mask: Tensor | None = None) -> EncoderOutput:
+        if values.shape[-1] != self.hidden_size:
+            raise ValueError(f"values have {values.shape[-1]} features a row, but input_dim is {self.hidden_size}")
+        tokens = values.unsqueeze(1) if values.ndim == 2 else values
+        mask = None if attention_mask is None or values.ndim == 2 else attention_mask.bool()
+        return EncoderOutput(tokens=tokens.float(), attention_mask=mask)
+
+
+class AutoEncoder(Encoder):
+    """Any `AutoModel` or `AutoBackbone` of transformers, by its config.
+
+    Args:
+        config: The model's config as a dict with its `model_type`, such as `AutoConfig.from_pretrained(...).to_dict()`.
+        backbone: Take `AutoBackbone`, whose last feature map becomes the tokens.
+    """
+
+    def __init__(self, config: Mapping[str, Any], backbone: bool = False) -> None:
+        super().__init__()
+        options = dict(config)
+        if "model_type" not in options:
+            raise ValueError("encoder 'auto': config needs a model_type, such as 'vit' or 'bert'")
+        model_config = AutoConfig.for_model(options.pop("model_type"), **options)
+        self.model = (AutoBackbone if backbone else AutoModel).from_config(model_config)
+        self.kind = "image" if self.model.main_input_name == "pixel_values" else "text"
+        widths = getattr(model_config, "hidden_sizes", None)
+        self.hidden_size = self.model.channels[-1] if backbone else widths[-1] if widths else model_config.hidden_size
+
+    def forward(self, **inputs: Tensor) -> EncoderOutput:
+        output = self.model(**inputs)
+        hidden = output.feature_maps[-1] if "feature_maps" in output else output.last_hidden_state
+        if hidden.ndim == 4:
+            return tokens_of_map(hidden)
+        mask = inputs.get("attention_mask")
+        return EncoderOutput(tokens=hidden, attention_mask=None if mask is None else mask.bool())
+
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "alexnet": AlexNetEncoder,
+    "auto": AutoEncoder,
+    "cnn": CNNEncoder,
+    "features": FeaturesEncoder,
+    "sequence": SequenceEncoder,
+    "table": TableEncoder,
+}
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A hint for a misspelled word: the nearest known one, and all of them."""
+    close = difflib.get_close_matches(str(word), known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(sorted(known))}"
+
+
+def build_encoder(spec: Mapping[str, Any]) -> Encoder:
+    """Build the encoder of one modality from its part of the config.
+
+    Args:
+        spec: `{"encoder": name, **arguments}`.
+
+    Raises:
+        ValueError: If the name or an argument is unknown, or an argument is missing.
+    """
+    options = dict(spec)
+    name = options.pop("encoder", None)
+    if name not in ENCODERS:
+        raise ValueError(f"unknown encoder {name!r}: {nearest(name, list(ENCODERS))}")
+    parameters = inspect.signature(ENCODERS[name]).parameters
+    for option in options:
+        if option not in parameters:
+            raise ValueError(f"encoder {name!r} has no argument {option!r}: {nearest(option, list(parameters))}")
+    missing = [key for key, value in parameters.items() if value.default is value.empty and key not in options]
+    if missing:
+        raise ValueError(f"encoder {name!r} needs {', '.join(missing)}")
+    return ENCODERS[name](**options)
+
+
+def couples_rows(module: nn.Module) -> bool:
+    """Whether a BatchNorm in training mode makes the output of one row depend on the others."""
+    return any(isinstance(child, BATCH_NORMS) and child.training for child in module.modules())
+
+
+def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
+    """Fixed 2-D sine-cosine positions, `(height * width, dim)`: one half codes the column, the other the row."""
+    if dim % 4:
+        raise ValueError(f"embed_dim={dim}: positions of images need a multiple of 4")
+    frequency = 10_000.0 ** (-torch.arange(dim // 4, device=like.device, dtype=torch.float64) / (dim // 4))
+
+    def waves(length: int) -> Tensor:
+        angle = torch.arange(length, device=like.device, dtype=torch.float64)[:, None] * frequency
+        return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+    columns = waves(width).expand(height, -1, -1)
+    rows = waves(height)[:, None].expand(-1, width, -1)
+    return torch.cat([columns, rows], dim=-1).flatten(0, 1).to(like.dtype)
+
+
+class LatentConverter(nn.Module):
+    """Brings the tokens of an encoder to the width of the shared space; tokens of an image get 2-D positions."""
+
+    def __init__(self, hidden_size: int, embed_dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(hidden_size, embed_dim)
+
+    def forward(self, output: EncoderOutput) -> Tensor:
+        tokens = self.projection(output.tokens.to(self.projection.weight.dtype))
+        if output.grid is not None:
+            tokens = tokens + grid_positions(*output.grid, tokens.shape[-1], like=tokens)
+        return tokens

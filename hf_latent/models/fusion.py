@@ -1,0 +1,147 @@
+"""The fusion transformer of CoMM: many subsets of the modalities in one pass."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import initialization as init
+
+
+class FusionLayer(nn.Module):
+    """A pre-norm Transformer block whose queries may be fewer than the tokens that they attend to.
+
+    Args:
+        dim: Width of the tokens.
+        num_heads: Attention heads; divides `dim`.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.output = nn.Linear(dim, dim)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.expand = nn.Linear(dim, 4 * dim)
+        self.contract = nn.Linear(4 * dim, dim)
+
+    def forward(self, queries: Tensor, tokens: Tensor, visible: Tensor) -> Tensor:
+        """
+        Args:
+            queries: `(batch, queries, dim)`.
+            tokens: `(batch, tokens, dim)`, attended to.
+            visible: `(batch or 1, queries, tokens)` bool, True where a query sees a token.
+
+        Returns:
+            `(batch, queries, dim)`.
+        """
+
+        def heads(projected: Tensor) -> Tensor:
+            return projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+        query = heads(self.query(self.attention_norm(queries)))
+        key, value = map(heads, self.key_value(self.attention_norm(tokens)).chunk(2, dim=-1))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=visible.unsqueeze(1))
+        hidden = queries + self.output(attended.transpose(1, 2).flatten(2))
+        expanded = self.expand(self.mlp_norm(hidden))
+        return hidden + self.contract(expanded * torch.sigmoid(1.702 * expanded))
+
+
+class FusionTransformer(nn.Module):
+    """Fuses the tokens of several modalities, once for each subset of them (CoMM, section 3.2).
+
+    A subset is fused by leaving the tokens of the other modalities out: no mask token, no modality embedding. Running
+    the transformer once a subset would normalise and project the same tokens again and again; here each token is
+    normalised and projected once in the first layer, every subset attends to its own part of them, and the last layer
+    computes the class tokens only. The result is the one of separate passes, up to rounding.
+
+    Args:
+        dim: Width of the tokens.
+        num_layers: One in the paper.
+        num_heads: Attention heads; divides `dim`.
+        pooling: `"cls"` reads a learned class token, `"mean"` averages the tokens of the subset.
+    """
+
+    def __init__(self, dim: int, num_layers: int = 1, num_heads: int = 8, pooling: str = "cls") -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.class_token = nn.Parameter(torch.empty(1, 1, dim)) if pooling == "cls" else None
+        self.layers = nn.ModuleList(FusionLayer(dim, num_heads) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def initialize(self) -> None:
+        """The scales of the official code: residual branches shrink with the depth."""
+        if self.class_token is not None:
+            init.normal_(self.class_token)
+        for layer in self.layers:
+            dim = layer.output.in_features
+            residual = dim**-0.5 * (2 * len(self.layers)) ** -0.5
+            for linear, std in (
+                (layer.query, dim**-0.5),
+                (layer.key_value, dim**-0.5),
+                (layer.output, residual),
+                (layer.expand, (2 * dim) ** -0.5),
+                (layer.contract, residual),
+            ):
+                init.normal_(linear.weight, std=std)
+                init.zeros_(linear.bias)
+
+    def forward(
+        self, tokens: Sequence[Tensor], subsets: Sequence[Sequence[int]], masks: Sequence[Tensor | None] | None = None
+    ) -> Tensor:
+        """
+        Args:
+            tokens: One `(batch, length, dim)` tensor a modality.
+            subsets: The modalities of each subset, as positions in `tokens`.
+            masks: One `(batch, length)` bool tensor a modality, True where a token is real; None where all are.
+
+        Returns:
+            `(batch, subsets, dim)`.
+        """
+        batch, device = len(tokens[0]), tokens[0].device
+        parts = list(tokens)
+        if self.class_token is not None:
+            parts.insert(0, self.class_token.expand(batch, -1, -1))
+        context = torch.cat(parts, dim=1)
+        real = self._real_tokens(parts, masks)
+
+        # Which tokens each subset holds; the class token belongs to all of them.
+        first = int(self.class_token is not None)
+        owner = torch.cat([torch.full((part.shape[1],), i - first, device=device) for i, part in enumerate(parts)])
+        held = torch.stack([(owner < 0) | torch.isin(owner, owner.new_tensor(list(s))) for s in subsets])
+
+        # `row_subset` and `source` say for every row of the running sequence whose subset it is and which token it
+        # came from. Before the first layer the tokens are shared; after it each subset has its own copy.
+        row_subset, source = held.nonzero(as_tuple=True)
+        shared = True
+        for depth, layer in enumerate(self.layers):
+            last = depth == len(self.layers) - 1
+            rows = (source == 0).nonzero().flatten() if last and self.class_token is not None else None
+            queries_from = source if shared else torch.arange(len(source), device=device)
+            queries_subset = row_subset
+            if rows is not None:
+                queries_from, queries_subset = queries_from[rows], queries_subset[rows]
+            visible = held[queries_subset] if shared else queries_subset[:, None] == row_subset
+            visible = visible.unsqueeze(0)
+            if real is not None:
+                visible = visible & (real if shared else real[:, source]).unsqueeze(1)
+            context = layer(context[:, queries_from], context, visible)
+            shared = False
+        context = self.norm(context)
+        if self.class_token is not None:
+            return context
+        weight = (row_subset == torch.arange(len(subsets), device=device)[:, None]).to(context.dtype).unsqueeze(0)
+        if real is not None:
+            weight = weight * real[:, source].unsqueeze(1)
+        return (weight / weight.sum(-1, keepdim=True)) @ context
+
+    @staticmethod
+    def _real_tokens(parts: Sequence[Tensor], masks: Sequence[Tensor | None] | None) -> Tensor | None:
+        """`(batch, tokens)` bool over all parts, or None where no modality is padded."""
+        if masks is None or all(mask is None for mask in masks):
+            return None
+        masks = [None] * (len(parts) - len(masks)) + list(masks)
+        ones = (torch.ones(part.shape[:2], dtype=torch.bool, device=part.device) for part in parts)
+        return torch.cat([one if mask is None else mask.bool() for mask, one in zip(masks, ones, strict=True)], dim=1)

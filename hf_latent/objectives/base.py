@@ -1,0 +1,79 @@
+"""The contract of an objective, and how a config finds its own."""
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from ..models.embeddings import Embeddings
+
+_OBJECTIVES: dict[tuple[str, str], type["Objective"]] = {}
+
+
+class Objective:
+    """A scalar to minimise, computed from the scored embeddings of a whole batch.
+
+    Attributes:
+        requires: The fields of [`Embeddings`] that it reads; what nobody requires is not computed.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset({"embeds"})
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        self.config = config
+
+    def __call__(
+        self,
+        embeddings: Embeddings,
+        scale: Tensor | float,
+        *,
+        rows: slice | None = None,
+        progress: float = 0.0,
+        queue: Any = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """
+        Args:
+            embeddings: Scored embeddings of the whole batch.
+            scale: The inverse temperature.
+            rows: The rows that this process scores; all by default.
+            progress: The share of training that is done, 0 to 1, for schedules.
+            queue: Embeddings of earlier batches, for objectives that keep them.
+
+        Returns:
+            The loss, and its detached terms by name.
+        """
+        raise NotImplementedError
+
+    def features(self, embeddings: Embeddings) -> Tensor:
+        """The representation that stands for a row when its model is probed, from raw embeddings."""
+        raise NotImplementedError
+
+    def check(self, embeddings: Embeddings) -> None:
+        """Raise a ValueError if `embeddings` lack something that this objective requires."""
+        missing = sorted(field for field in self.requires if getattr(embeddings, field) is None)
+        if missing:
+            name = type(self).__name__
+            raise ValueError(f"{name} needs {', '.join(missing)}: give the model augmented_modalities, a second view")
+
+
+def register_objective(model_type: str, name: str) -> Any:
+    """Class decorator: the objective `name` of the models of `model_type`."""
+
+    def register(cls: type[Objective]) -> type[Objective]:
+        _OBJECTIVES[model_type, name] = cls
+        return cls
+
+    return register
+
+
+def build_objective(config: PreTrainedConfig) -> Objective:
+    """The objective that a model's config names.
+
+    Raises:
+        ValueError: If there is none of that name for the model, or its options do not fit.
+    """
+    name = getattr(config, "objective", None)
+    if (config.model_type, name) not in _OBJECTIVES:
+        known = ", ".join(objective for model_type, objective in _OBJECTIVES if model_type == config.model_type)
+        raise ValueError(f"no objective {name!r} for {config.model_type!r}; known: {known or 'none'}")
+    return _OBJECTIVES[config.model_type, name](config)

@@ -1,0 +1,203 @@
+"""Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.dataclasses import type_validator
+from huggingface_hub.errors import StrictDataclassFieldValidationError
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from transformers import PreTrainedConfig, PreTrainedModel
+from yaml import YAMLError
+
+from .data.loading import SOURCES, HubData, TrifeatureData
+from .errors import UserError, suggest
+from .metrics.linear_probe import PROTOCOLS
+from .models.configuration_comm import CoMMConfig
+from .models.modeling_comm import CoMMModel
+from .resources import available_resources, resource_path
+from .training.arguments import LatentTrainingArguments
+from .views import View, build_view
+
+SECTIONS = ("model", "data", "views", "training", "evaluation")
+MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {"comm": (CoMMConfig, CoMMModel)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured after training.
+
+    Args:
+        protocol: How the linear probes are fitted, a name in `hf_latent.metrics.PROTOCOLS`.
+        batch_size: Rows that are embedded at a time.
+    """
+
+    protocol: str = "standard"
+    batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe that was read and checked; `values` is what was written, with the overrides applied."""
+
+    name: str
+    values: dict[str, Any]
+    config: PreTrainedConfig
+    model_class: type[PreTrainedModel]
+    data: TrifeatureData | HubData
+    views: dict[str, View]
+    training: dict[str, Any]
+    evaluation: Evaluation
+
+    @property
+    def output_dir(self) -> Path:
+        return Path(self.training["output_dir"])
+
+    @property
+    def seed(self) -> int:
+        return self.training["seed"]
+
+    def to_yaml(self) -> str:
+        return OmegaConf.to_yaml(OmegaConf.create(self.values))
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and check all of it.
+
+    Args:
+        source: A YAML file, or the name of a recipe that ships with the package.
+        overrides: `section.key=value`, applied on top.
+
+    Raises:
+        UserError: With the file, the key and what to write instead.
+    """
+    path = find_recipe(source)
+    for override in overrides:
+        if "=" not in override or not override.split("=")[0].strip("."):
+            raise UserError(f"{override!r} is not an override: write section.key=value")
+    try:
+        loaded = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(loaded, resolve=True)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a recipe has the sections {', '.join(SECTIONS)}")
+    try:
+        return parse_recipe(values, name=path.stem)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def find_recipe(source: str | Path) -> Path:
+    """The file of a recipe, by its path or by the name of one that ships with the package."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    name = path.name if path.suffix else f"{path.name}.yaml"
+    if path.parent in (Path("."), Path("training_args")) and name in available_resources("training_args"):
+        return resource_path("training_args", name)
+    raise UserError(f"no recipe at {source}: {suggest(name, available_resources('training_args'))}")
+
+
+def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
+    """Check the values of a recipe and build what they describe; see [`load_recipe`]."""
+    for section, content in values.items():
+        if section not in SECTIONS:
+            raise UserError(f"unknown section {section!r}: {suggest(section, SECTIONS)}")
+        if not isinstance(content, Mapping):
+            raise UserError(f"section {section}: expected keys and values, found {content!r}")
+    for section in ("model", "data"):
+        if section not in values:
+            raise UserError(f"section {section} is missing")
+    config, model_class = _model(values["model"])
+    training = {"output_dir": f"outputs/{name}", "seed": 42, **values.get("training", {})}
+    training = checked("training", training, LatentTrainingArguments)
+    evaluation = Evaluation(**checked("evaluation", values.get("evaluation", {}), Evaluation))
+    if evaluation.protocol not in PROTOCOLS:
+        raise UserError(f"evaluation.protocol={evaluation.protocol!r}: {suggest(evaluation.protocol, PROTOCOLS)}")
+    data = _data(values["data"])
+    return Recipe(
+        name=name,
+        values={section: dict(values[section]) for section in SECTIONS if section in values},
+        config=config,
+        model_class=model_class,
+        data=data,
+        views=_views(values.get("views", {}), config, getattr(data, "image_size", None)),
+        training=training,
+        evaluation=evaluation,
+    )
+
+
+def _model(section: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
+    options = dict(section)
+    name = options.pop("type", None)
+    if name not in MODELS:
+        raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
+    config_class, model_class = MODELS[name]
+    own = {key: hint for key, hint in typing.get_type_hints(config_class).items() if key in config_class.__annotations__}
+    options = _typed("model", options, own)
+    try:
+        config = config_class(**options)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from None
+    if not config.modalities:
+        raise UserError("model.modalities is missing: name each modality and its encoder")
+    return config, model_class
+
+
+def _data(section: Mapping[str, Any]) -> TrifeatureData | HubData:
+    options = dict(section)
+    name = options.pop("name", None)
+    if name not in SOURCES:
+        raise UserError(f"data.name={name!r}: {suggest(name, SOURCES)}")
+    return SOURCES[name](**checked("data", options, SOURCES[name]))
+
+
+def _views(section: Mapping[str, Any], config: PreTrainedConfig, image_size: int | None) -> dict[str, View]:
+    views = {}
+    for modality, options in section.items():
+        if modality not in config.modalities:
+            raise UserError(f"views.{modality}: no such modality; {suggest(modality, config.modalities)}")
+        options = dict(options)
+        if options.get("kind") == "image" and image_size is not None:
+            options.setdefault("size", image_size)
+        try:
+            views[modality] = build_view(options.pop("kind", None), **options)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"views.{modality}: {error}") from None
+    for modality in config.modalities:
+        if modality not in views:
+            raise UserError(f"views.{modality} is missing: write its augmentation, or kind: none")
+    return views
+
+
+def checked(section: str, values: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """`values` as keyword arguments of the dataclass `cls`, with names and types checked."""
+    hints = typing.get_type_hints(cls)
+    own = {spec.name: spec for spec in fields(cls) if spec.init}
+    options = _typed(section, values, {key: hints[key] for key in own})
+    missing = [k for k, s in own.items() if s.default is MISSING and s.default_factory is MISSING and k not in options]
+    if missing:
+        raise UserError(f"{section}.{missing[0]} is missing")
+    return options
+
+
+def _typed(section: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+    typed = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise UserError(f"unknown key {section}.{key}: {suggest(key, hints)}")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if whole and float in (hints[key], *typing.get_args(hints[key])) and int not in typing.get_args(hints[key]):
+            value = float(value)
+        try:
+            type_validator(f"{section}.{key}", value, hints[key])
+        except (TypeError, StrictDataclassFieldValidationError):
+            wanted = getattr(hints[key], "__name__", None) or str(hints[key])
+            wanted = str(hints[key]) if typing.get_args(hints[key]) else wanted
+            raise UserError(f"{section}.{key}={value!r}: expected {wanted}") from None
+        typed[key] = value
+    return typed

@@ -1,0 +1,248 @@
+"""Runs: train a recipe, measure what it learned, and put runs side by side."""
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoProcessor, TrainerState, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from . import __version__
+from .data.collator import LatentCollator
+from .data.loading import LoadedData
+from .errors import UserError
+from .hub.card import write_card
+from .metrics.interactions import interactions
+from .models.processing_comm import CoMMProcessor
+from .plots import plot_interactions, plot_latent_map, plot_losses
+from .recipe import Recipe, load_recipe
+from .training import LatentTrainer, LatentTrainingArguments
+from .training.checkpoints import staged_files
+from .views import ImageView, View, Views
+
+RECIPE, METRICS, STATE = "recipe.yaml", "metrics.json", "trainer_state.json"
+COLUMNS = ("redundancy", "uniqueness1", "uniqueness2", "synergy", "synergy_unweighted", "synergy_auroc")
+MAP_ROWS = 1500
+
+
+def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
+    """Train a recipe and leave a whole run folder behind.
+
+    Args:
+        recipe: From `load_recipe`.
+        resume: Go on from the last checkpoint of the run; a run that has none begins.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        UserError: If the folder holds a run and `resume` is not set, or holds the run of another recipe.
+    """
+    run = recipe.output_dir
+    checkpoint = _claim(run, recipe, resume)
+    arguments = LatentTrainingArguments(
+        **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
+    )
+    main = arguments.should_save
+    data = recipe.data.load(progress=main and not arguments.disable_tqdm)
+    # One seed makes the model, the order of the rows and the views.
+    set_seed(recipe.seed)
+    try:
+        model = recipe.model_class(recipe.config)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from None
+    if model.build_objective is not None:
+        _build_objective(model)
+    processor = build_processor(model, recipe.views)
+    trainer = _trainer(model, processor, arguments, data, recipe)
+    if main:
+        with staged_files(run) as staging:
+            (staging / RECIPE).write_text(recipe.to_yaml())
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.accelerator.wait_for_everyone()
+    return _finish(run, recipe, trainer, data)
+
+
+def evaluate(run: Path) -> dict[str, Any]:
+    """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew."""
+    recipe = load_recipe(_file(run, RECIPE))
+    recipe.training.update(output_dir=str(run))
+    try:
+        model, processor = AutoModel.from_pretrained(run), AutoProcessor.from_pretrained(run)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run} holds no model that can be loaded: {error}") from None
+    data = recipe.data.load(progress=True)
+    arguments = LatentTrainingArguments(
+        **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
+    )
+    trainer = _trainer(model, processor, arguments, data, recipe)
+    trainer.state = TrainerState.load_from_json(str(_file(run, STATE)))
+    return _finish(run, recipe, trainer, data, known=read_metrics(run))
+
+
+def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
+    """Print the metrics of runs side by side, and draw them as bars.
+
+    Args:
+        runs: Run folders; each is called by its folder's name.
+        output: The picture; `comparison.png` beside the first run by default.
+
+    Returns:
+        The path of the picture.
+    """
+    metrics = {}
+    for run in runs:
+        name = run.resolve().name
+        metrics[name if name not in metrics else str(run)] = read_metrics(run)
+    print(table(metrics))
+    picture = plot_interactions(metrics, output or runs[0].resolve().parent / "comparison.png")
+    print(f"\nBars: {picture}")
+    return picture
+
+
+def table(metrics: dict[str, dict[str, Any]]) -> str:
+    """Runs as rows, measurements as columns; a measurement that no run has is left out."""
+    columns = [column for column in COLUMNS if any(column in values for values in metrics.values())]
+    width = max(len("run"), *map(len, metrics))
+    lines = ["  ".join(["run".ljust(width), *(column.rjust(len(column)) for column in columns)])]
+    for name, values in metrics.items():
+        cells = [_cell(column, values.get(column)).rjust(len(column)) for column in columns]
+        lines.append("  ".join([name.ljust(width), *cells]))
+    return "\n".join(lines)
+
+
+def _cell(column: str, value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}" if column.endswith("auroc") else f"{value:.1f}"
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """The measurements of a run; a UserError says what is wrong with one that has none."""
+    path = _file(run, METRICS)
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not JSON ({error}): write it anew with hf-latent evaluate {run}") from None
+
+
+def build_processor(model: Any, views: dict[str, View]) -> CoMMProcessor:
+    """The processor that makes of raw inputs what the model saw in evaluation."""
+    modalities = {}
+    for name, encoder in model.encoders.items():
+        modalities[name] = {"kind": encoder.kind}
+        view = views[name]
+        if isinstance(view, ImageView):
+            modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
+    try:
+        return CoMMProcessor(modalities)
+    except ValueError as error:
+        raise UserError(f"processor: {error}") from None
+
+
+def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
+    """The checkpoint to go on from, once it is clear that the folder is ours to write into."""
+    if not (run / RECIPE).exists():
+        return None
+    if not resume:
+        raise UserError(
+            f"{run} already holds a run: go on with --resume, or write training.output_dir=... for another folder"
+        )
+    before = load_recipe(run / RECIPE).values
+    for section in ("model", "data", "views"):
+        if before.get(section) != recipe.values.get(section):
+            raise UserError(f"{run} was made with another section {section!r}: --resume needs the recipe it began with")
+    return get_last_checkpoint(str(run))
+
+
+def _build_objective(model: Any) -> None:
+    try:
+        _ = model.objective
+    except ValueError as error:
+        raise UserError(f"model: {error}") from None
+
+
+def _trainer(
+    model: Any, processor: Any, arguments: LatentTrainingArguments, data: LoadedData, recipe: Recipe
+) -> LatentTrainer:
+    return LatentTrainer(
+        model=model,
+        args=arguments,
+        views=Views(recipe.views, seed=recipe.seed),
+        train_dataset=data.train,
+        data_collator=LatentCollator(processor, data.columns),
+        processing_class=processor,
+    )
+
+
+def _finish(
+    run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, known: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Measure, draw and save; every file appears whole."""
+    features: dict[str, np.ndarray] = {}
+    if data.probes is not None:
+        features = {
+            "train": trainer.features(data.probes.train),
+            "test": trainer.features(data.probes.test),
+        }
+    if not trainer.args.should_save:
+        return {}
+    metrics = known or _training_metrics(trainer, recipe)
+    if data.probes is not None:
+        print("Fitting the probes ...")
+        metrics |= interactions(
+            features["train"],
+            data.probes.train_labels,
+            features["test"],
+            data.probes.test_labels,
+            protocol=recipe.evaluation.protocol,
+        )
+    with staged_files(run) as staging:
+        trainer.save_model(str(staging))
+        (staging / "training_args.bin").unlink(missing_ok=True)
+        trainer.state.save_to_json(str(staging / STATE))
+        (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+        (staging / "figures").mkdir()
+        plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
+        if data.probes is not None:
+            _figures(staging / "figures", run.resolve().name, metrics, features["test"], data)
+    write_card(run)
+    if data.probes is not None:
+        print("\n" + table({run.resolve().name: metrics}))
+    print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
+    return metrics
+
+
+def _figures(folder: Path, name: str, metrics: dict[str, Any], features: np.ndarray, data: LoadedData) -> None:
+    plot_interactions({name: metrics}, folder / "interactions.png")
+    rows = np.linspace(0, len(features) - 1, min(MAP_ROWS, len(features))).astype(int)
+    probes = data.probes
+    shown = [task for task in ("redundancy", "uniqueness1", "uniqueness2") if task in probes.test_labels]
+    factors = {task: probes.test_labels[task][rows] for task in shown}
+    plot_latent_map(features[rows], factors, folder / "latent_map.png", probes.class_names)
+
+
+def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:
+    history = trainer.state.log_history
+    logged = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    summary: dict[str, Any] = next((entry for entry in reversed(history) if "train_runtime" in entry), {})
+    spans = np.diff([0, *(step for step, _ in logged)])
+    return {
+        # From the log, which survives a resume; the Trainer's own mean covers the last stretch only.
+        "train_loss": float(np.average([loss for _, loss in logged], weights=spans)) if logged else None,
+        "train_runtime": summary.get("train_runtime"),
+        "train_samples_per_second": summary.get("train_samples_per_second"),
+        "seed": recipe.seed,
+        "hf_latent_version": __version__,
+        "torch_version": torch.__version__,
+        "transformers_version": version("transformers"),
+    }
+
+
+def _file(run: Path, name: str) -> Path:
+    if not (run / name).is_file():
+        raise UserError(f"{run} holds no {name}: name the folder of a finished run, such as outputs/{os.path.basename(run)}")
+    return run / name

@@ -1,0 +1,6 @@
+"""Training: the Trainer, its arguments, and the only collectives of the library."""
+
+from .arguments import LatentTrainingArguments
+from .trainer import LatentTrainer
+
+__all__ = ["LatentTrainer", "LatentTrainingArguments"]

@@ -1,0 +1,59 @@
+"""Training arguments of contrastive models."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from ..errors import UserError
+
+
+@dataclass
+class LatentTrainingArguments(TrainingArguments):
+    """Arguments of the [`LatentTrainer`].
+
+    Parameters that control the batch:
+        global_batch_size: Rows that are contrasted with each other, over all processes. Sets
+            `per_device_train_batch_size` to its share; the incomplete last global batch of an epoch is dropped.
+            Without it, `per_device_train_batch_size` rows a process are contrasted together.
+
+    Defaults that differ from `TrainingArguments`: `remove_unused_columns=False` (columns become modalities in the
+    collator), `label_names=[]`, `logging_steps=10`, `ddp_find_unused_parameters=False` and
+    `ddp_broadcast_buffers=False` (the heads are used outside `forward`, and are the same on every process), and
+    `logging_nan_inf_filter=False` (a loss that is not finite stops the run).
+
+    Raises:
+        UserError: If `global_batch_size` cannot be shared evenly by the processes, or leaves fewer than 2 rows.
+    """
+
+    global_batch_size: int | None = field(
+        default=None, metadata={"help": "Rows that are contrasted with each other, over all processes."}
+    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that `forward` does not name."})
+    label_names: list[str] | None = field(default_factory=list, metadata={"help": "Label columns; none here."})
+    logging_steps: float = field(default=10, metadata={"help": "Log every this many optimizer steps."})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide losses that are not finite."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
+    ddp_broadcast_buffers: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_gpu > 1:
+            # DataParallel would contrast each replica's rows alone; processes are started by torchrun.
+            self._n_gpu = 1
+        if self.global_batch_size is not None:
+            share, rest = divmod(self.global_batch_size, self.world_size)
+            if rest:
+                raise UserError(
+                    f"global_batch_size={self.global_batch_size} cannot be shared by {self.world_size} processes: "
+                    f"write a multiple, such as {max(share, 1) * self.world_size}"
+                )
+            self.per_device_train_batch_size = share
+        if self.rows_contrasted < 2:
+            raise UserError(
+                f"global_batch_size={self.rows_contrasted}: a contrastive loss needs at least 2 rows to compare"
+            )
+
+    @property
+    def rows_contrasted(self) -> int:
+        """Rows of one global batch, over all processes."""
+        return self.per_device_train_batch_size * self.world_size

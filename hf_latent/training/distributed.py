@@ -1,0 +1,78 @@
+"""The only collectives of the library. Every function is the identity in a single process."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..models.embeddings import Embeddings
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+class _GatherRows(torch.autograd.Function):
+    """Concatenates the rows of all processes; the gradient of a row is summed over the processes that used it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        rows = rows.contiguous()
+        parts = [torch.empty_like(rows) for _ in range(world_size())]
+        dist.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[rank()]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """`(batch, ...)` -> `(processes * batch, ...)`, in rank order, with gradient.
+
+    The number of rows must be the same on all processes. Where each process takes the mean of a loss over its own
+    rows and DistributedDataParallel averages the gradients, the result is the gradient of the whole batch.
+    """
+    return rows if world_size() == 1 else _GatherRows.apply(rows)
+
+
+def gather_embeddings(embeddings: Embeddings) -> tuple[Embeddings, slice | None]:
+    """The embeddings of the whole batch, and the slice of it that is this process's own.
+
+    All tensors travel in one message.
+    """
+    if world_size() == 1:
+        return embeddings, None
+    tensors: list[Tensor] = []
+    embeddings.map(lambda tensor: tensors.append(tensor) or tensor)
+    batch = len(tensors[0])
+    widths = [tensor.shape[1] for tensor in tensors]
+    columns = iter(gather_rows(torch.cat(tensors, dim=1)).split(widths, dim=1))
+    whole = embeddings.map(lambda tensor: next(columns))
+    if embeddings.ids is not None:
+        parts = [torch.empty_like(embeddings.ids) for _ in range(world_size())]
+        dist.all_gather(parts, embeddings.ids.contiguous())
+        whole.ids = torch.cat(parts)
+    return whole, slice(rank() * batch, (rank() + 1) * batch)
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of a tensor over the processes, without gradient."""
+    if world_size() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+        values /= world_size()
+    return values
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world_size() > 1:
+        dist.barrier()

@@ -1,0 +1,208 @@
+"""A Trainer for objectives that look across the whole batch."""
+
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from ..errors import UserError
+from ..models.embeddings import Embeddings
+from ..views import Views
+from .arguments import LatentTrainingArguments
+from .checkpoints import STAGING, publish
+from .distributed import barrier, gather_embeddings, mean_over_processes
+
+
+class LatentTrainer(Trainer):
+    """Trains a model that embeds, on an objective that scores the whole batch.
+
+    One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with
+    their gradient, scores them, and computes the objective that the model's config names. Any number of processes
+    gives the gradient of one process at the same `global_batch_size`.
+
+    Args:
+        model: A model of this library.
+        args: [`LatentTrainingArguments`].
+        views: The augmentations of each modality. Without them the batch must hold `augmented_modalities` itself if
+            the objective needs a second view.
+        **kwargs: Of `transformers.Trainer`. `data_collator` gives batches of
+            `{"modalities": {name: {...}}, "ids": (batch,)}`.
+
+    Every term of the objective is logged as `loss_<term>`. A loss that is not finite stops the run and names the step
+    and the term. Checkpoints appear whole or not at all.
+    """
+
+    args: LatentTrainingArguments
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: LatentTrainingArguments | None = None,
+        *,
+        views: Views | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if args is None:
+            args = LatentTrainingArguments(output_dir="outputs/trainer")
+        super().__init__(model=model, args=args, **kwargs)
+        # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
+        self.loss_is_scaled_for_ga = False
+        self.views = views
+        self.objective = self.model.objective
+        self._micro_batch = (-1, 0)
+        self._terms: dict[str, Tensor] = defaultdict(float)
+        self._term_count = 0
+
+    # Batches and views
+
+    def get_train_dataloader(self) -> DataLoader:
+        """As in `Trainer`, without the incomplete last global batch: padding it would repeat rows as negatives."""
+        rows = self.args.rows_contrasted
+        if hasattr(self.train_dataset, "__len__") and len(self.train_dataset) < rows:
+            raise UserError(
+                f"the training set has {len(self.train_dataset)} rows, fewer than one global batch of {rows}: "
+                "write a smaller training.global_batch_size"
+            )
+        keep, self.args.dataloader_drop_last = self.args.dataloader_drop_last, True
+        try:
+            loader = super().get_train_dataloader()
+        finally:
+            self.args.dataloader_drop_last = keep
+        self._batches_per_epoch = len(loader) if hasattr(loader, "__len__") else None
+        return loader
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        if self.views is None:
+            return inputs
+        rows = inputs["modalities"]
+        if not self.model.training:
+            return {**inputs, "modalities": self.views.plain(rows)}
+        key = self._view_key(inputs)
+        inputs = {**inputs, "modalities": self.views.augmented(rows, view=0, **key)}
+        if "augmented" in self.objective.requires:
+            inputs["augmented_modalities"] = self.views.augmented(rows, view=1, **key)
+        return inputs
+
+    def _view_key(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Where this micro-batch stands in the whole run: its views depend on nothing else."""
+        step, accumulation = self.state.global_step, self.args.gradient_accumulation_steps
+        micro = self._micro_batch[1] + 1 if self._micro_batch[0] == step else 0
+        self._micro_batch = (step, micro)
+        epoch, within = 0, step
+        if self._batches_per_epoch is not None:
+            epoch, within = divmod(step, -(-self._batches_per_epoch // accumulation))
+        batches = epoch * (self._batches_per_epoch or 0) + within * accumulation + micro
+        share, total = self.args.per_device_train_batch_size, self.args.rows_contrasted
+        start = self.args.process_index * share
+        return {"position": batches * total, "rows": slice(start, start + share), "global_rows": total}
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, Embeddings]:
+        embeddings = model(**inputs, return_loss=False)
+        whole, rows = gather_embeddings(embeddings)
+        core = self.accelerator.unwrap_model(model)
+        progress = self.state.global_step / max(self.state.max_steps, 1)
+        loss, terms = self.objective(core.score(whole), core.scale, rows=rows, progress=progress)
+        if model.training:
+            self._check_finite(loss, terms)
+            for name, value in terms.items():
+                self._terms[name] += value.detach()
+            self._term_count += 1
+        return (loss, embeddings) if return_outputs else loss
+
+    def _check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        if torch.isfinite(loss):
+            return
+        bad = [f"{name}={value.item()}" for name, value in terms.items() if not torch.isfinite(value)]
+        raise UserError(
+            f"the loss is {loss.item()} at step {self.state.global_step + 1}, from {', '.join(bad) or 'its weights'}: "
+            "look for NaN in the inputs, or write a smaller training.learning_rate"
+        )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._term_count:
+            means = mean_over_processes(torch.stack(list(self._terms.values())) / self._term_count)
+            logs = {**logs, **{f"loss_{name}": mean for name, mean in zip(self._terms, means.tolist(), strict=True)}}
+            self._terms.clear()
+            self._term_count = 0
+        super().log(logs, start_time)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        # The estimate of transformers counts text tokens; for these models it would be a made-up number.
+        return 0
+
+    # Evaluation
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, dict[str, Any], Tensor | None]:
+        """Embed one batch. There is no evaluation loss: it would depend on how the rows fall into batches."""
+        inputs = self._prepare_inputs(inputs)
+        ids = inputs.pop("ids", None)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            embeddings = model(**inputs, return_loss=False)
+        return None, {"embeds": embeddings.embeds, "fused": embeddings.fused}, ids
+
+    def embed(self, dataset: Any) -> Embeddings:
+        """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar."""
+        predictions = self.predict(dataset).predictions
+        embeds = {name: torch.from_numpy(rows) for name, rows in predictions["embeds"].items()}
+        return Embeddings(embeds=embeds, fused=torch.from_numpy(predictions["fused"]))
+
+    def features(self, dataset: Any) -> np.ndarray:
+        """The representation that probes read, `(rows, dim)` float32: what the objective calls its features."""
+        return self.objective.features(self.embed(dataset)).float().numpy()
+
+    # Checkpoints
+
+    def _get_output_dir(self, trial: Any) -> str:
+        staging = getattr(self, "_staging", None)
+        return str(staging) if staging is not None else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As in `Trainer`, but into a staging folder that takes its name only when all of it is on the disk."""
+        run = Path(super()._get_output_dir(trial))
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self._staging = run / STAGING
+        try:
+            if self.args.should_save:
+                shutil.rmtree(self._staging, ignore_errors=True)
+            barrier()
+            super()._save_checkpoint(model, trial)
+            barrier()
+        finally:
+            staging, self._staging = self._staging, None
+        if self.args.should_save:
+            if self.state.best_global_step:
+                best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+                self.state.best_model_checkpoint = str(run / best)
+                self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
+            publish(staging / name, run / name)
+            shutil.rmtree(staging, ignore_errors=True)
+            rotate_checkpoints(
+                output_dir=str(run),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        barrier()

@@ -1,0 +1,42 @@
+"""What holds for every test: no network, no one else's cache, no window, few threads.
+
+The environment is set before anything can import huggingface_hub, which reads it once, at import. Processes that a
+test starts inherit it.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_PRIVATE_HOME = tempfile.mkdtemp(prefix="hf_latent_tests_")
+atexit.register(shutil.rmtree, _PRIVATE_HOME, ignore_errors=True)
+
+# These would win over HF_HOME, or send requests (and a user's token) to a server.
+for _name in (
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "HF_ASSETS_CACHE",
+    "HF_DATASETS_CACHE",
+    "HF_EVALUATE_CACHE",
+    "HF_METRICS_CACHE",
+    "HF_MODULES_CACHE",
+    "HF_XET_CACHE",
+    "HF_ENDPOINT",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "HF_TOKEN_PATH",
+):
+    os.environ.pop(_name, None)
+
+os.environ.update(
+    HF_HOME=_PRIVATE_HOME,
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    TOKENIZERS_PARALLELISM="false",
+    MPLBACKEND="Agg",
+)
+
+import torch  # noqa: E402  (the environment comes first)
+
+torch.set_num_threads(2)

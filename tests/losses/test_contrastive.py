@@ -1,0 +1,61 @@
+"""Contrastive losses against row-by-row restatements, in float64, values and gradients."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_latent.losses import nt_xent, symmetric_info_nce
+from tests.models.reference import nt_xent_by_rows
+
+
+def embeddings(rows, dim=5, seed=0):
+    torch.manual_seed(seed)
+    raw = torch.randn(2, rows, dim, dtype=torch.float64)
+    return [F.normalize(view, dim=-1).requires_grad_() for view in raw]
+
+
+def info_nce_by_rows(a, b, scale, ids):
+    total = 0.0
+    for x, y in ((a, b), (b, a)):
+        for i in range(len(x)):
+            exponentials = (scale * y @ x[i]).exp()
+            positives = [j for j in range(len(y)) if ids[j] == ids[i]]
+            total = total - sum((exponentials[j] / exponentials.sum()).log() for j in positives) / len(positives)
+    return total / (2 * len(a))
+
+
+@pytest.mark.parametrize("ids", [None, [0, 1, 0, 2, 1, 0]])
+@pytest.mark.parametrize("loss", ["nt_xent", "info_nce"])
+def test_values_and_gradients(loss, ids):
+    a, b = embeddings(6)
+    ids = None if ids is None else torch.tensor(ids)
+    if loss == "nt_xent":
+        fast, slow = nt_xent(a, b, 10.0, ids=ids), nt_xent_by_rows(a, b, 10.0, ids)
+    else:
+        fast = symmetric_info_nce(a, b, 10.0, ids=ids)
+        slow = info_nce_by_rows(a, b, 10.0, range(6) if ids is None else ids.tolist())
+    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
+    for ours, plain in zip(torch.autograd.grad(fast, (a, b)), torch.autograd.grad(slow, (a, b)), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
+
+
+@given(rows=st.integers(2, 9), seed=st.integers(0, 100), scale=st.floats(0.5, 50))
+@settings(max_examples=30, deadline=None)
+def test_properties(rows, seed, scale):
+    a, b = embeddings(rows, seed=seed)
+    whole = nt_xent(a, b, scale)
+    torch.testing.assert_close(nt_xent(b, a, scale), whole)  # symmetric
+    order = torch.randperm(rows)
+    torch.testing.assert_close(nt_xent(a[order], b[order], scale), whole)  # no row is special
+    torch.testing.assert_close(nt_xent(a, b, scale, ids=torch.arange(rows)), whole)  # distinct ids say nothing new
+    for loss in (nt_xent, symmetric_info_nce):
+        parts = torch.stack([loss(a, b, scale, rows=slice(i, i + 1)) for i in range(rows)])
+        torch.testing.assert_close(parts.mean(), loss(a, b, scale))
+
+
+def test_half_precision_is_scored_in_float32():
+    a, b = (view.detach().bfloat16() for view in embeddings(6))
+    assert nt_xent(a, b, 10.0).dtype == torch.float32
+    torch.testing.assert_close(nt_xent(a, b, 10.0), nt_xent(a.float(), b.float(), 10.0))
