@@ -123,8 +123,7 @@ def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
     width = max(7.5, len(TASK_TITLES) * spread * 0.38 + 1.0)
     figure, (panel,) = _panels("Multimodal interactions read by linear probes", 1, 1, (width, 4.2))
     centers = np.arange(len(TASK_TITLES)) * spread
-    chance = [CHANCE[task] for task in TASK_TITLES]
-    half = len(runs) / 2
+    half, chance = len(runs) / 2, [CHANCE[task] for task in TASK_TITLES]
     for index, (name, scores) in enumerate(runs.items()):
         positions = centers + index + 0.5 - half
         values = np.array([scores.get(task, np.nan) for task in TASK_TITLES], dtype=float)
@@ -178,19 +177,20 @@ def latent_map_figure(
 
 def _two_dimensions(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     x = x - x.mean(0)
-    axes = np.linalg.eigh(x.T @ x).eigenvectors[:, ::-1][:, :50]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])  # an eigenvector's sign is arbitrary
-    scores = x @ axes
+    wide = x.shape[1] > x.shape[0]
+    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)  # many times faster than an SVD
+    values, vectors = values[::-1][:50], vectors[:, ::-1][:, :50]
+    scores = vectors * np.sqrt(np.maximum(values, 0)) if wide else x @ vectors
+    scores = scores * np.sign(scores[np.abs(scores).argmax(0), np.arange(scores.shape[1])])  # an axis' sign is free
     start = np.pad(scores[:, :2], ((0, 0), (0, max(0, 2 - scores.shape[1]))))
-    if len(x) > TSNE_MAX_ROWS or not start.any():
+    if len(x) > TSNE_MAX_ROWS or start[:, 0].std() < 1e-12:
         return start, "PCA"
     try:
         manifold = import_module("sklearn.manifold")
     except ImportError as error:
         raise ImportError("A t-SNE map needs scikit-learn: pip install scikit-learn") from error
     start = (start / start[:, 0].std() * 1e-4).astype(np.float32)
-    perplexity = min(30.0, (len(x) - 1) / 3)
-    tsne = manifold.TSNE(init=start, perplexity=perplexity, random_state=0)
+    tsne = manifold.TSNE(init=start, perplexity=min(30.0, (len(x) - 1) / 3), random_state=0)
     with import_module("threadpoolctl").threadpool_limits(1):  # comes with scikit-learn; 4 times faster than 2 threads
         return tsne.fit_transform(scores.astype(np.float32)), "t-SNE"
 
@@ -216,7 +216,7 @@ def _bar_label(panel: Axes, x: float, value: float, chance: float) -> None:
 
 
 def _panels(title: str, rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure of equal panels, those beyond the last hidden by the caller's `zip`; `size` is one panel's, inches."""
+    """A titled figure of equal panels, hidden until styled; `size` is one panel's, in inches."""
     figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.5), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     figure.suptitle(title, fontsize=14, fontweight="bold")

@@ -1,14 +1,12 @@
 """Linear probe: how well a linear classifier reads a label from frozen features.
 
 Two protocols (`PROTOCOLS`) share one course: choose the inverse regularization C by macro accuracy on a stratified
-hold-out of the train set, refit on all of it, score on the test set.
+hold-out of the train set, refit on all of it, score on the test set. scikit-learn is imported on first use.
 
 * `standard`: standardised features and scikit-learn's L2-penalised logistic regression; seconds.
 * `comm2025`: the probe of CoMM (Dufumier et al., "What to align in multimodal contrastive learning?", ICLR 2025) as
-  its official code runs it; its search of C follows the two-stage one of CLIP (Radford et al., 2021). Slower. As the
-  norm is not squared, W = 0 is the optimum up to some C; near it the score can fall to chance from one C to the next.
-
-scikit-learn is imported on first use.
+  its official code runs it, two-stage search of C included. Slower. As the norm is not squared, W = 0 is the optimum
+  up to some C; near that C the hold-out and the refit can disagree, and a score be exactly chance.
 """
 
 import warnings
@@ -26,7 +24,6 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 LinearMap = tuple[Array, Array]  # weight (K, D) and bias (K,) of a fitted classifier
-_SPLIT_SEED = 48  # the official code's
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,7 @@ class Protocol:
 
     Args:
         standardize: shift and scale features by the train set's mean and standard deviation.
-        squared_norm: penalty 1/2 ||W||^2 (scikit-learn, on the *summed* cross-entropy: its C is that of the mean
-            over N); if False (1/C) 1/2 ||W|| on the mean cross-entropy (`comm2025_objective`).
+        squared_norm: penalty 1/2 ||W||^2 and C x summed cross-entropy (scikit-learn); else `comm2025_objective`.
         costs: values of C tried in the first sweep.
         train_fraction: share of the train set fitted on while C is chosen; the rest is the hold-out.
         refine: search further within two decades of the best C, 29 log-spaced values, by bisection.
@@ -65,8 +61,7 @@ class ProbeResult:
     Attributes:
         accuracy: share of rows predicted right, in percent.
         balanced_accuracy: macro accuracy, the mean of the recalls of the classes present in test, in percent.
-        auroc: area under the ROC curve in 0..1, the larger label being positive; None unless train and test both
-            hold exactly two classes.
+        auroc: area under the ROC curve, 0..1, the larger label positive; None unless train and test hold two classes.
         regularization: the C chosen (larger is weaker regularization).
     """
 
@@ -100,7 +95,7 @@ def linear_probe(
             too few rows to hold some out, or test labels unseen in train.
         ImportError: scikit-learn is missing.
 
-    Source: Dufumier et al. (ICLR 2025), appendix on linear evaluation, and the official `evaluation/linear_probe.py`.
+    Source: Dufumier et al. (ICLR 2025) and the official `evaluation/linear_probe.py`.
     """
     if (preset := PROTOCOLS.get(protocol)) is None:
         raise ValueError(f"Unknown probe protocol {protocol!r}; choose one of {', '.join(sorted(PROTOCOLS))}.")
@@ -128,7 +123,7 @@ def linear_probe(
         return round(accuracy, 6)  # so that ties are ties, not the noise of a sum
 
     cost = _choose_cost(score, preset)
-    everything = np.concatenate([fit_part, holdout])  # in the official order: L-BFGS, stopped early, feels it
+    everything = np.concatenate([fit_part, holdout])  # in the official order
     predicted, logits = _predict(_fit(x_train[everything], y_train[everything], cost, preset, balanced), x_test)
     auroc = None
     if len(classes) == len(np.unique(y_test)) == 2:
@@ -157,8 +152,8 @@ def comm2025_objective(
 
 def _fit(features: Array, labels: Array, cost: float, protocol: Protocol, balanced: bool) -> LinearMap:
     solver = _fit_standard if protocol.squared_norm else _fit_comm2025
-    # One thread: at these sizes threads fight (measured 3 to 4 times slower on two busy cores), and the result then does
-    # not depend on the number of cores. threadpoolctl comes with scikit-learn.
+    # One thread: two were 3 to 4 times slower on a busy machine of two cores, and L-BFGS stopped early feels the order
+    # of sums, so the number of cores would show. threadpoolctl comes with scikit-learn.
     with import_module("threadpoolctl").threadpool_limits(1):
         return solver(features, labels, cost, protocol.max_iter, balanced)
 
@@ -195,7 +190,7 @@ def _fit_comm2025(features: Array, labels: Array, cost: float, max_iter: int, ba
 
 
 def _choose_cost(score: Callable[[float], float], protocol: Protocol) -> float:
-    """Best C; among equals the first one tried, so the strongest regularization of the first sweep."""
+    """Best C; among equals the first one tried. `refine` looks at the quartiles, keeps the half around the best."""
     tried = {cost: score(cost) for cost in protocol.costs}
     best = max(tried, key=tried.__getitem__)
     if not protocol.refine:
@@ -203,7 +198,6 @@ def _choose_cost(score: Callable[[float], float], protocol: Protocol) -> float:
     around = torch.logspace(log10(best) - 2, log10(best) + 2, 29).tolist()
     grid = [cost for cost in around if protocol.costs[0] <= cost <= protocol.costs[-1]]
     while len(grid) > 1:
-        # look at the quartiles, keep the half around the best of them
         left, middle, right = len(grid) // 4, len(grid) // 2, len(grid) - -(-len(grid) // 4)
         tried |= {grid[i]: score(grid[i]) for i in (left, middle, right)}
         best = max(grid[left], grid[right], grid[middle], key=tried.__getitem__)  # among equals in this order
@@ -220,8 +214,7 @@ def _predict(classifier: LinearMap, features: Array) -> tuple[Array, Array]:
 
 
 def _macro_accuracy(predicted: Array, labels: Array) -> float:
-    hits = predicted == labels
-    return float(np.mean([hits[labels == label].mean() for label in np.unique(labels)]))
+    return float(np.mean([(predicted[labels == label] == label).mean() for label in np.unique(labels)]))
 
 
 def _stratified_split(labels: Array, train_fraction: float) -> tuple[Array, Array]:
@@ -232,7 +225,9 @@ def _stratified_split(labels: Array, train_fraction: float) -> tuple[Array, Arra
             f"The train set is too small to hold rows out while C is chosen: {len(labels)} rows, {len(counts)} "
             f"classes, {counts.min()} row(s) in the rarest; each part needs a row of each class. Give more train rows."
         )
-    splits = _sklearn("model_selection").StratifiedShuffleSplit(1, train_size=train_fraction, random_state=_SPLIT_SEED)
+    splits = _sklearn("model_selection").StratifiedShuffleSplit(
+        1, train_size=train_fraction, random_state=48
+    )  # as officially
     return next(splits.split(np.zeros((len(labels), 1)), labels))
 
 

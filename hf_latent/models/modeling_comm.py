@@ -133,11 +133,16 @@ class CoMMModel(LatentPreTrainedModel):
         if augmented_modalities is not None:
             embeddings.augmented, embeddings.fused_augmented = view(fused[batch:])
         if return_loss is None:
-            complete = names == list(self.encoders)
-            return_loss = complete and augmented_modalities is not None and type(self).build_objective is not None
+            return_loss = names == list(self.encoders) and self._has_views(embeddings)
         if return_loss:
             embeddings.loss = self.loss_of(embeddings)
         return embeddings
+
+    def _has_views(self, embeddings: Embeddings) -> bool:
+        """Whether the batch holds all that the objective, if there is one, reads."""
+        if type(self).build_objective is None:
+            return False
+        return all(getattr(embeddings, field) is not None for field in self.objective.requires)
 
     def get_fused_features(self, modalities: Modalities) -> Tensor:
         """The joint representation of whichever modalities are given, `(batch, embed_dim)`, before the head."""

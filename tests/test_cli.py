@@ -1,0 +1,128 @@
+"""The command line: a small run from recipe to card, and mistakes that end in one sentence and code 2."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import hf_latent
+from hf_latent.cli import main
+from tests.test_recipe import BASE
+
+SMALL = ["data.renders=1", "data.max_pairs=120", "training.max_steps=4", "training.save_strategy=steps"]
+SMALL += ["training.save_steps=2", "training.logging_steps=1", "training.disable_tqdm=true"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "tiny.yaml").write_text(BASE)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["train", "tiny.yaml", *SMALL]) == 0
+    finally:
+        os.chdir(before)
+    return folder / "outputs" / "tiny"
+
+
+def test_the_run_folder_holds_all_that_it_should(run):
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if "checkpoint" not in str(path)}
+    assert {"model.safetensors", "config.json", "processor_config.json", "recipe.yaml", "metrics.json"} <= names
+    assert {"trainer_state.json", "README.md", "modeling_comm.py", "encoders.py"} <= names
+    assert {"figures/losses.png", "figures/interactions.png", "figures/latent_map.png"} <= names
+    assert not any(".staging" in name or "partial" in name for name in names)
+    assert (run / "checkpoint-4" / "model.safetensors").is_file()
+
+
+def test_metrics_are_flat_and_complete(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    percent = ("redundancy", "uniqueness1", "uniqueness2", "synergy", "synergy_unweighted")
+    assert all(0 <= metrics[name] <= 100 for name in percent)
+    assert 0 <= metrics["synergy_auroc"] <= 1
+    assert metrics["train_loss"] > 0 and metrics["train_runtime"] > 0 and metrics["train_samples_per_second"] > 0
+    assert metrics["seed"] == 42 and metrics["torch_version"] == torch.__version__
+    assert all(not isinstance(value, dict | list) for value in metrics.values())
+
+
+def test_the_run_loads_from_python(run):
+    model = hf_latent.CoMMModel.from_pretrained(run).eval()
+    processor = hf_latent.CoMMProcessor.from_pretrained(run)
+    pairs = hf_latent.load_trifeature(16, renders=1).pairs("test")
+    batch = processor({name: [pairs[0][name]] for name in ("image1", "image2")})
+    assert model.get_fused_features(**batch).shape == (1, 16)
+
+
+def test_the_card_tells_what_was_measured(run):
+    card = (run / "README.md").read_text()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert card.startswith("---\n") and "model-index" in card
+    assert f"**{metrics['redundancy']:.1f} %**" in card
+    assert "output_dir" not in card and str(run.parent.parent) not in card
+
+
+def test_evaluate_measures_the_same_again(run, capsys):
+    before = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps({**before, "redundancy": -1.0}))
+    assert main(["evaluate", str(run)]) == 0
+    assert json.loads((run / "metrics.json").read_text()) == before
+
+
+def test_compare_prints_and_draws(run, tmp_path, capsys):
+    assert main(["compare", str(run), str(run), "--output", str(tmp_path / "bars.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "redundancy" in printed and "tiny" in printed
+    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
+    monkeypatch.chdir(run.parent.parent)
+    assert main(["train", "tiny.yaml", *SMALL]) == 2
+    assert "already holds a run: go on with --resume" in capsys.readouterr().err
+    assert main(["train", "tiny.yaml", *SMALL, "model.embed_dim=32", "--resume"]) == 2
+    assert "another section 'model'" in capsys.readouterr().err
+    before = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    assert main(["train", "tiny.yaml", *SMALL, "training.max_steps=6", "--resume"]) == 0
+    after = json.loads((run / "trainer_state.json").read_text())
+    assert after["global_step"] == 6
+    assert [e["loss"] for e in after["log_history"] if "loss" in e][:4] == [e["loss"] for e in before if "loss" in e]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "no_such.yaml"], "no recipe at no_such.yaml"),
+        (["train", "{tiny}", "training.sede=1"], "did you mean 'seed'"),
+        (["train", "{tiny}", "training.global_batch_size=1"], "at least 2 rows"),
+        (["train", "{tiny}", "data.image_size=2"], "image_size"),
+        (["train", "{tiny}", "model.modalities.image2.encoder=cm", "--resume"], "unknown encoder 'cm'"),
+        (["evaluate", "{folder}"], "holds no recipe.yaml"),
+        (["compare", "{folder}/nothing"], "holds no metrics.json"),
+        (["card", "{folder}"], "holds no config.json"),
+    ],
+)
+def test_mistakes_end_in_one_sentence_and_code_2(tmp_path, arguments, words):
+    (tmp_path / "tiny.yaml").write_text(BASE)
+    arguments = [a.format(tiny="tiny.yaml", folder=str(tmp_path)) for a in arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(hf_latent.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-m", "hf_latent", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, capsys):
+    from transformers import BertConfig, BertModel
+
+    (tmp_path / "recipe.yaml").write_text(BASE)
+    BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)).save_pretrained(
+        tmp_path
+    )
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "bert" in capsys.readouterr().err

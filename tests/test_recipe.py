@@ -1,0 +1,98 @@
+"""Recipes: what is written is checked, and what is wrong is named."""
+
+import pytest
+
+from hf_latent.errors import UserError
+from hf_latent.recipe import find_recipe, load_recipe
+from hf_latent.resources import available_resources
+
+BASE = """
+model:
+  type: comm
+  modalities:
+    image1: &cnn {encoder: cnn, channels: [8, 16]}
+    image2: *cnn
+  embed_dim: 16
+data: {name: trifeature, image_size: 16}
+views:
+  image1: {kind: image}
+  image2: {kind: image, crop_scale: [0.5, 1.0]}
+training: {num_train_epochs: 1, global_batch_size: 8}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(BASE)
+    return path
+
+
+@pytest.mark.parametrize("name", available_resources("training_args"))
+def test_every_recipe_that_ships_is_valid(name):
+    recipe = load_recipe(name)
+    assert recipe.output_dir.name == recipe.name == name.removesuffix(".yaml")
+    recipe.model_class(recipe.config)
+
+
+def test_defaults_and_overrides(recipe):
+    plain = load_recipe(recipe)
+    assert str(plain.output_dir) == "outputs/tiny" and plain.seed == 42
+    assert plain.views["image1"].size == 16  # of the data, where the view does not say
+    assert plain.training["num_train_epochs"] == 1.0 and isinstance(plain.training["num_train_epochs"], float)
+    changed = load_recipe(recipe, ["training.learning_rate=1e-4", "model.embed_dim=32", "training.seed=7"])
+    assert changed.training["learning_rate"] == 1e-4 and changed.config.embed_dim == 32 and changed.seed == 7
+    assert changed.values["training"]["learning_rate"] == 1e-4
+
+
+def test_the_written_recipe_reads_back(recipe, tmp_path):
+    first = load_recipe(recipe, ["training.seed=3"])
+    (tmp_path / "again.yaml").write_text(first.to_yaml())
+    assert load_recipe(tmp_path / "again.yaml").values == first.values
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.learning_rat=1", "unknown key training.learning_rat: did you mean 'learning_rate'"),
+        ("trainig.seed=1", "unknown section 'trainig': did you mean 'training'"),
+        ("model.embed_dims=1", "unknown key model.embed_dims: did you mean 'embed_dim'"),
+        ("model.type=com", "model.type='com': did you mean 'comm'"),
+        ("model.embed_dim=wide", "model.embed_dim='wide': expected int"),
+        ("model.objective=croos", "did you mean 'cross'"),
+        ("model.modalities=null", "model.modalities"),
+        ("data.name=trifeatures", "did you mean 'trifeature'"),
+        ("data.image_sizes=3", "unknown key data.image_sizes: did you mean 'image_size'"),
+        ("data.biased=7", "data.biased=7: expected bool"),
+        ("views.image1.kind=imag", "views.image1: .*'image'"),
+        ("views.image1.crop=3", "views.image1: .*crop_scale"),
+        ("views.image1.crop_scale=[0.5,2.0]", "views.image1: .*crop_scale"),
+        ("views.image3.kind=image", "views.image3: no such modality"),
+        ("training.global_batch_size=many", "training.global_batch_size='many': expected int"),
+        ("training.bf16=1", "training.bf16=1: expected bool"),
+        ("evaluation.protocol=standart", "did you mean 'standard'"),
+        ("seed", "write section.key=value"),
+    ],
+)
+def test_mistakes_are_named_with_what_to_write(recipe, override, words):
+    with pytest.raises(UserError, match=words):
+        load_recipe(recipe, [override])
+
+
+def test_missing_parts(tmp_path, recipe):
+    with pytest.raises(UserError, match="did you mean 'comm_trifeature_quick.yaml'"):
+        find_recipe("comm_trifeature_quik")
+    assert find_recipe("comm_trifeature_quick").is_file()
+    for text, words in (
+        ("model: {type: comm}\ndata: {name: trifeature}", "model.modalities is missing"),
+        ("data: {name: trifeature}", "section model is missing"),
+        (BASE.replace("  image2: {kind: image, crop_scale: [0.5, 1.0]}\n", ""), "views.image2 is missing"),
+        (BASE.replace("data: {name: trifeature, image_size: 16}", "data: {name: dataset, path: x}"), "data.columns"),
+        ("- a list", "a recipe has the sections"),
+        ("model: [", "cannot be read"),
+        ("model: 3", "section model: expected keys and values"),
+    ):
+        path = tmp_path / "broken.yaml"
+        path.write_text(text)
+        with pytest.raises(UserError, match=words):
+            load_recipe(path)

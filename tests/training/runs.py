@@ -1,0 +1,76 @@
+"""A tiny training run, shared by the tests of the Trainer; also a script, so that torchrun can start it."""
+
+import json
+import sys
+
+import torch
+from torch.utils.data import Dataset
+from transformers import set_seed
+
+from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
+from hf_latent.data.collator import LatentCollator
+
+NAMES = ("image1", "image2")
+
+
+class RandomPairs(Dataset):
+    """Pairs of random images."""
+
+    def __init__(self, rows=52):
+        draw = torch.Generator().manual_seed(0)
+        self.images = torch.randint(0, 256, (rows, 2, 3, 16, 16), generator=draw, dtype=torch.uint8)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return {"image1": self.images[i, 0], "image2": self.images[i, 1], "ids": i}
+
+
+def build_trainer(folder, dataset=None, norm="group", objective="comm", loss_terms="both", views=True, **arguments):
+    set_seed(0)
+    spec = {"encoder": "cnn", "channels": [8, 16], "norm": norm}
+    config = CoMMConfig(
+        modalities={name: dict(spec) for name in NAMES},
+        embed_dim=16,
+        fusion_heads=4,
+        projection_hidden_dim=16,
+        projection_dim=8,
+        objective=objective,
+        loss_terms=loss_terms,
+    )
+    defaults = {
+        "global_batch_size": 12,
+        "max_steps": 8,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "seed": 0,
+    }
+    processor = CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES})
+    return LatentTrainer(
+        model=CoMMModel(config),
+        args=LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
+        views=Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None,
+        train_dataset=dataset or RandomPairs(),
+        data_collator=LatentCollator(processor),
+        processing_class=processor,
+    )
+
+
+def curve(trainer):
+    """The logged losses, terms and gradient norms, without times."""
+    keep = ("loss", "grad_norm", "step")
+    return [{k: v for k, v in e.items() if k.startswith(keep)} for e in trainer.state.log_history if "loss" in e]
+
+
+if __name__ == "__main__":
+    folder, options = sys.argv[1], json.loads(sys.argv[2])
+    trainer = build_trainer(folder, **options)
+    trainer.train()
+    features = trainer.features(RandomPairs(7))
+    if trainer.args.should_save:
+        with open(f"{folder}/curve.json", "w") as file:
+            json.dump({"curve": curve(trainer), "features": features.tolist()}, file)
