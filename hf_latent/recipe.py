@@ -1,5 +1,6 @@
 """Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
 
+import inspect
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -79,12 +80,14 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         if "=" not in override or not override.split("=")[0].strip("."):
             raise UserError(f"{override!r} is not an override: write section.key=value")
     try:
-        loaded = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(loaded, resolve=True)
+        written = OmegaConf.load(path)
+        if not OmegaConf.is_dict(written):
+            raise UserError(f"{path}: a recipe has the sections {', '.join(SECTIONS)}")
+        values = OmegaConf.to_container(
+            OmegaConf.merge(written, OmegaConf.from_dotlist(list(overrides))), resolve=True
+        )
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a recipe has the sections {', '.join(SECTIONS)}")
     try:
         return parse_recipe(values, name=path.stem)
     except UserError as error:
@@ -137,7 +140,7 @@ def _model(section: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[PreTraine
     if name not in MODELS:
         raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
     config_class, model_class = MODELS[name]
-    own = {key: hint for key, hint in typing.get_type_hints(config_class).items() if key in config_class.__annotations__}
+    own = inspect.get_annotations(config_class)
     options = _typed("model", options, own)
     try:
         config = config_class(**options)

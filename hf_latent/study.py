@@ -154,7 +154,9 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
     before = load_recipe(run / RECIPE).values
     for section in ("model", "data", "views"):
         if before.get(section) != recipe.values.get(section):
-            raise UserError(f"{run} was made with another section {section!r}: --resume needs the recipe it began with")
+            raise UserError(
+                f"{run} was made with another section {section!r}: --resume needs the recipe it began with"
+            )
     return get_last_checkpoint(str(run))
 
 
@@ -244,5 +246,7 @@ def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:
 
 def _file(run: Path, name: str) -> Path:
     if not (run / name).is_file():
-        raise UserError(f"{run} holds no {name}: name the folder of a finished run, such as outputs/{os.path.basename(run)}")
+        raise UserError(
+            f"{run} holds no {name}: name the folder of a finished run, such as outputs/{os.path.basename(run)}"
+        )
     return run / name

@@ -423,9 +423,9 @@ def test_build_view_takes_lists_and_knows_every_kind() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "told"),
     [
-        ("imge", {}, "did you mean 'image'.*text, series, table, none"),
-        ("image", {"crop_scal": [0.1, 1]}, "option of the image view 'crop_scal'; did you mean 'crop_scale'"),
-        ("none", {"size": 3}, "option of the none view 'size'. Known: none"),
+        ("imge", {}, "did you mean 'image'.*known: image, none, series, table, text"),
+        ("image", {"crop_scal": [0.1, 1]}, "option 'crop_scal' of the image view: did you mean 'crop_scale'"),
+        ("none", {"size": 3}, "unknown option 'size' of the none view: known: none"),
         ("text", {}, "needs mask_token_id"),
         ("text", {"mask_token_id": None}, "mask_token_id=None: write a token id"),
         ("text", {"mask_token_id": 3, "special_token_ids": ["[CLS]"]}, "special_token_ids"),
@@ -459,7 +459,7 @@ def test_bad_batches_are_named() -> None:
     for call in (both.plain, lambda given: both.augmented(given, view=0)):
         with pytest.raises(ValueError, match="lacks the modality table"):
             call({name: inputs for name, inputs in whole.items() if name != "table"})
-        with pytest.raises(ValueError, match="unknown modality 'tabel'; did you mean 'table'"):
+        with pytest.raises(ValueError, match="unknown modality 'tabel': did you mean 'table'"):
             call(whole | {"tabel": whole["table"]})
     with pytest.raises(ValueError, match="same number of rows.*'text': 2"):
         both.augmented(whole | {"text": take(whole, slice(2))["text"]}, view=0)

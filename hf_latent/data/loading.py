@@ -70,7 +70,9 @@ class TrifeatureData:
                 self.image_size, self.renders, self.seed, texture_period=self.texture_period, progress=progress
             )
             train = trifeature.pairs("train", biased=self.biased, max_pairs=self.max_pairs)
-            probe_train, probe_test = (trifeature.pairs(split, max_pairs=self.max_pairs) for split in ("train", "test"))
+            probe_train, probe_test = (
+                trifeature.pairs(split, max_pairs=self.max_pairs) for split in ("train", "test")
+            )
         except ValueError as error:
             raise UserError(f"data: {error}") from None
         kind = "obeying a texture to color mapping" if self.biased else "sharing their shape"

@@ -101,6 +101,7 @@ def render(
         recipe_yaml=_fenced(yaml.safe_dump(_shareable(recipe), sort_keys=False)),
         metrics=metrics,
         results=results,
+        protocol=recipe.get("evaluation", {}).get("protocol", "standard"),
         figures=[(file, caption) for file, caption in FIGURES.items() if file in figures],
     )
     return f"---\n{_header(name, config, recipe, results)}\n---\n\n{body}"
@@ -132,7 +133,7 @@ def _header(name: str, config: dict[str, Any], recipe: dict[str, Any], results: 
         library_name="hf_latent",
         pipeline_tag="feature-extraction",
         tags=["multimodal", "contrastive-learning", "representation-learning", str(config["model_type"])],
-        model_name=name,
+        model_name=" ".join(name.split()),
         eval_results=evaluations or None,
     )
     return data.to_yaml(line_break="\n").strip()

@@ -1,7 +1,7 @@
 """Encoders: whatever a modality is made of, they turn it into tokens.
 
-An encoder is chosen by name in a config, `{"encoder": "cnn", "channels": [32, 64]}`, and every other key is an argument
-of its constructor. It never mixes the rows of a batch, except through a BatchNorm that it was asked to have.
+An encoder is chosen by name in a config, `{"encoder": "cnn", "channels": [32, 64]}`; every other key is an argument of
+its constructor. It never mixes the rows of a batch, except through a BatchNorm that it was asked to have.
 """
 
 import difflib
@@ -89,7 +89,9 @@ class CNNEncoder(ImageEncoder):
         kernel_size: Of the first convolution; the others are 3 x 3.
     """
 
-    def __init__(self, channels: Sequence[int] = (32, 64, 128, 256), norm: str = "group", kernel_size: int = 5) -> None:
+    def __init__(
+        self, channels: Sequence[int] = (32, 64, 128, 256), norm: str = "group", kernel_size: int = 5
+    ) -> None:
         super().__init__()
         if norm not in ("group", "batch"):
             raise ValueError(f"norm={norm!r}: write 'group' or 'batch'")
@@ -113,7 +115,7 @@ class CNNEncoder(ImageEncoder):
 class SequenceEncoder(Encoder):
     """A pre-norm Transformer over a multivariate series, as CoMM uses on MultiBench.
 
-    Reads `values`, float `(batch, length, input_dim)`, and `attention_mask`, `(batch, length)`, 1 where a step is real.
+    Reads `values`, float `(batch, length, input_dim)`, and `attention_mask`, `(batch, length)`, 1 at real steps.
     """
 
     kind = "series"
@@ -198,7 +200,7 @@ class AutoEncoder(Encoder):
     """Any `AutoModel` or `AutoBackbone` of transformers, by its config.
 
     Args:
-        config: The model's config as a dict with its `model_type`, such as `AutoConfig.from_pretrained(...).to_dict()`.
+        config: The model's config as a dict with its `model_type`, as `AutoConfig.from_pretrained(...).to_dict()`.
         backbone: Take `AutoBackbone`, whose last feature map becomes the tokens.
     """
 
@@ -268,7 +270,7 @@ def couples_rows(module: nn.Module) -> bool:
 
 
 def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
-    """Fixed 2-D sine-cosine positions, `(height * width, dim)`: one half codes the column, the other the row."""
+    """Fixed 2-D sine-cosine positions, `(height * width, dim)`: one half codes the row, the other the column."""
     if dim % 4:
         raise ValueError(f"embed_dim={dim}: positions of images need a multiple of 4")
     frequency = 10_000.0 ** (-torch.arange(dim // 4, device=like.device, dtype=torch.float64) / (dim // 4))
@@ -279,7 +281,7 @@ def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
 
     columns = waves(width).expand(height, -1, -1)
     rows = waves(height)[:, None].expand(-1, width, -1)
-    return torch.cat([columns, rows], dim=-1).flatten(0, 1).to(like.dtype)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1).to(like.dtype)
 
 
 class LatentConverter(nn.Module):

@@ -72,7 +72,7 @@ class FusionTransformer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def initialize(self) -> None:
-        """The scales of the official code: residual branches shrink with the depth."""
+        """The scales of the official code: residual branches shrink with the depth, attention has no bias at first."""
         if self.class_token is not None:
             init.normal_(self.class_token)
         for layer in self.layers:
@@ -86,6 +86,7 @@ class FusionTransformer(nn.Module):
                 (layer.contract, residual),
             ):
                 init.normal_(linear.weight, std=std)
+            for linear in (layer.query, layer.key_value, layer.output):
                 init.zeros_(linear.bias)
 
     def forward(

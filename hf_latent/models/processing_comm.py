@@ -125,15 +125,14 @@ class CoMMProcessor(ProcessorMixin):
     @staticmethod
     def _pixels(name: str, row: int, value: Any) -> Tensor:
         """One image as uint8 `(3, height, width)`."""
-        if hasattr(value, "convert"):
-            value = np.asarray(value.convert("RGB"))
-        if isinstance(value, np.ndarray) and value.ndim == 3 and value.shape[2] == 3:
-            # A view is enough: stacking copies.
-            value = torch.from_numpy(value if value.flags.writeable else value.copy()).permute(2, 0, 1)
-        if not isinstance(value, Tensor) or value.ndim != 3 or len(value) != 3 or value.dtype != torch.uint8:
+        pixels = np.array(value.convert("RGB")) if hasattr(value, "convert") else value
+        if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
+            # A view is enough, stacking copies; but torch takes no array that is read-only.
+            pixels = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
+        if not isinstance(pixels, Tensor) or pixels.ndim != 3 or len(pixels) != 3 or pixels.dtype != torch.uint8:
             found = f"{type(value).__name__} {tuple(getattr(value, 'shape', ()))} {getattr(value, 'dtype', '')}"
             raise ValueError(f"row {row} of modality {name!r}: expected an RGB image, found {found.strip()}")
-        return value
+        return pixels
 
     @staticmethod
     def _numbers(name: str, row: int, value: Any) -> Tensor:
@@ -192,7 +191,7 @@ class CoMMProcessor(ProcessorMixin):
 
 
 def resized(images: Tensor, size: int) -> Tensor:
-    """Float images `(batch, 3, height, width)` at `size` x `size`, bilinear with antialias; as they are if they fit."""
+    """Float images `(batch, 3, height, width)` at `size` x `size`: bilinear, with antialias; a no-op if they fit."""
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

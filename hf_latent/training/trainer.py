@@ -13,8 +13,10 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
+from ..data.collator import LatentCollator
 from ..errors import UserError
 from ..models.embeddings import Embeddings
+from ..models.processing_comm import CoMMProcessor
 from ..views import Views
 from .arguments import LatentTrainingArguments
 from .checkpoints import STAGING, publish
@@ -34,7 +36,8 @@ class LatentTrainer(Trainer):
         views: The augmentations of each modality. Without them the batch must hold `augmented_modalities` itself if
             the objective needs a second view.
         **kwargs: Of `transformers.Trainer`. `data_collator` gives batches of
-            `{"modalities": {name: {...}}, "ids": (batch,)}`.
+            `{"modalities": {name: {...}}, "ids": (batch,)}`; by default it stacks the columns that are named after the
+            modalities, as `processing_class` says.
 
     Every term of the objective is logged as `loss_<term>`. A loss that is not finite stops the run and names the step
     and the term. Checkpoints appear whole or not at all.
@@ -52,6 +55,8 @@ class LatentTrainer(Trainer):
     ) -> None:
         if args is None:
             args = LatentTrainingArguments(output_dir="outputs/trainer")
+        if kwargs.get("data_collator") is None and isinstance(kwargs.get("processing_class"), CoMMProcessor):
+            kwargs["data_collator"] = LatentCollator(kwargs["processing_class"])
         super().__init__(model=model, args=args, **kwargs)
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
         self.loss_is_scaled_for_ga = False

@@ -23,9 +23,7 @@ def test_loss_and_gradients_equal_separate_passes(names, options):
     slow = comm_loss(model, first, second)
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-12)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for ours, plain in zip(
-        torch.autograd.grad(fast, parameters), torch.autograd.grad(slow, parameters), strict=True
-    ):
+    for ours, plain in zip(torch.autograd.grad(fast, parameters), torch.autograd.grad(slow, parameters), strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-8, atol=1e-10)
 
 

@@ -8,7 +8,6 @@ from torch.utils.data import Dataset
 from transformers import set_seed
 
 from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
-from hf_latent.data.collator import LatentCollator
 
 NAMES = ("image1", "image2")
 
@@ -55,7 +54,6 @@ def build_trainer(folder, dataset=None, norm="group", objective="comm", loss_ter
         args=LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
         views=Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None,
         train_dataset=dataset or RandomPairs(),
-        data_collator=LatentCollator(processor),
         processing_class=processor,
     )
 

@@ -1,0 +1,100 @@
+"""The views of a whole batch, and the registry that builds a view by its name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any
+
+import numpy as np
+from torch import Generator
+
+from ..errors import suggest
+from .base import Inputs, NoView, View, check
+from .image import ImageView
+from .sequences import SeriesView, TableView, TextView
+
+VIEWS: dict[str, type[View]] = {
+    "image": ImageView,
+    "text": TextView,
+    "series": SeriesView,
+    "table": TableView,
+    "none": NoView,
+}
+
+
+def build_view(kind: str, **options: Any) -> View:
+    """The view named `kind`, a key of `VIEWS`; lists in `options`, as YAML gives them, become tuples.
+
+    Raises:
+        ValueError: unknown kind or option, a missing option, or a value out of its range; says what to write instead.
+    """
+    if kind not in VIEWS:
+        raise ValueError(f"unknown view {kind!r}: {suggest(kind, VIEWS)}")
+    known = {field.name: field for field in fields(VIEWS[kind])}
+    for name in options:
+        if name not in known:
+            raise ValueError(f"unknown option {name!r} of the {kind} view: {suggest(name, known)}")
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in options]
+    if missing:
+        raise ValueError(f"the {kind} view needs {', '.join(missing)}")
+    lists = {name: tuple(v) for name, v in options.items() if isinstance(v, Sequence) and not isinstance(v, str)}
+    return VIEWS[kind](**options | lists)
+
+
+class Views:
+    """The views of a whole batch `{modality: inputs}`, one `View` a modality, reproducible from `seed`."""
+
+    def __init__(self, modalities: dict[str, View], seed: int = 0) -> None:
+        self.modalities = dict(modalities)
+        self.seed = seed
+        check(self, "seed", lambda v: isinstance(v, int) and v >= 0, "a whole number, 0 or more")
+
+    def plain(self, modalities: dict[str, Inputs]) -> dict[str, Inputs]:
+        """The deterministic views of a batch."""
+        self._check_names(modalities)
+        return {name: self.modalities[name].plain(inputs) for name, inputs in modalities.items()}
+
+    def augmented(
+        self,
+        modalities: dict[str, Inputs],
+        *,
+        view: int,
+        position: int = 0,
+        rows: slice | None = None,
+        global_rows: int | None = None,
+    ) -> dict[str, Inputs]:
+        """The random views of a batch, or of a slice of the global batch.
+
+        Args:
+            modalities: the rows at hand; a ValueError says which modality is unknown, missing or of another length.
+            view: which of a row's views: 0, 1 or any later one.
+            position: rows consumed by training before this global batch.
+            rows: where the rows at hand lie in the global batch; all of it by default.
+            global_rows: size of the global batch; the rows at hand by default.
+        """
+        self._check_names(modalities)
+        sizes = {name: len(next(iter(inputs.values()))) for name, inputs in modalities.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"a batch needs modalities with the same number of rows, got {sizes}")
+        here = next(iter(sizes.values()))
+        total = here if global_rows is None else global_rows
+        rows = slice(None) if rows is None else rows
+        asked = len(range(total)[rows])
+        if asked != here:
+            raise ValueError(f"the batch has {here} rows, but {rows} of global_rows={total} are {asked}")
+
+        result = {}
+        for place, (name, augmentation) in enumerate(self.modalities.items()):
+            key = np.random.SeedSequence((self.seed, view, place, position)).generate_state(1)
+            generator = Generator().manual_seed(int(key[0]))
+            noise = augmentation.draw(total, modalities[name], generator)
+            noise = {part: numbers[rows] for part, numbers in noise.items()}
+            result[name] = augmentation.augment(modalities[name], noise)
+        return result
+
+    def _check_names(self, modalities: Mapping[str, Inputs]) -> None:
+        for name in modalities:
+            if name not in self.modalities:
+                raise ValueError(f"unknown modality {name!r}: {suggest(name, self.modalities)}")
+        missing = [name for name in self.modalities if name not in modalities]
+        if missing:
+            raise ValueError(f"the batch lacks the modality {', '.join(missing)}; it has {', '.join(modalities)}")

@@ -1,0 +1,114 @@
+"""Random masks, drops and noise of texts, series and tables."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from .base import AMOUNT, PROBABILITY, TOKEN, Inputs, View, check, send, take
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextView(View):
+    """Token masking: each token of `input_ids` (B, T) becomes `mask_token_id` with `mask_probability`, independently.
+
+    CoMM's text augmentation (arXiv 2409.07402). Padding (where `attention_mask` is 0; none without that key) and
+    `special_token_ids`, such as those of [CLS] and [SEP], are never masked.
+    """
+
+    mask_token_id: int
+    mask_probability: float = 0.15
+    special_token_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(self, "mask_probability", *PROBABILITY)
+        check(self, "mask_token_id", *TOKEN)
+        check(self, "special_token_ids", lambda v: all(map(TOKEN[0], v)), "a list of token ids of the tokenizer")
+
+    def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
+        length = take(inputs, "input_ids", "text").shape[1]
+        # step by step, so that a wider padding changes nothing before it
+        return {"mask": (torch.rand(length, rows, generator=generator) < self.mask_probability).T}
+
+    def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
+        ids = take(inputs, "input_ids", "text")
+        special = torch.tensor(self.special_token_ids, dtype=ids.dtype, device=ids.device)
+        masked = send(noise["mask"], ids) & ~torch.isin(ids, special)
+        if "attention_mask" in inputs:
+            masked &= inputs["attention_mask"].bool()
+        return {**inputs, "input_ids": ids.masked_fill(masked, self.mask_token_id)}
+
+
+@dataclass(frozen=True)
+class SeriesView(View):
+    """Noise and dropped steps, each for a row as a whole or not at all, on floating `values` (B, T, F).
+
+    CoMM's augmentation of MultiBench series (arXiv 2409.07402). Padding (`attention_mask` 0) is left as it is.
+
+    Args:
+        noise: standard deviation of the Gaussian noise, in the unit of the values.
+        noise_probability: probability that a row is noisy.
+        drop: a row loses a share U(0, drop) of its real steps, rounded down, which become zero.
+        drop_probability: probability that a row loses any.
+    """
+
+    noise: float = 0.1
+    noise_probability: float = 0.5
+    drop: float = 0.8
+    drop_probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        check(self, "noise", *AMOUNT)
+        check(self, "noise_probability drop drop_probability", *PROBABILITY)
+
+    def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
+        length, features = take(inputs, "values", "series").shape[1:]
+        share, dropped, noisy = torch.rand(3, rows, generator=generator)
+        # one draw, step by step, so that a wider padding changes nothing before it; its last feature ranks the steps
+        normal = _normal((length, rows, features + 1), generator).transpose(0, 1)
+        scale = self.noise * (noisy < self.noise_probability)
+        return {
+            "noise": normal[..., :-1] * scale[:, None, None],
+            "order": normal[..., -1],
+            "drop": share * self.drop * (dropped < self.drop_probability),
+        }
+
+    def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
+        values = take(inputs, "values", "series")
+        real = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+        if "attention_mask" in inputs:
+            real = inputs["attention_mask"].bool()
+        order = send(noise["order"], values).masked_fill(~real, math.inf)
+        rank = order.argsort(dim=1, stable=True).argsort(dim=1)
+        lost = rank < (send(noise["drop"], values) * real.sum(1)).floor()[:, None]
+        changed = (values + send(noise["noise"], values).to(values.dtype)).masked_fill(lost[..., None], 0)
+        return {**inputs, "values": torch.where(real[..., None], changed, values)}
+
+
+@dataclass(frozen=True)
+class TableView(View):
+    """Gaussian noise of standard deviation `noise` on floating `values` (B, F) of a row, with `noise_probability`."""
+
+    noise: float = 0.1
+    noise_probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        check(self, "noise", *AMOUNT)
+        check(self, "noise_probability", *PROBABILITY)
+
+    def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
+        (features,) = take(inputs, "values", "table").shape[1:]
+        scale = self.noise * (torch.rand(rows, 1, generator=generator) < self.noise_probability)
+        return {"noise": _normal((rows, features), generator) * scale}
+
+    def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
+        values = take(inputs, "values", "table")
+        return {**inputs, "values": values + send(noise["noise"], values).to(values.dtype)}
+
+
+def _normal(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Standard normal numbers, of which the first do not depend on how many follow."""
+    count = math.prod(shape)
+    whole = 16 * math.ceil(count / 16)  # randn works in blocks of 16 and draws a ragged last one twice
+    return torch.randn(whole, generator=generator)[:count].view(shape)

@@ -1,0 +1,48 @@
+"""Every code block of the README works as it is written."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hf_latent.cli import _parser
+from hf_latent.recipe import load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    assert (tmp_path / "outputs" / "my_model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_are_ones_that_exist(command):
+    words = command.split()
+    if words[0] == "make":
+        subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+        return
+    if words[0] == "torchrun":
+        assert words[3:5] == ["-m", "hf_latent"]
+        words = ["hf-latent", *words[5:]]
+    assert words[0] == "hf-latent"
+    options = _parser().parse_args(words[1:])
+    if words[1] == "train":
+        load_recipe(options.recipe, options.overrides)
+
+
+def test_links_point_to_files():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
