@@ -60,8 +60,10 @@ def _train(options: argparse.Namespace) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (one process speaks, for as long as all run)
     from . import study
     from .recipe import load_recipe
+    from .training.distributed import shut_down
 
     study.train(load_recipe(options.recipe, options.overrides), resume=options.resume)
+    shut_down()
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from huggingface_hub.dataclasses import type_validator
 from huggingface_hub.errors import StrictDataclassFieldValidationError
@@ -89,7 +89,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     try:
-        return parse_recipe(values, name=path.stem)
+        return parse_recipe(cast(dict[str, Any], values), name=path.stem)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 

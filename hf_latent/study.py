@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from . import __version__
 from .data.collator import LatentCollator
-from .data.loading import LoadedData
+from .data.loading import LoadedData, Probes
 from .errors import UserError
 from .hub.card import write_card
 from .metrics.interactions import interactions
 from .models.processing_comm import CoMMProcessor
-from .plots import plot_interactions, plot_latent_map, plot_losses
+from .plots import MAX_RUNS, plot_interactions, plot_latent_map, plot_losses
 from .recipe import Recipe, load_recipe
 from .training import LatentTrainer, LatentTrainingArguments
 from .training.checkpoints import staged_files
@@ -45,26 +46,19 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     """
     run = recipe.output_dir
     checkpoint = _claim(run, recipe, resume)
-    arguments = LatentTrainingArguments(
-        **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
-    )
+    arguments = _arguments(recipe)
     main = arguments.should_save
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
-    # One seed makes the model, the order of the rows and the views.
-    set_seed(recipe.seed)
-    try:
+    set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
+    with _blamed_on("model"):
         model = recipe.model_class(recipe.config)
-    except ValueError as error:
-        raise UserError(f"model: {error}") from None
-    if model.build_objective is not None:
-        _build_objective(model)
+        _ = model.objective
     processor = build_processor(model, recipe.views)
     trainer = _trainer(model, processor, arguments, data, recipe)
     if main:
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml())
     trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.accelerator.wait_for_everyone()
     return _finish(run, recipe, trainer, data)
 
 
@@ -72,15 +66,15 @@ def evaluate(run: Path) -> dict[str, Any]:
     """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew."""
     recipe = load_recipe(_file(run, RECIPE))
     recipe.training.update(output_dir=str(run))
+    model_type = json.loads(_file(run, "config.json").read_text()).get("model_type")
+    if model_type != recipe.config.model_type:
+        raise UserError(f"{run} holds a model of type {model_type!r}, its recipe is of {recipe.config.model_type!r}")
     try:
         model, processor = AutoModel.from_pretrained(run), AutoProcessor.from_pretrained(run)
     except (OSError, ValueError) as error:
         raise UserError(f"{run} holds no model that can be loaded: {error}") from None
     data = recipe.data.load(progress=True)
-    arguments = LatentTrainingArguments(
-        **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
-    )
-    trainer = _trainer(model, processor, arguments, data, recipe)
+    trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
     trainer.state = TrainerState.load_from_json(str(_file(run, STATE)))
     return _finish(run, recipe, trainer, data, known=read_metrics(run))
 
@@ -100,6 +94,8 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
         name = run.resolve().name
         metrics[name if name not in metrics else str(run)] = read_metrics(run)
     print(table(metrics))
+    if len(metrics) > MAX_RUNS:
+        raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
     picture = plot_interactions(metrics, output or runs[0].resolve().parent / "comparison.png")
     print(f"\nBars: {picture}")
     return picture
@@ -137,10 +133,8 @@ def build_processor(model: Any, views: dict[str, View]) -> CoMMProcessor:
         view = views[name]
         if isinstance(view, ImageView):
             modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
-    try:
+    with _blamed_on("model"):
         return CoMMProcessor(modalities)
-    except ValueError as error:
-        raise UserError(f"processor: {error}") from None
 
 
 def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
@@ -160,24 +154,36 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
     return get_last_checkpoint(str(run))
 
 
-def _build_objective(model: Any) -> None:
+@contextmanager
+def _blamed_on(section: str) -> Iterator[None]:
+    """What a library refuses in here is a mistake in this section of the recipe."""
     try:
-        _ = model.objective
-    except ValueError as error:
-        raise UserError(f"model: {error}") from None
+        yield
+    except UserError:
+        raise
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{section}: {error}") from None
+
+
+def _arguments(recipe: Recipe) -> LatentTrainingArguments:
+    with _blamed_on("training"):
+        return LatentTrainingArguments(
+            **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
+        )
 
 
 def _trainer(
     model: Any, processor: Any, arguments: LatentTrainingArguments, data: LoadedData, recipe: Recipe
 ) -> LatentTrainer:
-    return LatentTrainer(
-        model=model,
-        args=arguments,
-        views=Views(recipe.views, seed=recipe.seed),
-        train_dataset=data.train,
-        data_collator=LatentCollator(processor, data.columns),
-        processing_class=processor,
-    )
+    with _blamed_on("training"):
+        return LatentTrainer(
+            model=model,
+            args=arguments,
+            views=Views(recipe.views, seed=recipe.seed),
+            train_dataset=data.train,
+            data_collator=LatentCollator(processor, data.columns),
+            processing_class=processor,
+        )
 
 
 def _finish(
@@ -210,7 +216,7 @@ def _finish(
         (staging / "figures").mkdir()
         plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
         if data.probes is not None:
-            _figures(staging / "figures", run.resolve().name, metrics, features["test"], data)
+            _figures(staging / "figures", run.resolve().name, metrics, features["test"], data.probes)
     write_card(run)
     if data.probes is not None:
         print("\n" + table({run.resolve().name: metrics}))
@@ -218,12 +224,10 @@ def _finish(
     return metrics
 
 
-def _figures(folder: Path, name: str, metrics: dict[str, Any], features: np.ndarray, data: LoadedData) -> None:
+def _figures(folder: Path, name: str, metrics: dict[str, Any], features: np.ndarray, probes: Probes) -> None:
     plot_interactions({name: metrics}, folder / "interactions.png")
     rows = np.linspace(0, len(features) - 1, min(MAP_ROWS, len(features))).astype(int)
-    probes = data.probes
-    shown = [task for task in ("redundancy", "uniqueness1", "uniqueness2") if task in probes.test_labels]
-    factors = {task: probes.test_labels[task][rows] for task in shown}
+    factors = {task: labels[rows] for task, labels in probes.test_labels.items() if task != "synergy"}
     plot_latent_map(features[rows], factors, folder / "latent_map.png", probes.class_names)
 
 

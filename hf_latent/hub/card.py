@@ -4,7 +4,7 @@ import html
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
@@ -73,7 +73,7 @@ def render_card(run: Path) -> str:
         if not (run / name).is_file():
             raise UserError(f"{run} holds no {name}: name the folder of a finished run")
     config = json.loads((run / "config.json").read_text())
-    recipe = OmegaConf.to_container(OmegaConf.load(run / "recipe.yaml"))
+    recipe = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(run / "recipe.yaml")))
     path = run / "metrics.json"
     metrics = json.loads(path.read_text()) if path.is_file() else {}
     return render(run.resolve().name, config, recipe, metrics, {f for f in FIGURES if (run / "figures" / f).is_file()})
@@ -111,7 +111,7 @@ def _shareable(recipe: dict[str, Any]) -> dict[str, Any]:
     def only(section: str, allowed: tuple[str, ...]) -> dict[str, Any]:
         return {key: value for key, value in recipe.get(section, {}).items() if key in allowed}
 
-    kept = {key: recipe[key] for key in ("model", "views", "evaluation") if key in recipe}
+    kept: dict[str, Any] = {key: recipe[key] for key in ("model", "views", "evaluation") if key in recipe}
     return {**kept, "data": only("data", DATA_FIELDS), "training": only("training", TRAINING_FIELDS)}
 
 

@@ -47,7 +47,7 @@ class CoMMConfig(PreTrainedConfig):
 
     model_type = "comm"
 
-    modalities: dict[str, dict[str, Any]] | None = None
+    modalities: dict[str, dict[str, Any]] = None  # type: ignore[assignment]  # a mutable default is refused
     embed_dim: int = 512
     fusion_layers: int = 1
     fusion_heads: int = 8

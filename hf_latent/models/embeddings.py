@@ -33,6 +33,17 @@ class Embeddings(ModelOutput):
     fused_augmented: Tensor | None = None
     ids: Tensor | None = None
 
+    def tensors(self) -> list[Tensor]:
+        """All embeddings, in the order in which `map` visits them."""
+        found: list[Tensor] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.map(note)
+        return found
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "Embeddings":
         """A copy with `function` applied to every embedding; `loss` is dropped and `ids` is kept as it is."""
 
@@ -62,9 +73,10 @@ class LatentPreTrainedModel(PreTrainedModel):
     def objective(self) -> Any:
         """The training objective that the config names, built once."""
         if getattr(self, "_objective", None) is None:
-            if type(self).build_objective is None:
+            build = type(self).build_objective
+            if build is None:
                 raise ImportError("The loss needs the training code of this model: pip install hf_latent")
-            self._objective = type(self).build_objective(self.config)
+            self._objective = build(self.config)
         return self._objective
 
     @property

@@ -8,7 +8,7 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,18 +34,25 @@ class EncoderOutput(ModelOutput):
 
 
 class Encoder(nn.Module):
-    """Base of the encoders. `kind` says what it reads: `image`, `text`, `series`, `table` or `features`."""
+    """Base of the encoders: `forward(**inputs) -> EncoderOutput`.
+
+    Attributes:
+        kind: What it reads: `image`, `text`, `series`, `table` or `features`.
+        hidden_size: Width of its tokens.
+    """
 
     kind: str
     hidden_size: int
 
-    def forward(self, **inputs: Tensor) -> EncoderOutput:
-        raise NotImplementedError
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
 
 def tokens_of_map(feature_map: Tensor) -> EncoderOutput:
     """`(batch, channels, height, width)` -> one token a position."""
-    return EncoderOutput(tokens=feature_map.flatten(2).transpose(1, 2), grid=tuple(feature_map.shape[-2:]))
+    height, width = feature_map.shape[-2:]
+    return EncoderOutput(tokens=feature_map.flatten(2).transpose(1, 2), grid=(height, width))
 
 
 class ImageEncoder(Encoder):
@@ -56,7 +63,7 @@ class ImageEncoder(Encoder):
 
     def forward(self, pixel_values: Tensor) -> EncoderOutput:
         # Convolutions are faster on channels-last memory, on CPU as on GPU.
-        pixel_values = pixel_values.to(self.layers[0].weight.dtype, memory_format=torch.channels_last)
+        pixel_values = pixel_values.to(self.dtype, memory_format=torch.channels_last)
         return tokens_of_map(self.layers(pixel_values))
 
 
@@ -139,7 +146,7 @@ class SequenceEncoder(Encoder):
 
     def forward(self, values: Tensor, attention_mask: Tensor | None = None) -> EncoderOutput:
         mask = None if attention_mask is None else attention_mask.bool()
-        hidden = self.embed(values.to(self.embed.weight.dtype))
+        hidden = self.embed(values.to(self.dtype))
         hidden = self.layers(hidden, src_key_padding_mask=None if mask is None else ~mask)
         return EncoderOutput(tokens=hidden, attention_mask=mask)
 
@@ -164,7 +171,7 @@ class TableEncoder(Encoder):
         self.hidden_size = token_dim
 
     def forward(self, values: Tensor) -> EncoderOutput:
-        return EncoderOutput(tokens=self.tokenizer(self.layers(values.to(self.tokenizer.weight.dtype))))
+        return EncoderOutput(tokens=self.tokenizer(self.layers(values.to(self.dtype))))
 
 
 class FeatureTokenizer(nn.Module):
@@ -292,7 +299,7 @@ class LatentConverter(nn.Module):
         self.projection = nn.Linear(hidden_size, embed_dim)
 
     def forward(self, output: EncoderOutput) -> Tensor:
-        tokens = self.projection(output.tokens.to(self.projection.weight.dtype))
+        tokens = self.projection(cast(Tensor, output.tokens).to(self.projection.weight.dtype))
         if output.grid is not None:
             tokens = tokens + grid_positions(*output.grid, tokens.shape[-1], like=tokens)
         return tokens

@@ -1,6 +1,7 @@
 """The fusion transformer of CoMM: many subsets of the modalities in one pass."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,18 @@ class FusionLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(dim)
         self.expand = nn.Linear(dim, 4 * dim)
         self.contract = nn.Linear(4 * dim, dim)
+
+    def initialize(self, depth: int) -> None:
+        """Residual branches shrink with the depth of the transformer; attention has no bias at first."""
+        dim = self.output.in_features
+        residual = dim**-0.5 * (2 * depth) ** -0.5
+        for linear in (self.query, self.key_value):
+            init.normal_(linear.weight, std=dim**-0.5)
+        for linear in (self.output, self.contract):
+            init.normal_(linear.weight, std=residual)
+        init.normal_(self.expand.weight, std=(2 * dim) ** -0.5)
+        for linear in (self.query, self.key_value, self.output):
+            init.zeros_(linear.bias)
 
     def forward(self, queries: Tensor, tokens: Tensor, visible: Tensor) -> Tensor:
         """
@@ -72,22 +85,11 @@ class FusionTransformer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def initialize(self) -> None:
-        """The scales of the official code: residual branches shrink with the depth, attention has no bias at first."""
+        """The scales of the official code."""
         if self.class_token is not None:
             init.normal_(self.class_token)
         for layer in self.layers:
-            dim = layer.output.in_features
-            residual = dim**-0.5 * (2 * len(self.layers)) ** -0.5
-            for linear, std in (
-                (layer.query, dim**-0.5),
-                (layer.key_value, dim**-0.5),
-                (layer.output, residual),
-                (layer.expand, (2 * dim) ** -0.5),
-                (layer.contract, residual),
-            ):
-                init.normal_(linear.weight, std=std)
-            for linear in (layer.query, layer.key_value, layer.output):
-                init.zeros_(linear.bias)
+            cast(FusionLayer, layer).initialize(depth=len(self.layers))
 
     def forward(
         self, tokens: Sequence[Tensor], subsets: Sequence[Sequence[int]], masks: Sequence[Tensor | None] | None = None

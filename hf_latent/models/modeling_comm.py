@@ -52,10 +52,11 @@ class CoMMModel(LatentPreTrainedModel):
         for name, spec in config.modalities.items():
             options = {key: value for key, value in spec.items() if key != "frozen"}
             try:
-                self.encoders[name] = build_encoder(options)
+                encoder = build_encoder(options)
             except ValueError as error:
                 raise ValueError(f"modality {name!r}: {error}") from None
-            self.converters[name] = LatentConverter(self.encoders[name].hidden_size, config.embed_dim)
+            self.encoders[name] = encoder
+            self.converters[name] = LatentConverter(encoder.hidden_size, config.embed_dim)
         self.fusion = FusionTransformer(
             config.embed_dim, config.fusion_layers, config.fusion_heads, config.fusion_pooling
         )
@@ -152,7 +153,8 @@ class CoMMModel(LatentPreTrainedModel):
     def score(self, embeddings: Embeddings) -> Embeddings:
         """The projection head, with batch statistics of its own for each subset and view, and L2 normalisation."""
         with full_precision(self.device):
-            return embeddings.map(lambda rows: F.normalize(self.head(rows.to(self.head[0].weight.dtype)), dim=-1))
+            dtype = next(self.head.parameters()).dtype
+            return embeddings.map(lambda rows: F.normalize(self.head(rows.to(dtype)), dim=-1))
 
     def _check(self, modalities: Modalities) -> list[str]:
         """The given modalities in the order of the config."""

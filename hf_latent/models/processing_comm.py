@@ -172,7 +172,9 @@ class CoMMProcessor(ProcessorMixin):
         return super().from_args_and_dict(args, {**processor_dict, "tokenizers": tokenizers}, **kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> "CoMMProcessor":
+    def from_pretrained(  # type: ignore[override]  # the others travel in kwargs
+        cls, pretrained_model_name_or_path: Any, **kwargs: Any
+    ) -> "CoMMProcessor":
         options, _ = cls.get_processor_dict(pretrained_model_name_or_path, **kwargs)
         texts = [name for name, modality in options["modalities"].items() if modality["kind"] == "text"]
         tokenizers = {

@@ -48,12 +48,13 @@ class Objective:
         """The representation that stands for a row when its model is probed, from raw embeddings."""
         raise NotImplementedError
 
-    def check(self, embeddings: Embeddings) -> None:
-        """Raise a ValueError if `embeddings` lack something that this objective requires."""
+    def checked(self, embeddings: Embeddings) -> Any:
+        """The embeddings, once it is clear that all that this objective requires is there; a ValueError otherwise."""
         missing = sorted(field for field in self.requires if getattr(embeddings, field) is None)
         if missing:
             name = type(self).__name__
             raise ValueError(f"{name} needs {', '.join(missing)}: give the model augmented_modalities, a second view")
+        return embeddings
 
 
 def register_objective(model_type: str, name: str) -> Any:
@@ -72,7 +73,7 @@ def build_objective(config: PreTrainedConfig) -> Objective:
     Raises:
         ValueError: If there is none of that name for the model, or its options do not fit.
     """
-    name = getattr(config, "objective", None)
+    name = str(getattr(config, "objective", None))
     if (config.model_type, name) not in _OBJECTIVES:
         known = ", ".join(objective for model_type, objective in _OBJECTIVES if model_type == config.model_type)
         raise ValueError(f"no objective {name!r} for {config.model_type!r}; known: {known or 'none'}")

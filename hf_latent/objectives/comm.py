@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -53,22 +53,21 @@ class CoMMObjective(Objective):
         progress: float = 0.0,
         queue: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        self.check(embeddings)
-        first, second = embeddings.fused, embeddings.fused_augmented
+        z = self.checked(embeddings)
         losses = {}
         for term in self.terms:
             if term == "joint":
-                losses[term] = nt_xent(first, second, scale, rows=rows, ids=embeddings.ids)
+                losses[term] = nt_xent(z.fused, z.fused_augmented, scale, rows=rows, ids=z.ids)
             else:
-                there = nt_xent(embeddings.embeds[term], second, scale, rows=rows, ids=embeddings.ids)
-                back = nt_xent(embeddings.augmented[term], first, scale, rows=rows, ids=embeddings.ids)
+                there = nt_xent(z.embeds[term], z.fused_augmented, scale, rows=rows, ids=z.ids)
+                back = nt_xent(z.augmented[term], z.fused, scale, rows=rows, ids=z.ids)
                 losses[term] = (there + back) / 2
         loss = _mean([self.weights[term] * value for term, value in losses.items()])
         return loss, {term: value.detach() for term, value in losses.items()}
 
     def features(self, embeddings: Embeddings) -> Tensor:
         """The fused representation, `(batch, embed_dim)`."""
-        return embeddings.fused
+        return cast(Tensor, embeddings.fused)
 
 
 @register_objective("comm", "cross")
@@ -84,14 +83,14 @@ class CrossObjective(Objective):
         progress: float = 0.0,
         queue: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        self.check(embeddings)
-        pairs = combinations(embeddings.embeds.values(), 2)
-        cross = _mean([symmetric_info_nce(a, b, scale, rows=rows, ids=embeddings.ids) for a, b in pairs])
+        z = self.checked(embeddings)
+        pairs = combinations(z.embeds.values(), 2)
+        cross = _mean([symmetric_info_nce(a, b, scale, rows=rows, ids=z.ids) for a, b in pairs])
         return cross, {"cross": cross.detach()}
 
     def features(self, embeddings: Embeddings) -> Tensor:
         """The representations of the single modalities side by side, `(batch, modalities * embed_dim)`."""
-        return torch.cat(list(embeddings.embeds.values()), dim=-1)
+        return torch.cat(list((embeddings.embeds or {}).values()), dim=-1)
 
 
 @register_objective("comm", "cross_self")
@@ -110,10 +109,6 @@ class CrossSelfObjective(CrossObjective):
         queue: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         cross, terms = super().__call__(embeddings, scale, rows=rows)
-        own = _mean(
-            [
-                nt_xent(view, embeddings.augmented[name], scale, rows=rows, ids=embeddings.ids)
-                for name, view in embeddings.embeds.items()
-            ]
-        )
+        z = self.checked(embeddings)
+        own = _mean([nt_xent(z.embeds[name], z.augmented[name], scale, rows=rows, ids=z.ids) for name in z.embeds])
         return cross + own, {**terms, "self": own.detach()}

@@ -1,5 +1,6 @@
 """The only collectives of the library. Every function is the identity in a single process."""
 
+import gc
 from typing import Any
 
 import torch
@@ -50,8 +51,7 @@ def gather_embeddings(embeddings: Embeddings) -> tuple[Embeddings, slice | None]
     """
     if world_size() == 1:
         return embeddings, None
-    tensors: list[Tensor] = []
-    embeddings.map(lambda tensor: tensors.append(tensor) or tensor)
+    tensors = embeddings.tensors()
     batch = len(tensors[0])
     widths = [tensor.shape[1] for tensor in tensors]
     columns = iter(gather_rows(torch.cat(tensors, dim=1)).split(widths, dim=1))
@@ -76,3 +76,12 @@ def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
         dist.barrier()
+
+
+def shut_down() -> None:
+    """Leave the process group together: a process that leaves early can bring down one that still has work."""
+    if world_size() > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+        # A DistributedDataParallel that outlives this call holds the group, and aborts the interpreter at its exit.
+        gc.collect()

@@ -2,8 +2,9 @@
 
 import shutil
 from collections import defaultdict
+from collections.abc import Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..data.collator import LatentCollator
 from ..errors import UserError
-from ..models.embeddings import Embeddings
+from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..models.processing_comm import CoMMProcessor
+from ..objectives import Objective
 from ..views import Views
 from .arguments import LatentTrainingArguments
 from .checkpoints import STAGING, publish
@@ -44,6 +46,7 @@ class LatentTrainer(Trainer):
     """
 
     args: LatentTrainingArguments
+    _staging: Path | None = None
 
     def __init__(
         self,
@@ -58,12 +61,13 @@ class LatentTrainer(Trainer):
         if kwargs.get("data_collator") is None and isinstance(kwargs.get("processing_class"), CoMMProcessor):
             kwargs["data_collator"] = LatentCollator(kwargs["processing_class"])
         super().__init__(model=model, args=args, **kwargs)
+        core = cast(LatentPreTrainedModel, self.model)
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
         self.loss_is_scaled_for_ga = False
         self.views = views
-        self.objective = self.model.objective
+        self.objective: Objective = core.objective
         self._micro_batch = (-1, 0)
-        self._terms: dict[str, Tensor] = defaultdict(float)
+        self._terms: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         self._term_count = 0
 
     # Batches and views
@@ -71,9 +75,10 @@ class LatentTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """As in `Trainer`, without the incomplete last global batch: padding it would repeat rows as negatives."""
         rows = self.args.rows_contrasted
-        if hasattr(self.train_dataset, "__len__") and len(self.train_dataset) < rows:
+        size = len(self.train_dataset) if isinstance(self.train_dataset, Sized) else None
+        if size is not None and size < rows:
             raise UserError(
-                f"the training set has {len(self.train_dataset)} rows, fewer than one global batch of {rows}: "
+                f"the training set has {size} rows, fewer than one global batch of {rows}: "
                 "write a smaller training.global_batch_size"
             )
         keep, self.args.dataloader_drop_last = self.args.dataloader_drop_last, True
@@ -89,7 +94,7 @@ class LatentTrainer(Trainer):
         if self.views is None:
             return inputs
         rows = inputs["modalities"]
-        if not self.model.training:
+        if not cast(nn.Module, self.model).training:
             return {**inputs, "modalities": self.views.plain(rows)}
         key = self._view_key(inputs)
         inputs = {**inputs, "modalities": self.views.augmented(rows, view=0, **key)}
@@ -160,7 +165,7 @@ class LatentTrainer(Trainer):
         inputs: dict[str, Any],
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
-    ) -> tuple[None, dict[str, Any], Tensor | None]:
+    ) -> tuple[None, Any, Tensor | None]:
         """Embed one batch. There is no evaluation loss: it would depend on how the rows fall into batches."""
         inputs = self._prepare_inputs(inputs)
         ids = inputs.pop("ids", None)
@@ -170,7 +175,7 @@ class LatentTrainer(Trainer):
 
     def embed(self, dataset: Any) -> Embeddings:
         """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar."""
-        predictions = self.predict(dataset).predictions
+        predictions: Any = self.predict(dataset).predictions
         embeds = {name: torch.from_numpy(rows) for name, rows in predictions["embeds"].items()}
         return Embeddings(embeds=embeds, fused=torch.from_numpy(predictions["fused"]))
 
@@ -181,22 +186,21 @@ class LatentTrainer(Trainer):
     # Checkpoints
 
     def _get_output_dir(self, trial: Any) -> str:
-        staging = getattr(self, "_staging", None)
-        return str(staging) if staging is not None else super()._get_output_dir(trial)
+        return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """As in `Trainer`, but into a staging folder that takes its name only when all of it is on the disk."""
         run = Path(super()._get_output_dir(trial))
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        self._staging = run / STAGING
+        self._staging = staging = run / STAGING
         try:
             if self.args.should_save:
-                shutil.rmtree(self._staging, ignore_errors=True)
+                shutil.rmtree(staging, ignore_errors=True)
             barrier()
             super()._save_checkpoint(model, trial)
             barrier()
         finally:
-            staging, self._staging = self._staging, None
+            self._staging = None
         if self.args.should_save:
             if self.state.best_global_step:
                 best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"

@@ -8,16 +8,18 @@ from torch.utils.data import Dataset
 from transformers import set_seed
 
 from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
+from hf_latent.training.distributed import shut_down
 
 NAMES = ("image1", "image2")
 
 
 class RandomPairs(Dataset):
-    """Pairs of random images."""
+    """Pairs of random mosaics: coarse, so that two crops of one look alike."""
 
     def __init__(self, rows=52):
         draw = torch.Generator().manual_seed(0)
-        self.images = torch.randint(0, 256, (rows, 2, 3, 16, 16), generator=draw, dtype=torch.uint8)
+        tiles = torch.randint(0, 256, (rows, 2, 3, 4, 4), generator=draw, dtype=torch.uint8)
+        self.images = tiles.repeat_interleave(4, dim=-1).repeat_interleave(4, dim=-2)
 
     def __len__(self):
         return len(self.images)
@@ -26,7 +28,17 @@ class RandomPairs(Dataset):
         return {"image1": self.images[i, 0], "image2": self.images[i, 1], "ids": i}
 
 
-def build_trainer(folder, dataset=None, norm="group", objective="comm", loss_terms="both", views=True, **arguments):
+def build_trainer(
+    folder,
+    dataset=None,
+    eval_dataset=None,
+    norm="group",
+    objective="comm",
+    loss_terms="both",
+    views=True,
+    double=False,
+    **arguments,
+):
     set_seed(0)
     spec = {"encoder": "cnn", "channels": [8, 16], "norm": norm}
     config = CoMMConfig(
@@ -49,11 +61,13 @@ def build_trainer(folder, dataset=None, norm="group", objective="comm", loss_ter
         "seed": 0,
     }
     processor = CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES})
+    model = CoMMModel(config)
     return LatentTrainer(
-        model=CoMMModel(config),
+        model=model.double() if double else model,
         args=LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
         views=Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None,
         train_dataset=dataset or RandomPairs(),
+        eval_dataset=eval_dataset,
         processing_class=processor,
     )
 
@@ -64,11 +78,15 @@ def curve(trainer):
     return [{k: v for k, v in e.items() if k.startswith(keep)} for e in trainer.state.log_history if "loss" in e]
 
 
-if __name__ == "__main__":
-    folder, options = sys.argv[1], json.loads(sys.argv[2])
+def main(folder, options):
     trainer = build_trainer(folder, **options)
     trainer.train()
     features = trainer.features(RandomPairs(7))
     if trainer.args.should_save:
         with open(f"{folder}/curve.json", "w") as file:
             json.dump({"curve": curve(trainer), "features": features.tolist()}, file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
+    shut_down()
