@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers.utils import logging
+
 from .errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    logging.disable_progress_bar()  # a bar for every checkpoint that is written would tear the one that counts
     try:
         options.run(options)
     except UserError as error:

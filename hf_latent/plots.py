@@ -24,7 +24,7 @@ MAX_RUNS = 6
 TSNE_MAX_ROWS = 2000
 GREY = "#666666"
 # Okabe and Ito's palette (2008) for bars and lines, Tol's "muted" one (2021) for the many classes of a map: both are
-# told apart with the common colour-vision deficiencies. Markers are a second cue; 10 x 7 pairs differ.
+# told apart with the common color-vision deficiencies. Markers are a second cue; 10 x 7 pairs differ.
 BARS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 CLASSES = (
     "#332288",
@@ -75,7 +75,7 @@ def plot_latent_map(
     path: str | Path,
     class_names: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
-    """Features in two dimensions, one panel for each factor, coloured by class. Deterministic.
+    """Features in two dimensions, one panel for each factor, colored by class. Deterministic.
 
     Up to 2000 rows t-SNE (van der Maaten and Hinton, 2008) initialised by PCA, which needs scikit-learn; else PCA.
 
@@ -100,7 +100,7 @@ def losses_figure(log_history: Sequence[Mapping[str, Any]]) -> Figure:
         raise ValueError('The log history has no entry with "loss" and "step": nothing was logged in training yet.')
     terms = sorted({key for entry in entries for key in entry if key.startswith("loss_")})
     names = ["loss", *terms]
-    columns = min(3, len(names))
+    columns = 2 if len(names) == 4 else min(3, len(names))
     rows = ceil(len(names) / columns)
     figure, panels = _panels("Training loss and its terms" if terms else "Training loss", rows, columns, (4.2, 3.0))
     for index, (panel, name) in enumerate(zip(panels, names, strict=False)):
@@ -151,7 +151,7 @@ def latent_map_figure(
     if x.ndim != 2 or len(x) < 3 or not np.isfinite(x).all():
         raise ValueError(f"The features must be (N, D), N >= 3, without NaN or infinite values; got {x.shape}.")
     if not factors:
-        raise ValueError("Give one factor at least, to colour the map by.")
+        raise ValueError("Give one factor at least, to color the map by.")
     classes = {name: _class_ids(name, ids, len(x), (class_names or {}).get(name)) for name, ids in factors.items()}
     points, method = _two_dimensions(x)
     columns = min(3, len(classes))
@@ -165,7 +165,7 @@ def latent_map_figure(
             text = str(names[label]) if names else str(label)
             px, py = points[ids == label].T
             panel.scatter(px, py, s=size, c=color, marker=marker, lw=0, alpha=0.8, label=text)
-        _style(panel, f"coloured by {name.replace('_', ' ')}", "", "")
+        _style(panel, f"colored by {name.replace('_', ' ')}", "", "")
         panel.grid(False)
         panel.set(xticks=[], yticks=[])
         below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 3}

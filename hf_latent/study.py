@@ -227,8 +227,10 @@ def _finish(
 def _figures(folder: Path, name: str, metrics: dict[str, Any], features: np.ndarray, probes: Probes) -> None:
     plot_interactions({name: metrics}, folder / "interactions.png")
     rows = np.linspace(0, len(features) - 1, min(MAP_ROWS, len(features))).astype(int)
-    factors = {task: labels[rows] for task, labels in probes.test_labels.items() if task != "synergy"}
-    plot_latent_map(features[rows], factors, folder / "latent_map.png", probes.class_names)
+    titles = {name: title for name, title in probes.titles.items() if name in probes.test_labels}
+    factors = {title: probes.test_labels[name][rows] for name, title in titles.items()}
+    classes = {title: probes.class_names[name] for name, title in titles.items()}
+    plot_latent_map(features[rows], factors, folder / "latent_map.png", classes)
 
 
 def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
         (["train", "no_such.yaml"], "no recipe at no_such.yaml"),
         (["train", "{tiny}", "training.sede=1"], "did you mean 'seed'"),
         (["train", "{tiny}", "training.global_batch_size=1"], "at least 2 rows"),
-        (["train", "{tiny}", "data.image_size=2"], "image_size"),
+        (["train", "{tiny}", "data.image_size=2"], "size=2: write a whole number of pixels"),
         (["train", "{tiny}", "model.modalities.image2.encoder=cm", "--resume"], "unknown encoder 'cm'"),
         (["evaluate", "{folder}"], "holds no recipe.yaml"),
         (["compare", "{folder}/nothing"], "holds no metrics.json"),

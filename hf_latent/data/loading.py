@@ -13,6 +13,11 @@ from tqdm.auto import tqdm
 from ..errors import UserError, suggest
 from .trifeature import SHAPES, SYNERGY, TEXTURES, load_trifeature
 
+PAIR_TITLES = {
+    "redundancy": "shape of both images",
+    "uniqueness1": "texture of image 1",
+    "uniqueness2": "texture of image 2",
+}
 PAIR_CLASSES = {
     "redundancy": list(SHAPES),
     "uniqueness1": list(TEXTURES),
@@ -23,13 +28,21 @@ PAIR_CLASSES = {
 
 @dataclass(frozen=True)
 class Probes:
-    """Labelled rows for the probes: two data sets, and the labels of each task in their order."""
+    """Labelled rows for the probes.
+
+    Attributes:
+        train, test: Two data sets.
+        train_labels, test_labels: The labels of each task, in the order of the rows.
+        class_names: The names of the classes of each task.
+        titles: What the tasks ask, in words, for those that a map of the latent space can show.
+    """
 
     train: Dataset
     train_labels: dict[str, np.ndarray]
     test: Dataset
     test_labels: dict[str, np.ndarray]
     class_names: dict[str, list[str]]
+    titles: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ class TrifeatureData:
         return LoadedData(
             train=train,
             columns={"image1": "image1", "image2": "image2"},
-            probes=Probes(probe_train, probe_train.labels, probe_test, probe_test.labels, PAIR_CLASSES),
+            probes=Probes(probe_train, probe_train.labels, probe_test, probe_test.labels, PAIR_CLASSES, PAIR_TITLES),
             summary=f"Bimodal Trifeature at {self.image_size} px: {len(train):,} pairs of images {kind}",
         )
 

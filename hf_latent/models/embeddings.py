@@ -66,6 +66,8 @@ class LatentPreTrainedModel(PreTrainedModel):
     base_model_prefix = ""
     # The loss is a mean over the batch: the Trainer must not rescale it under gradient accumulation.
     accepts_loss_kwargs = False
+    # The children that work on whole gathered batches; all others keep the rows of a batch apart.
+    scoring_modules: ClassVar[frozenset[str]] = frozenset()
     # Set by `import hf_latent`. Code that was loaded from the Hub without the package has no objective.
     build_objective: ClassVar[Callable[[Any], Any] | None] = None
 

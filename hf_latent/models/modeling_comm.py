@@ -42,6 +42,7 @@ class CoMMModel(LatentPreTrainedModel):
     config_class = CoMMConfig
     main_input_name = "modalities"
     _no_split_modules = ["FusionLayer"]
+    scoring_modules = frozenset({"head"})
 
     def __init__(self, config: CoMMConfig) -> None:
         super().__init__(config)

@@ -40,6 +40,8 @@ class LatentTrainingArguments(TrainingArguments):
         if self.n_gpu > 1:
             # DataParallel would contrast each replica's rows alone; processes are started by torchrun.
             self._n_gpu = 1
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False  # there is nothing to copy to
         if self.global_batch_size is not None:
             share, rest = divmod(self.global_batch_size, self.world_size)
             if rest:

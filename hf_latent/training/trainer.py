@@ -10,17 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import ProgressCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..data.collator import LatentCollator
 from ..errors import UserError
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
+from ..models.encoders import couples_rows
 from ..models.processing_comm import CoMMProcessor
 from ..objectives import Objective
 from ..views import Views
 from .arguments import LatentTrainingArguments
+from .callbacks import LossProgressCallback
 from .checkpoints import STAGING, publish
 from .distributed import barrier, gather_embeddings, mean_over_processes
 
@@ -65,10 +67,28 @@ class LatentTrainer(Trainer):
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
         self.loss_is_scaled_for_ga = False
         self.views = views
+        self._keep_rows_apart(core)
+        if not args.disable_tqdm:
+            self.remove_callback(ProgressCallback)
+            self.add_callback(LossProgressCallback)
         self.objective: Objective = core.objective
         self._micro_batch = (-1, 0)
         self._terms: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         self._term_count = 0
+
+    def _keep_rows_apart(self, model: LatentPreTrainedModel) -> None:
+        """A BatchNorm below the scoring would see this process's rows only: synchronise it, or refuse it."""
+        if self.args.world_size == 1:
+            return
+        for name, child in model.named_children():
+            if name in model.scoring_modules or not couples_rows(child):
+                continue
+            if self.args.device.type != "cuda":
+                raise UserError(
+                    f"{name} hold a BatchNorm, which on several processes without GPUs would normalise each process's "
+                    "rows alone: write norm: group, freeze the encoder (frozen: true), or train in one process"
+                )
+            setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 
     # Batches and views
 

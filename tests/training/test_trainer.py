@@ -221,3 +221,10 @@ def test_kill_leaves_whole_checkpoints_that_resume(tmp_path, delay):
     resumed.train(resume_from_checkpoint=str(checkpoints[-1]))
     assert not (tmp_path / ".staging").exists()
     assert curve(resumed)[-1]["step"] == step + 2
+
+
+def test_batch_norm_in_an_encoder_is_refused_on_several_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(LatentTrainingArguments, "world_size", 2)
+    with pytest.raises(UserError, match="encoders hold a BatchNorm.*norm: group"):
+        build_trainer(tmp_path, norm="batch")
+    assert build_trainer(tmp_path, norm="group").args.rows_contrasted == 12

@@ -1,0 +1,22 @@
+"""Callbacks of the Trainer."""
+
+from typing import Any
+
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class LossProgressCallback(ProgressCallback):
+    """The Trainer's progress bar with the latest loss and its terms beside it, instead of a line of text a log."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.is_world_process_zero and self.training_bar is not None and logs:
+            losses = {name.removeprefix("loss_"): f"{logs[name]:.2f}" for name in logs if name.startswith("loss")}
+            if losses:
+                self.training_bar.set_postfix(losses)
