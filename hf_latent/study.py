@@ -24,6 +24,7 @@ from .plots import MAX_RUNS, plot_interactions, plot_latent_map, plot_losses
 from .recipe import Recipe, load_recipe
 from .training import LatentTrainer, LatentTrainingArguments
 from .training.checkpoints import staged_files
+from .training.distributed import barrier
 from .views import ImageView, View, Views
 
 RECIPE, METRICS, STATE = "recipe.yaml", "metrics.json", "trainer_state.json"
@@ -55,6 +56,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         _ = model.objective
     processor = build_processor(model, recipe.views)
     trainer = _trainer(model, processor, arguments, data, recipe)
+    barrier()  # all have looked at the folder before one writes into it
     if main:
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml())
@@ -214,7 +216,8 @@ def _finish(
         trainer.state.save_to_json(str(staging / STATE))
         (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
         (staging / "figures").mkdir()
-        plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
+        if any("loss" in entry for entry in trainer.state.log_history):
+            plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
         if data.probes is not None:
             _figures(staging / "figures", run.resolve().name, metrics, features["test"], data.probes)
     write_card(run)

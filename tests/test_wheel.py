@@ -22,7 +22,7 @@ from hf_latent.resources import available_resources, resource_path
 
 found = {
     kind: {name: str(resource_path(kind, name)) for name in available_resources(kind)}
-    for kind in ("training_args", "model_cards")
+    for kind in ("training_args", "model_cards", "spaces")
 }
 print(json.dumps({"package": hf_latent.__file__, "found": found}))
 """
@@ -76,14 +76,21 @@ def test_the_wheel_holds_the_package_and_only_it(wheel):
     assert sources <= set(files), "the wheel misses modules"
 
 
+def test_the_wheel_holds_no_compiled_files(wheel):
+    """Running the Space from the checkout leaves a `__pycache__` in its folder, which must not ship."""
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if "__pycache__" in name or name.endswith(".pyc")]
+
+
 def test_the_command_starts_from_an_empty_folder(installed):
     output = installed("-m", "hf_latent", "--help")
     assert "train" in output
 
 
-def test_recipes_and_card_templates_are_found(installed):
+def test_recipes_card_templates_and_the_space_are_found(installed):
     result = json.loads(installed("-c", FIND).splitlines()[-1])
     assert Path(result["package"]).is_relative_to(installed.site)
+    assert set(result["found"]) == {"training_args", "model_cards", "spaces"}
     for kind, paths in result["found"].items():
         assert set(paths) == names(kind)
         assert paths, f"the wheel carries no {kind}"

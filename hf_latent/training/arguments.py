@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 
 from ..errors import UserError
@@ -36,6 +37,8 @@ class LatentTrainingArguments(TrainingArguments):
     ddp_broadcast_buffers: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
 
     def __post_init__(self) -> None:
+        # Said out loud, or accelerate takes the processes of a machine without GPUs for strangers to each other.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()
         if self.n_gpu > 1:
             # DataParallel would contrast each replica's rows alone; processes are started by torchrun.

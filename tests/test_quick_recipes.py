@@ -1,0 +1,35 @@
+"""The quick recipes reach what the README says that they reach, with room for another machine's rounding."""
+
+import json
+
+import pytest
+
+from hf_latent.cli import main
+
+
+def train(name, folder):
+    run = folder / name
+    assert main(["train", name, f"training.output_dir={run}", "training.disable_tqdm=true"]) == 0
+    return json.loads((run / "metrics.json").read_text())
+
+
+@pytest.mark.timeout(1200)
+def test_comm_keeps_redundant_and_unique_information(tmp_path):
+    metrics = train("comm_trifeature_quick", tmp_path)
+    assert metrics["redundancy"] >= 90
+    assert metrics["uniqueness1"] >= 55 and metrics["uniqueness2"] >= 55
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_comm_learns_synergy_from_biased_pairs(tmp_path):
+    metrics = train("comm_trifeature_synergy_quick", tmp_path)
+    assert metrics["synergy"] >= 65 and metrics["synergy_auroc"] >= 0.73
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_cross_loses_unique_information(tmp_path):
+    metrics = train("cross_trifeature_quick", tmp_path)
+    assert metrics["redundancy"] >= 90
+    assert metrics["uniqueness1"] <= 45 and metrics["uniqueness2"] <= 45
