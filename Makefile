@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## train CoMM on Trifeature and show what it learned (a few minutes on 2 CPU cores)
-	$(BIN)/hf-latent train training_args/comm_trifeature_quick.yaml
+	$(BIN)/hf-latent train training_args/comm_trifeature_quick.yaml --resume
 
 test: $(STAMP) ## run the tests, without those marked slow
 	$(BIN)/python -m pytest

@@ -47,6 +47,9 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     """
     run = recipe.output_dir
     checkpoint = _claim(run, recipe, resume)
+    if checkpoint is not None and (run / METRICS).exists() and load_recipe(run / RECIPE).values == recipe.values:
+        print(f"{run} is finished already\n")
+        return _report(run, read_metrics(run))
     arguments = _arguments(recipe)
     main = arguments.should_save
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
@@ -221,7 +224,12 @@ def _finish(
         if data.probes is not None:
             _figures(staging / "figures", run.resolve().name, metrics, features["test"], data.probes)
     write_card(run)
-    if data.probes is not None:
+    return _report(run, metrics)
+
+
+def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Say what was measured and where it lies."""
+    if any(column in metrics for column in COLUMNS):
         print("\n" + table({run.resolve().name: metrics}))
     print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
     return metrics

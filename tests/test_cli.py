@@ -85,6 +85,10 @@ def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
     assert "already holds a run: go on with --resume" in capsys.readouterr().err
     assert main(["train", "tiny.yaml", *SMALL, "model.embed_dim=32", "--resume"]) == 2
     assert "another section 'model'" in capsys.readouterr().err
+    weights = (run / "model.safetensors").stat().st_mtime_ns
+    assert main(["train", "tiny.yaml", *SMALL, "--resume"]) == 0
+    assert "is finished already" in capsys.readouterr().out
+    assert (run / "model.safetensors").stat().st_mtime_ns == weights
     before = json.loads((run / "trainer_state.json").read_text())["log_history"]
     assert main(["train", "tiny.yaml", *SMALL, "training.max_steps=6", "--resume"]) == 0
     after = json.loads((run / "trainer_state.json").read_text())
