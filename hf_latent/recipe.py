@@ -119,6 +119,8 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     training = {"output_dir": f"outputs/{name}", "seed": 42, **values.get("training", {})}
     training = checked("training", training, LatentTrainingArguments)
     evaluation = Evaluation(**checked("evaluation", values.get("evaluation", {}), Evaluation))
+    if evaluation.batch_size < 1:
+        raise UserError(f"evaluation.batch_size={evaluation.batch_size}: write 1 or more")
     if evaluation.protocol not in PROTOCOLS:
         raise UserError(f"evaluation.protocol={evaluation.protocol!r}: {suggest(evaluation.protocol, PROTOCOLS)}")
     data = _data(values["data"])
@@ -136,7 +138,7 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
 
 def _model(section: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
     options = dict(section)
-    name = options.pop("type", None)
+    name = str(options.pop("type", None))
     if name not in MODELS:
         raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
     config_class, model_class = MODELS[name]
@@ -144,7 +146,7 @@ def _model(section: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[PreTraine
     options = _typed("model", options, own)
     try:
         config = config_class(**options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"model: {error}") from None
     if not config.modalities:
         raise UserError("model.modalities is missing: name each modality and its encoder")
@@ -153,7 +155,7 @@ def _model(section: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[PreTraine
 
 def _data(section: Mapping[str, Any]) -> TrifeatureData | HubData:
     options = dict(section)
-    name = options.pop("name", None)
+    name = str(options.pop("name", None))
     if name not in SOURCES:
         raise UserError(f"data.name={name!r}: {suggest(name, SOURCES)}")
     return SOURCES[name](**checked("data", options, SOURCES[name]))
@@ -164,11 +166,13 @@ def _views(section: Mapping[str, Any], config: PreTrainedConfig, image_size: int
     for modality, options in section.items():
         if modality not in config.modalities:
             raise UserError(f"views.{modality}: no such modality; {suggest(modality, config.modalities)}")
+        if not isinstance(options, Mapping):
+            raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
         if options.get("kind") == "image" and image_size is not None:
             options.setdefault("size", image_size)
         try:
-            views[modality] = build_view(options.pop("kind", None), **options)
+            views[modality] = build_view(str(options.pop("kind", None)), **options)
         except (TypeError, ValueError) as error:
             raise UserError(f"views.{modality}: {error}") from None
     for modality in config.modalities:
@@ -196,6 +200,10 @@ def _typed(section: str, values: Mapping[str, Any], hints: Mapping[str, Any]) ->
         whole = isinstance(value, int) and not isinstance(value, bool)
         if whole and float in (hints[key], *typing.get_args(hints[key])) and int not in typing.get_args(hints[key]):
             value = float(value)
+        if isinstance(value, list) and "list[float]" in str(hints[key]):
+            value = [float(item) if isinstance(item, int) else item for item in value]
+        if value is False and str in typing.get_args(hints[key]) and bool not in typing.get_args(hints[key]):
+            value = "no"  # what YAML makes of an unquoted no
         try:
             type_validator(f"{section}.{key}", value, hints[key])
         except (TypeError, StrictDataclassFieldValidationError):

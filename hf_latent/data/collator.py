@@ -1,11 +1,14 @@
 """From rows to the batch that a model reads."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..models.processing_comm import CoMMProcessor
+from ..errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from ..models.processing_comm import CoMMProcessor
 
 
 class LatentCollator:
@@ -14,21 +17,27 @@ class LatentCollator:
     Args:
         processor: Says what each modality is.
         columns: The column of each modality, `{modality: column}`; its own name by default.
+        raw: Leave resizing and normalising to the views; otherwise the processor does it here.
 
     Rows are dicts with a value a column and, optionally, `ids`.
     """
 
-    def __init__(self, processor: CoMMProcessor, columns: dict[str, str] | None = None) -> None:
+    def __init__(self, processor: "CoMMProcessor", columns: dict[str, str] | None = None, raw: bool = True) -> None:
         self.processor = processor
+        self.raw = raw
         self.columns = {name: (columns or {}).get(name, name) for name in processor.modalities}
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = {
-            "modalities": {
-                name: self.processor.stack(name, [row[column] for row in rows])
-                for name, column in self.columns.items()
-            }
-        }
+        values = {}
+        for name, column in self.columns.items():
+            if column not in rows[0]:
+                raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
+            values[name] = [row[column] for row in rows]
+        batch: dict[str, Any] = (
+            dict(self.processor(values))
+            if not self.raw
+            else {"modalities": {name: self.processor.stack(name, column) for name, column in values.items()}}
+        )
         if "ids" in rows[0]:
             batch["ids"] = torch.tensor([row["ids"] for row in rows])
         return batch

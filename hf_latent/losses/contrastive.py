@@ -14,6 +14,11 @@ def _wide(embeds: Tensor) -> Tensor:
     return embeds if embeds.dtype in (torch.float32, torch.float64) else embeds.float()
 
 
+def _logits(anchors: Tensor, columns: Tensor, scale: Tensor | float) -> Tensor:
+    with torch.autocast(anchors.device.type, enabled=False):
+        return scale * anchors @ columns.T
+
+
 def _selected(total: int, rows: slice | None, device: torch.device) -> Tensor:
     index = torch.arange(total, device=device)
     return index if rows is None else index[rows]
@@ -54,8 +59,8 @@ def symmetric_info_nce(
     first, second = _wide(first), _wide(second)
     own = _selected(len(first), rows, first.device)
     positives = own if ids is None else ids[own, None] == ids
-    forward = info_nce(scale * first[own] @ second.T, positives)
-    backward = info_nce(scale * second[own] @ first.T, positives)
+    forward = info_nce(_logits(first[own], second, scale), positives)
+    backward = info_nce(_logits(second[own], first, scale), positives)
     return (forward + backward) / 2
 
 
@@ -75,7 +80,7 @@ def nt_xent(
     own = _selected(batch, rows, columns.device)
     anchors = torch.cat([own, own + batch])
     itself = anchors[:, None] == torch.arange(2 * batch, device=columns.device)
-    logits = (scale * columns[anchors] @ columns.T).masked_fill(itself, float("-inf"))
+    logits = _logits(columns[anchors], columns, scale).masked_fill(itself, float("-inf"))
     if ids is None:
         return info_nce(logits, torch.cat([own + batch, own]))
     twice = torch.cat([ids, ids])

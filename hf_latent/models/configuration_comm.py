@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedConfig
 
 from .encoders import nearest
@@ -76,6 +77,8 @@ class CoMMConfig(PreTrainedConfig):
         for name, spec in self.modalities.items():
             if not name.isidentifier():
                 raise ValueError(f"modality name {name!r}: use letters, digits and underscores")
+            if name == "joint" or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"modality name {name!r} is taken: choose another, such as {name}_input")
             if "encoder" not in spec:
                 raise ValueError(f"modality {name!r} has no encoder: add one, such as encoder: cnn")
 

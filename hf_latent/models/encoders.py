@@ -200,7 +200,7 @@ class FeaturesEncoder(Encoder):
             raise ValueError(f"values have {values.shape[-1]} features a row, but input_dim is {self.hidden_size}")
         tokens = values.unsqueeze(1) if values.ndim == 2 else values
         mask = None if attention_mask is None or values.ndim == 2 else attention_mask.bool()
-        return EncoderOutput(tokens=tokens.float(), attention_mask=mask)
+        return EncoderOutput(tokens=tokens, attention_mask=mask)
 
 
 class AutoEncoder(Encoder):
@@ -218,6 +218,9 @@ class AutoEncoder(Encoder):
             raise ValueError("encoder 'auto': config needs a model_type, such as 'vit' or 'bert'")
         model_config = AutoConfig.for_model(options.pop("model_type"), **options)
         self.model = (AutoBackbone if backbone else AutoModel).from_config(model_config)
+        pooler = getattr(self.model, "pooler", None)
+        if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
+            self.model.pooler = None  # nothing reads it, and DistributedDataParallel would wait for its gradient
         self.kind = "image" if self.model.main_input_name == "pixel_values" else "text"
         widths = getattr(model_config, "hidden_sizes", None)
         self.hidden_size = self.model.channels[-1] if backbone else widths[-1] if widths else model_config.hidden_size

@@ -40,7 +40,6 @@ class CoMMModel(LatentPreTrainedModel):
 
     config: CoMMConfig
     config_class = CoMMConfig
-    main_input_name = "modalities"
     _no_split_modules = ["FusionLayer"]
     scoring_modules = frozenset({"head"})
 
@@ -67,15 +66,16 @@ class CoMMModel(LatentPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, FusionTransformer):
-            module.initialize()
-        elif isinstance(module, FeatureTokenizer):
+        if isinstance(module, FeatureTokenizer):
             init.normal_(module.weight)
             init.normal_(module.bias)
 
+    @torch.no_grad()
     def initialize_weights(self) -> None:
-        """As the base class; then freeze what the config freezes, which loading would otherwise undo."""
+        """As the base class, which skips modules without parameters of their own, such as the fusion transformer; then
+        freeze what the config freezes, which loading would otherwise undo. Loaded weights stay as they are."""
         super().initialize_weights()
+        self.fusion.initialize()
         for name in self._frozen:
             self.encoders[name].requires_grad_(False)
 

@@ -103,7 +103,7 @@ class CoMMProcessor(ProcessorMixin):
             return dict(tokens)
         rows = [self._numbers(name, row, value) for row, value in enumerate(values)]
         if options["kind"] == "series":
-            return self._pad(rows)
+            return self._pad(name, rows)
         shapes = {tuple(row.shape) for row in rows}
         if len(shapes) > 1:
             raise ValueError(f"modality {name!r}: rows of different shapes, {sorted(shapes)}")
@@ -142,7 +142,11 @@ class CoMMProcessor(ProcessorMixin):
         return tensor
 
     @staticmethod
-    def _pad(rows: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _pad(name: str, rows: Sequence[Tensor]) -> dict[str, Tensor]:
+        for number, row in enumerate(rows):
+            if row.ndim != 2 or len(row) == 0 or row.shape[1] != rows[0].shape[-1]:
+                found = tuple(row.shape)
+                raise ValueError(f"row {number} of modality {name!r}: expected (length, input_dim), found {found}")
         length = max(len(row) for row in rows)
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
         return {"values": torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True), "attention_mask": mask}

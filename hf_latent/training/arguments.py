@@ -43,6 +43,12 @@ class LatentTrainingArguments(TrainingArguments):
         if self.n_gpu > 1:
             # DataParallel would contrast each replica's rows alone; processes are started by torchrun.
             self._n_gpu = 1
+        for name, wrong in (("auto_find_batch_size", True), ("train_sampling_strategy", "group_by_length")):
+            if getattr(self, name, None) == wrong:
+                raise UserError(f"{name}={wrong}: it would change which rows are contrasted; leave it out")
+        if self.gradient_accumulation_steps < 1:
+            raise UserError(f"gradient_accumulation_steps={self.gradient_accumulation_steps}: write 1 or more")
+        self.dataloader_drop_last = False  # of evaluation; training always drops, see the Trainer
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to copy to
         if self.global_batch_size is not None:

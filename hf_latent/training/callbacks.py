@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
 class LossProgressCallback(ProgressCallback):
@@ -20,3 +20,15 @@ class LossProgressCallback(ProgressCallback):
             losses = {name.removeprefix("loss_"): f"{logs[name]:.2f}" for name in logs if name.startswith("loss")}
             if losses:
                 self.training_bar.set_postfix(losses)
+
+
+class LogBeforeSaveCallback(TrainerCallback):
+    """Logs at every checkpoint: the sums of a log that is still open are not in it, and a resume would lose them."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        control.should_log = control.should_log or control.should_save
+        return control
+
+    on_epoch_end = on_step_end

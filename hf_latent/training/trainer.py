@@ -1,13 +1,13 @@
 """A Trainer for objectives that look across the whole batch."""
 
 import shutil
-from collections import defaultdict
 from collections.abc import Sized
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import ProgressCallback, Trainer
@@ -17,12 +17,12 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from ..data.collator import LatentCollator
 from ..errors import UserError
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
-from ..models.encoders import couples_rows
+from ..models.encoders import BATCH_NORMS
 from ..models.processing_comm import CoMMProcessor
 from ..objectives import Objective
 from ..views import Views
 from .arguments import LatentTrainingArguments
-from .callbacks import LossProgressCallback
+from .callbacks import LogBeforeSaveCallback, LossProgressCallback
 from .checkpoints import STAGING, publish
 from .distributed import barrier, gather_embeddings, mean_over_processes
 
@@ -61,19 +61,21 @@ class LatentTrainer(Trainer):
         if args is None:
             args = LatentTrainingArguments(output_dir="outputs/trainer")
         if kwargs.get("data_collator") is None and isinstance(kwargs.get("processing_class"), CoMMProcessor):
-            kwargs["data_collator"] = LatentCollator(kwargs["processing_class"])
+            # Without views, nothing after the collator would resize and normalise.
+            kwargs["data_collator"] = LatentCollator(kwargs["processing_class"], raw=views is not None)
         super().__init__(model=model, args=args, **kwargs)
         core = cast(LatentPreTrainedModel, self.model)
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
         self.loss_is_scaled_for_ga = False
         self.views = views
-        self._keep_rows_apart(core)
+        self._keep_rows_apart(core.get_base_model() if hasattr(core, "get_base_model") else core)
+        self.add_callback(LogBeforeSaveCallback)
         if not args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(LossProgressCallback)
         self.objective: Objective = core.objective
         self._micro_batch = (-1, 0)
-        self._terms: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        self._terms: dict[str, Tensor] = {}
         self._term_count = 0
 
     def _keep_rows_apart(self, model: LatentPreTrainedModel) -> None:
@@ -81,7 +83,8 @@ class LatentTrainer(Trainer):
         if self.args.world_size == 1:
             return
         for name, child in model.named_children():
-            if name in model.scoring_modules or not couples_rows(child):
+            trained = [m for m in child.modules() if isinstance(m, BATCH_NORMS) and any_requires_grad(m)]
+            if name in model.scoring_modules or not trained:
                 continue
             if self.args.device.type != "cuda":
                 raise UserError(
@@ -152,7 +155,7 @@ class LatentTrainer(Trainer):
         if model.training:
             self._check_finite(loss, terms)
             for name, value in terms.items():
-                self._terms[name] += value.detach()
+                self._terms[name] = self._terms[name] + value.detach() if name in self._terms else value.detach()
             self._term_count += 1
         return (loss, embeddings) if return_outputs else loss
 
@@ -219,6 +222,12 @@ class LatentTrainer(Trainer):
             barrier()
             super()._save_checkpoint(model, trial)
             barrier()
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{name} could not be written ({reason}): is the disk full? Earlier ones are whole"
+            ) from error
         finally:
             self._staging = None
         if self.args.should_save:
@@ -235,3 +244,7 @@ class LatentTrainer(Trainer):
                 use_mtime=True,
             )
         barrier()
+
+
+def any_requires_grad(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
