@@ -1,7 +1,6 @@
 """Runs: train a recipe, measure what it learned, and put runs side by side."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoProcessor, TrainerState, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -22,14 +22,38 @@ from .metrics.interactions import interactions
 from .models.processing_comm import CoMMProcessor
 from .plots import MAX_RUNS, plot_interactions, plot_latent_map, plot_losses
 from .recipe import Recipe, load_recipe
+from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
 from .training import LatentTrainer, LatentTrainingArguments
 from .training.checkpoints import staged_files
 from .training.distributed import barrier
-from .views import ImageView, View, Views
+from .views import VIEWS, ImageView, NoView, SeriesView, TableView, TextView, View, Views
 
-RECIPE, METRICS, STATE = "recipe.yaml", "metrics.json", "trainer_state.json"
 COLUMNS = ("redundancy", "uniqueness1", "uniqueness2", "synergy", "synergy_unweighted", "synergy_auroc")
 MAP_ROWS = 1500
+RESUME_MAY_CHANGE = frozenset(
+    [
+        "disable_tqdm",
+        "logging_steps",
+        "logging_strategy",
+        "max_steps",
+        "num_train_epochs",
+        "output_dir",
+        "per_device_eval_batch_size",
+        "save_steps",
+        "save_strategy",
+        "save_total_limit",
+        "use_cpu",
+        "dataloader_num_workers",
+    ]
+)
+# The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
+VIEWS_OF: dict[str, tuple[type[View], ...]] = {
+    "image": (ImageView,),
+    "text": (TextView, NoView),
+    "series": (SeriesView, NoView),
+    "table": (TableView, NoView),
+    "features": (TableView, SeriesView, NoView),
+}
 
 
 def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
@@ -53,7 +77,8 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     arguments = _arguments(recipe)
     main = arguments.should_save
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
-    set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
+    with _blamed_on("training.seed"):
+        set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with _blamed_on("model"):
         model = recipe.model_class(recipe.config)
         _ = model.objective
@@ -63,25 +88,41 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     if main:
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml())
-    trainer.train(resume_from_checkpoint=checkpoint)
-    return _finish(run, recipe, trainer, data)
+    with _blamed_on("the first batch cannot be embedded"):
+        trainer.try_batch()
+    if checkpoint is None or not trainer.is_finished(checkpoint):
+        trainer.train(resume_from_checkpoint=checkpoint)
+    if main:
+        _save(run, trainer)
+        metrics = _training_metrics(trainer, recipe)
+        if checkpoint is not None:
+            # The clock of the Trainer knows the last stretch only.
+            metrics |= {"train_runtime": None, "train_samples_per_second": None}
+    return _measure(run, recipe, trainer, data, metrics if main else {})
 
 
 def evaluate(run: Path) -> dict[str, Any]:
     """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew."""
-    recipe = load_recipe(_file(run, RECIPE))
+    recipe = load_recipe(run_file(run, RECIPE))
     recipe.training.update(output_dir=str(run))
-    model_type = json.loads(_file(run, "config.json").read_text()).get("model_type")
+    model_type = read_json(run_file(run, CONFIG), "train it again").get("model_type")
     if model_type != recipe.config.model_type:
         raise UserError(f"{run} holds a model of type {model_type!r}, its recipe is of {recipe.config.model_type!r}")
-    try:
-        model, processor = AutoModel.from_pretrained(run), AutoProcessor.from_pretrained(run)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{run} holds no model that can be loaded: {error}") from None
+    with _blamed_on(f"{run} holds no model that can be loaded"):
+        model, report = AutoModel.from_pretrained(run, output_loading_info=True)
+        processor = AutoProcessor.from_pretrained(run)
+    strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
+    if strange:
+        raise UserError(f"the weights in {run} are of another model: {len(strange)} names differ, as {strange[0]}")
     data = recipe.data.load(progress=True)
     trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
-    trainer.state = TrainerState.load_from_json(str(_file(run, STATE)))
-    return _finish(run, recipe, trainer, data, known=read_metrics(run))
+    with _blamed_on(f"{run / STATE} cannot be read"):
+        trainer.state = TrainerState.load_from_json(str(run_file(run, STATE)))
+    try:
+        metrics = read_metrics(run)
+    except UserError:
+        metrics = _training_metrics(trainer, recipe)
+    return _measure(run, recipe, trainer, data, metrics)
 
 
 def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
@@ -101,7 +142,8 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
     print(table(metrics))
     if len(metrics) > MAX_RUNS:
         raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
-    picture = plot_interactions(metrics, output or runs[0].resolve().parent / "comparison.png")
+    with _blamed_on("the picture cannot be drawn"):
+        picture = plot_interactions(metrics, output or runs[0].resolve().parent / "comparison.png")
     print(f"\nBars: {picture}")
     return picture
 
@@ -121,21 +163,15 @@ def _cell(column: str, value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}" if column.endswith("auroc") else f"{value:.1f}"
 
 
-def read_metrics(run: Path) -> dict[str, Any]:
-    """The measurements of a run; a UserError says what is wrong with one that has none."""
-    path = _file(run, METRICS)
-    try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON ({error}): write it anew with hf-latent evaluate {run}") from None
-
-
 def build_processor(model: Any, views: dict[str, View]) -> CoMMProcessor:
     """The processor that makes of raw inputs what the model saw in evaluation."""
     modalities = {}
     for name, encoder in model.encoders.items():
         modalities[name] = {"kind": encoder.kind}
         view = views[name]
+        if not isinstance(view, VIEWS_OF[encoder.kind]):
+            known = " or ".join(kind for kind, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[encoder.kind]))
+            raise UserError(f"views.{name}: its encoder reads {encoder.kind}; write kind: {known}")
         if isinstance(view, ImageView):
             modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
     with _blamed_on("model"):
@@ -156,6 +192,10 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
             raise UserError(
                 f"{run} was made with another section {section!r}: --resume needs the recipe it began with"
             )
+    old, new = before.get("training", {}), recipe.values.get("training", {})
+    for key in sorted((old.keys() | new.keys()) - RESUME_MAY_CHANGE):
+        if old.get(key) != new.get(key):
+            raise UserError(f"{run} was made with training.{key}={old.get(key)}: --resume cannot change it")
     return get_last_checkpoint(str(run))
 
 
@@ -166,8 +206,10 @@ def _blamed_on(section: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, ImportError) as error:
-        raise UserError(f"{section}: {error}") from None
+    except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError) as error:
+        raise UserError(f"{section}: {error}") from error
+    except (TypeError, ValueError, SafetensorError) as error:
+        raise UserError(f"{section}: {error}") from error
 
 
 def _arguments(recipe: Recipe) -> LatentTrainingArguments:
@@ -191,32 +233,34 @@ def _trainer(
         )
 
 
-def _finish(
-    run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, known: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Measure, draw and save; every file appears whole."""
-    features: dict[str, np.ndarray] = {}
-    if data.probes is not None:
-        features = {
-            "train": trainer.features(data.probes.train),
-            "test": trainer.features(data.probes.test),
-        }
-    if not trainer.args.should_save:
-        return {}
-    metrics = known or _training_metrics(trainer, recipe)
-    if data.probes is not None:
-        print("Fitting the probes ...")
-        metrics |= interactions(
-            features["train"],
-            data.probes.train_labels,
-            features["test"],
-            data.probes.test_labels,
-            protocol=recipe.evaluation.protocol,
-        )
+def _save(run: Path, trainer: LatentTrainer) -> None:
+    """The trained model comes first: whatever fails while it is measured, it is there."""
     with staged_files(run) as staging:
         trainer.save_model(str(staging))
         (staging / "training_args.bin").unlink(missing_ok=True)
         trainer.state.save_to_json(str(staging / STATE))
+
+
+def _measure(
+    run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """Probe, draw and write the card; every file appears whole."""
+    features: dict[str, np.ndarray] = {}
+    if data.probes is not None:
+        features = {"train": trainer.features(data.probes.train), "test": trainer.features(data.probes.test)}
+    if not trainer.args.should_save:
+        return {}
+    if data.probes is not None:
+        print("Fitting the probes ...")
+        with _blamed_on("the probes cannot be fitted"):
+            metrics |= interactions(
+                features["train"],
+                data.probes.train_labels,
+                features["test"],
+                data.probes.test_labels,
+                protocol=recipe.evaluation.protocol,
+            )
+    with staged_files(run) as staging:
         (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
         (staging / "figures").mkdir()
         if any("loss" in entry for entry in trainer.state.log_history):
@@ -259,11 +303,3 @@ def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:
         "torch_version": torch.__version__,
         "transformers_version": version("transformers"),
     }
-
-
-def _file(run: Path, name: str) -> Path:
-    if not (run / name).is_file():
-        raise UserError(
-            f"{run} holds no {name}: name the folder of a finished run, such as outputs/{os.path.basename(run)}"
-        )
-    return run / name

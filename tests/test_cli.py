@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import hf_latent
 from hf_latent.cli import main
@@ -104,6 +106,13 @@ def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
         (["train", "{tiny}", "training.global_batch_size=1"], "at least 2 rows"),
         (["train", "{tiny}", "data.image_size=2"], "size=2: write a whole number of pixels"),
         (["train", "{tiny}", "model.modalities.image2.encoder=cm", "--resume"], "unknown encoder 'cm'"),
+        (["train", "{tiny}", "views.image1.kind=none"], "its encoder reads image; write kind: image"),
+        (["train", "{tiny}", "model.modalities.image2.channels=8"], "model: "),
+        (["train", "{tiny}", "model.embed_dim=6", "model.fusion_heads=2"], "a multiple of 4"),
+        (["train", "{tiny}", "data.max_pairs=4"], "4 rows, fewer than one global batch of 8"),
+        (["train", "{tiny}", "training.seed=-1"], "seed"),
+        (["train", "{tiny}", "training.gradient_accumulation_steps=0"], "write 1 or more"),
+        (["train", "{tiny}", "model.modalities.image3.encoder=cnn", "views.image3.kind=image"], "no column 'image3'"),
         (["evaluate", "{folder}"], "holds no recipe.yaml"),
         (["compare", "{folder}/nothing"], "holds no metrics.json"),
         (["card", "{folder}"], "holds no config.json"),
@@ -119,6 +128,16 @@ def test_mistakes_end_in_one_sentence_and_code_2(tmp_path, arguments, words):
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_weights_of_another_model_are_refused(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    weights = load_file(run / "model.safetensors")
+    save_file({f"other.{name}": tensor for name, tensor in weights.items()}, tmp_path / "run" / "model.safetensors")
+    before = (tmp_path / "run" / "metrics.json").read_text()
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    assert "are of another model" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.json").read_text() == before
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, capsys):

@@ -1,7 +1,6 @@
 """Model cards, written from what a run measured."""
 
 import html
-import json
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -11,9 +10,12 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ..errors import UserError
 from ..resources import resource_path
+from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
 
 # What a card may tell of a recipe. Everything else (paths, tokens, names of people and machines) stays at home.
 TRAINING_FIELDS = (
@@ -69,13 +71,12 @@ def write_card(run: Path) -> Path:
 
 def render_card(run: Path) -> str:
     """The card of a run as Markdown with its YAML header."""
-    for name in ("config.json", "recipe.yaml"):
-        if not (run / name).is_file():
-            raise UserError(f"{run} holds no {name}: name the folder of a finished run")
-    config = json.loads((run / "config.json").read_text())
-    recipe = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(run / "recipe.yaml")))
-    path = run / "metrics.json"
-    metrics = json.loads(path.read_text()) if path.is_file() else {}
+    config = read_json(run_file(run, CONFIG), "train it again")
+    try:
+        recipe = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(run_file(run, RECIPE))))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{run / RECIPE} cannot be read: {error}") from None
+    metrics = read_metrics(run) if (run / METRICS).is_file() else {}
     return render(run.resolve().name, config, recipe, metrics, {f for f in FIGURES if (run / "figures" / f).is_file()})
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import ProgressCallback, Trainer
+from transformers import ProgressCallback, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -68,7 +68,7 @@ class LatentTrainer(Trainer):
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
         self.loss_is_scaled_for_ga = False
         self.views = views
-        self._keep_rows_apart(core.get_base_model() if hasattr(core, "get_base_model") else core)
+        self._keep_rows_apart(cast(Any, core).get_base_model() if hasattr(core, "get_base_model") else core)
         self.add_callback(LogBeforeSaveCallback)
         if not args.disable_tqdm:
             self.remove_callback(ProgressCallback)
@@ -179,6 +179,29 @@ class LatentTrainer(Trainer):
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         # The estimate of transformers counts text tokens; for these models it would be a made-up number.
         return 0
+
+    def try_batch(self) -> None:
+        """Run two rows through collator, views, model and objective: what does not fit is said before training.
+
+        Nothing changes: no gradient, no statistics, no random state.
+        """
+        model = cast(LatentPreTrainedModel, self.model).eval()
+        rows = cast(Any, self.train_dataset)
+        inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator([rows[0], rows[1]]))
+        if self.views is not None:
+            first = self.views.augmented(inputs["modalities"], view=0)
+            inputs = {**inputs, "modalities": first, "augmented_modalities": first}
+        with torch.no_grad(), self.compute_loss_context_manager():
+            self.objective(model.score(model(**inputs, return_loss=False)), model.scale)
+
+    def is_finished(self, checkpoint: str) -> bool:
+        """Whether a checkpoint already stands at `max_steps`; if so, it is loaded: a resume would train on."""
+        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        if not 0 < self.args.max_steps <= state.global_step:
+            return False
+        self._load_from_checkpoint(checkpoint)
+        self.state = state
+        return True
 
     # Evaluation
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModel, AutoProcessor, BertConfig, ResNetConfig
+from transformers import AutoModel, AutoProcessor, BertConfig, ResNetConfig, Trainer, TrainingArguments
 
 import hf_latent
 from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor
@@ -108,6 +108,37 @@ def test_alexnet_features_at_224_px():
     assert output.tokens.shape == (1, 36, 256) and output.grid == (6, 6)
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_the_fusion_starts_at_the_scales_of_the_official_code(pooling, tmp_path):
+    config = CoMMConfig(modalities={"image": {"encoder": "cnn"}}, embed_dim=64, fusion_pooling=pooling)
+    model = CoMMModel(config)
+    model.save_pretrained(tmp_path)
+    for candidate in (model, CoMMModel.from_pretrained(tmp_path)):
+        layer = candidate.fusion.layers[0]
+        assert layer.query.weight.std().item() == pytest.approx(64**-0.5, rel=0.1)
+        assert layer.contract.weight.std().item() == pytest.approx(128**-0.5, rel=0.1)
+        assert layer.output.bias.abs().max() == 0
+    before, after = model.state_dict(), CoMMModel.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_stock_trainer_trains_it(tmp_path):
+    batch, second = (small_batch(seed=s, rows=1, dtype=torch.float32) for s in (1, 2))
+    rows = [{"modalities": batch, "augmented_modalities": second}] * 4
+
+    def stack(items):
+        def view(key):
+            names = items[0][key]
+            return {n: {k: torch.cat([i[key][n][k] for i in items]) for k in names[n]} for n in names}
+
+        return {key: view(key) for key in items[0]}
+
+    arguments = TrainingArguments(tmp_path, max_steps=2, per_device_train_batch_size=4, use_cpu=True, report_to=[])
+    arguments.remove_unused_columns = False
+    trainer = Trainer(small_model(dtype=torch.float32), arguments, train_dataset=rows, data_collator=stack)
+    assert trainer.train().global_step == 2
+
+
 def test_frozen_encoder_stays_frozen_through_saving(tmp_path):
     spec = {"encoder": "cnn", "channels": [8], "frozen": True}
     model = CoMMModel(CoMMConfig(modalities={"image": spec}, embed_dim=16, fusion_heads=4))
@@ -170,6 +201,8 @@ def test_loads_everywhere_bit_for_bit(tmp_path):
         ({"modalities": {"image": {"encoder": "cnn"}}, "embed_dim": 30}, "not a multiple"),
         ({"modalities": {"image": {"encoder": "cnn"}}, "objective": "com"}, "did you mean 'comm'"),
         ({"modalities": {"image": {"encoder": "cnn"}}, "temperature": 0}, "above 0"),
+        ({"modalities": {"joint": {"encoder": "cnn"}}}, "is taken"),
+        ({"modalities": {"values": {"encoder": "cnn"}}}, "is taken"),
         ({}, "needs modalities"),
     ],
 )

@@ -80,6 +80,16 @@ def test_resume_continues_the_same_curve_bit_for_bit(tmp_path, norm, accumulatio
         assert torch.equal(ours, theirs)
 
 
+def test_a_resume_between_two_logs_loses_nothing_of_the_curve(tmp_path):
+    options = {"logging_steps": 2, "save_strategy": "steps", "save_steps": 3}
+    whole = build_trainer(tmp_path / "whole", **options)
+    whole.train()
+    stop_after(build_trainer(tmp_path / "cut", **options), 5)
+    second = build_trainer(tmp_path / "cut", **options)
+    second.train(resume_from_checkpoint=str(tmp_path / "cut" / "checkpoint-3"))
+    assert curve(second) == curve(whole)
+
+
 def stop_after(trainer, steps):
     class Stop(Exception):
         pass
