@@ -84,6 +84,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         _ = model.objective
     processor = build_processor(model, recipe.views)
     trainer = _trainer(model, processor, arguments, data, recipe)
+    print(data.summary)
     barrier()  # all have looked at the folder before one writes into it
     if main:
         with staged_files(run) as staging:

@@ -26,7 +26,7 @@ import hf_latent
 from hf_latent.data.trifeature import COLORS, SHAPES, TEXTURES, TrifeatureImages
 from hf_latent.errors import UserError, suggest
 from hf_latent.metrics.interactions import CHANCE
-from hf_latent.study import METRICS, RECIPE, read_metrics
+from hf_latent.runs import METRICS, RECIPE, read_metrics
 
 REFERENCE_PAIRS, NEIGHBOURS, BATCH = 600, 5, 100
 MODALITIES = ("image1", "image2")
