@@ -139,7 +139,9 @@ def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
     _style(panel, "", "", "macro accuracy (%)")
     panel.tick_params(axis="x", length=0, labelsize=11)
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=10)
+    entry = 0.7 + 0.09 * max(map(len, labels))  # inches, at this font size
+    columns = max(1, min(4, len(labels), int(width / entry)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=10)
     return figure
 
 
