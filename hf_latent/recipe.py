@@ -124,6 +124,9 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     if evaluation.protocol not in PROTOCOLS:
         raise UserError(f"evaluation.protocol={evaluation.protocol!r}: {suggest(evaluation.protocol, PROTOCOLS)}")
     data = _data(values["data"])
+    for modality in getattr(data, "columns", {}):
+        if modality not in config.modalities:
+            raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
     return Recipe(
         name=name,
         values={section: dict(values[section]) for section in SECTIONS if section in values},

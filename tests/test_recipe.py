@@ -88,6 +88,10 @@ def test_missing_parts(tmp_path, recipe):
         ("data: {name: trifeature}", "section model is missing"),
         (BASE.replace("  image2: {kind: image, crop_scale: [0.5, 1.0]}\n", ""), "views.image2 is missing"),
         (BASE.replace("data: {name: trifeature, image_size: 16}", "data: {name: dataset, path: x}"), "data.columns"),
+        (
+            BASE.replace("name: trifeature, image_size: 16", "name: dataset, path: x, columns: {imag1: a}"),
+            "data.columns.imag1: no such modality; did you mean 'image1'",
+        ),
         ("- a list", "a recipe has the sections"),
         ("model: [", "cannot be read"),
         ("model: 3", "section model: expected keys and values"),

@@ -107,6 +107,7 @@ class HubData:
         columns: `{modality: column}`.
         on_bad_row: `"error"` stops at a row that cannot be read and names it; `"skip"` reads every row once before
             training, leaves the bad ones out and counts them.
+        options: Further arguments of `datasets.load_dataset`.
     """
 
     NAME: ClassVar[str] = "dataset"

@@ -87,7 +87,7 @@ class CoMMProcessor(ProcessorMixin):
         return BatchFeature({"modalities": batch})
 
     def stack(self, name: str, values: Sequence[Any]) -> dict[str, Tensor]:
-        """The values of one modality as tensors, before any view: images stay uint8 where they share one size."""
+        """The values of one modality as tensors, before any view: arrays of one size stay uint8."""
         if name not in self.modalities:
             raise ValueError(f"unknown modality {name!r}: {nearest(name, list(self.modalities))}")
         options = self.modalities[name]
@@ -111,8 +111,10 @@ class CoMMProcessor(ProcessorMixin):
 
     def _stack_images(self, name: str, values: Sequence[Any]) -> Tensor:
         images = [self._pixels(name, row, value) for row, value in enumerate(values)]
-        if len({image.shape for image in images}) == 1:
+        decoded = any(hasattr(value, "convert") for value in values)
+        if not decoded and len({image.shape for image in images}) == 1:
             return torch.stack(images)
+        # Decoded pictures come in any size: all are resized, so that a row never depends on its neighbours.
         size = self.modalities[name]["size"]
         return torch.cat([resized(image.unsqueeze(0).float() / 255, size) for image in images])
 

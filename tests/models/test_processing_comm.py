@@ -49,6 +49,14 @@ def test_it_gives_what_the_plain_view_of_evaluation_gives(size):
     torch.testing.assert_close(made["pixel_values"], view["pixel_values"], rtol=1e-5, atol=1e-5)
 
 
+def test_a_picture_does_not_depend_on_its_neighbours():
+    ours = processor()
+    one, other = Image.linear_gradient("L").resize((20, 20)), Image.new("RGB", (30, 12), "red")
+    alone = ours.stack("image", [one, one])["pixel_values"]
+    beside = ours.stack("image", [one, other])["pixel_values"]
+    assert torch.equal(alone[0], beside[0])
+
+
 def test_it_survives_saving(tmp_path):
     ours = processor()
     ours.save_pretrained(tmp_path)
