@@ -118,16 +118,22 @@ def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
         (["card", "{folder}"], "holds no config.json"),
     ],
 )
-def test_mistakes_end_in_one_sentence_and_code_2(tmp_path, arguments, words):
+def test_mistakes_end_in_one_sentence_and_code_2(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(BASE)
-    arguments = [a.format(tiny="tiny.yaml", folder=str(tmp_path)) for a in arguments]
+    # An exception that is not the user's would leave main, and fail the test.
+    assert main([a.format(tiny="tiny.yaml", folder=str(tmp_path)) for a in arguments]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told
+
+
+def test_the_process_ends_with_code_2_and_no_traceback(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(hf_latent.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-m", "hf_latent", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 2, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    command = [sys.executable, "-m", "hf_latent", "train", "no_such_recipe"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("hf-latent: no recipe at no_such_recipe") and "Traceback" not in done.stderr
 
 
 def test_weights_of_another_model_are_refused(run, tmp_path, capsys):
