@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _wide(embeds: Tensor) -> Tensor:
+def wide(embeds: Tensor) -> Tensor:
     return embeds if embeds.dtype in (torch.float32, torch.float64) else embeds.float()
 
 
@@ -41,26 +41,39 @@ def info_nce(logits: Tensor, positives: Tensor) -> Tensor:
     return F.cross_entropy(logits, positives)
 
 
+def one_way_info_nce(
+    anchors: Tensor, columns: Tensor, scale: Tensor | float, *, rows: slice | None = None, ids: Tensor | None = None
+) -> Tensor:
+    """InfoNCE of anchors against columns, row i of the one being the positive of row i of the other.
+
+    Args:
+        anchors: `(batch, dim)`.
+        columns: `(batch, dim)`.
+        scale: The inverse temperature.
+        rows: The anchors to score, all by default.
+        ids: `(batch,)`; rows with the same id are positives of each other.
+
+    Returns:
+        Scalar mean over the anchors.
+    """
+    anchors, columns = wide(anchors), wide(columns)
+    own = _selected(len(anchors), rows, anchors.device)
+    positives = own if ids is None else ids[own, None] == ids
+    return info_nce(_logits(anchors[own], columns, scale), positives)
+
+
 def symmetric_info_nce(
     first: Tensor, second: Tensor, scale: Tensor | float, *, rows: slice | None = None, ids: Tensor | None = None
 ) -> Tensor:
     """InfoNCE in both directions between two modalities, as CLIP trains (Radford et al. 2021).
 
-    Args:
-        first: `(batch, dim)`.
-        second: `(batch, dim)`; row i is the positive of row i of `first`.
-        scale: The inverse temperature.
-        rows: The rows to score, all by default.
-        ids: `(batch,)`; rows with the same id are positives of each other.
+    Arguments as in [`one_way_info_nce`]; symmetric in the first two.
 
     Returns:
         Scalar mean over rows and directions.
     """
-    first, second = _wide(first), _wide(second)
-    own = _selected(len(first), rows, first.device)
-    positives = own if ids is None else ids[own, None] == ids
-    forward = info_nce(_logits(first[own], second, scale), positives)
-    backward = info_nce(_logits(second[own], first, scale), positives)
+    forward = one_way_info_nce(first, second, scale, rows=rows, ids=ids)
+    backward = one_way_info_nce(second, first, scale, rows=rows, ids=ids)
     return (forward + backward) / 2
 
 
@@ -69,13 +82,13 @@ def nt_xent(
 ) -> Tensor:
     """NT-Xent: each of 2 x batch embeddings against the 2 x batch - 1 others (Chen et al. 2020, equation 1).
 
-    It is symmetric in its two arguments. Arguments as in [`symmetric_info_nce`]; with `ids`, every other embedding
+    It is symmetric in its two arguments. Arguments as in [`one_way_info_nce`]; with `ids`, every other embedding
     of the same id is a positive.
 
     Returns:
         Scalar mean over rows and views.
     """
-    columns = _wide(torch.cat([first, second]))
+    columns = wide(torch.cat([first, second]))
     batch = len(first)
     own = _selected(batch, rows, columns.device)
     anchors = torch.cat([own, own + batch])

@@ -1,0 +1,19 @@
+"""Regularizers: structure for the latent space, chosen by name and added to an objective with a weight."""
+
+from .alignment import Alignment
+from .base import Regularizer, build_regularizer, register_regularizer
+from .brownian_bridge import BrownianBridge
+from .feature_separation import FeatureSeparation
+from .geometric_consistency import GeometricConsistency
+from .information_bottleneck import InformationBottleneck
+
+__all__ = [
+    "Alignment",
+    "BrownianBridge",
+    "FeatureSeparation",
+    "GeometricConsistency",
+    "InformationBottleneck",
+    "Regularizer",
+    "build_regularizer",
+    "register_regularizer",
+]

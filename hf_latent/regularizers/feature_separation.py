@@ -1,0 +1,83 @@
+"""Deep feature separation: beside what modalities share, what each of them tells alone."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..losses.contrastive import info_nce
+from ..losses.uniformity import uniformity
+from .base import Regularizer, is_number, mean, register_regularizer
+
+
+@register_regularizer("feature_separation")
+@dataclass(frozen=True)
+class FeatureSeparation(Regularizer):
+    r"""Keep independent features u of each modality: orthogonal to its shared ones z, telling rows apart, spread out.
+
+    \[ L = L_{ortho} + L_{con} + L_{uni}, \quad
+       L_{ortho} = \frac2n \sum_m \frac1N \sum_j \langle z^m_j, u^m_j \rangle^2 \]
+    \[ L_{con} = -\frac2n \sum_m \frac1N \sum_j \log
+       \frac{e^{\langle u^m_j, \tilde u^m_j \rangle / \tau}}{\sum_k e^{\langle u^m_j, \tilde u^m_k \rangle / \tau}} \]
+    \[ L_{uni} = \log \frac2n \sum_m \frac1N \sum_{jk} e^{-t \lVert u^m_j - u^m_k \rVert^2} \]
+
+    over n modalities m, where \(\tilde u\) are the independent features of the second view and \(\tau\) is the
+    temperature of the objective. z and u have the same dimension.
+
+    Source: Jiang et al., CVPR 2023 (deep feature separation). With two modalities the values are the paper's, which
+    sums over them; 2/n keeps their size with more. The paper prints no second view in the contrast, so that each row
+    would be its own positive: we read one as in the paper's contrastive loss. Its three terms have unit weights. Rows
+    with equal `ids` are left out of each other's contrast, neither negatives (their captions are the same) nor
+    positives (two images with one caption are told apart by just these features).
+
+    Args:
+        t: The sharpness of the uniformity kernel.
+        orthogonality: The weight of the first term.
+        contrast: The weight of the second term; 0 leaves it out, and with it the need for a second view.
+        uniformity: The weight of the third term.
+
+    Raises:
+        ValueError: If `t` is not above 0, a weight is negative, or all weights are 0.
+    """
+
+    t: float = 2.0
+    orthogonality: float = 1.0
+    contrast: float = 1.0
+    uniformity: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.demand("t", is_number(self.t) and self.t > 0, "a number above 0")
+        for weight in ("orthogonality", "contrast", "uniformity"):
+            value = getattr(self, weight)
+            self.demand(weight, is_number(value) and value >= 0, "a number, 0 or more")
+        self.demand(
+            "contrast", any((self.orthogonality, self.contrast, self.uniformity)), "a weight above 0 for a term"
+        )
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"embeds", "independent"} | ({"independent_augmented"} if self.contrast else set()))
+
+    def value(self, z: Any, scale: Tensor | float) -> Tensor:
+        terms = []
+        if self.orthogonality:
+            products = [(z.embeds[m] * z.independent[m]).sum(dim=1) for m in z.embeds]
+            terms.append(self.orthogonality * 2 * mean(product.square().mean() for product in products))
+        if self.contrast:
+            own = [_contrast(z.independent[m], z.independent_augmented[m], scale, z.ids) for m in z.embeds]
+            terms.append(self.contrast * 2 * mean(own))
+        if self.uniformity:
+            spread = uniformity([z.independent[m] for m in z.embeds], self.t)
+            terms.append(self.uniformity * (spread + math.log(2 / len(z.embeds))))
+        return torch.stack(terms).sum()
+
+
+def _contrast(first: Tensor, second: Tensor, scale: Tensor | float, ids: Tensor | None) -> Tensor:
+    logits = scale * first @ second.T
+    itself = torch.arange(len(first), device=first.device)
+    if ids is not None:
+        same = (ids[:, None] == ids) & (itself[:, None] != itself)
+        logits = logits.masked_fill(same, float("-inf"))
+    return info_nce(logits, itself)

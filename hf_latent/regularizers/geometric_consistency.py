@@ -1,0 +1,62 @@
+"""Geometric consistency: distances between rows are the same within, across and after augmentation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..losses.gram import similarity_difference, squared_products
+from .base import Regularizer, mean, pairs_of, register_regularizer
+
+
+@register_regularizer("geometric_consistency")
+@dataclass(frozen=True)
+class GeometricConsistency(Regularizer):
+    r"""Ask that modalities, and the views of each, have one geometry.
+
+    For a pair of modalities V and T with embeddings z, and \(\tilde z\) of the second view,
+
+    \[ L_{GC} = \frac1N \sum_{jk} \big[ (\langle z^V_j, z^T_k \rangle - \langle z^V_k, z^T_j \rangle)^2
+       + (\langle z^V_j, z^V_k \rangle - \langle z^T_j, z^T_k \rangle)^2 \big] \]
+    \[ \tilde L_{GC} = \frac1N \sum_{jk} \big[
+       (\langle z^V_j, z^V_k \rangle - \langle \tilde z^V_j, \tilde z^V_k \rangle)^2
+       + (\langle z^T_j, z^T_k \rangle - \langle \tilde z^T_j, \tilde z^T_k \rangle)^2 \big]
+       + \frac1N \sum_j (\langle z^V_j, z^T_j \rangle - \langle \tilde z^V_j, \tilde z^T_j \rangle)^2 \]
+
+    and the value is \(L_{GC} + \tilde L_{GC}\), averaged over the unordered pairs of modalities. (So the term that
+    compares the two views of a modality stands in it 2/n times, for n modalities.) Similarities carry no temperature.
+    \(L_{GC}\) is \(\frac1N \sum_{jk} \langle z^V_j + z^T_j, z^V_k - z^T_k \rangle^2\), and no `(batch, batch)` matrix
+    is made.
+
+    Source: Jiang et al., CVPR 2023 (geometric consistency), with its reduction 1/N: the value grows with the batch, so
+    a weight that fits one batch size is large for a bigger one. \(L_{GC}\) is the regularizer of CyCLIP (Goel et al.,
+    NeurIPS 2022), which weights it by 0.25.
+
+    Args:
+        augmented: Whether to add \(\tilde L_{GC}\), which needs the second view.
+
+    Raises:
+        ValueError: If `augmented` is not a bool.
+    """
+
+    augmented: bool = True
+
+    def __post_init__(self) -> None:
+        self.demand("augmented", isinstance(self.augmented, bool), "true or false")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"embeds", "augmented"} if self.augmented else {"embeds"})
+
+    def value(self, z: Any, scale: Tensor | float) -> Tensor:
+        first, second = z.embeds, z.augmented
+        # Both squares of L_GC at once; see losses/gram.py.
+        total = mean(squared_products(first[a] + first[b], first[a] - first[b]) for a, b in pairs_of(first))
+        if self.augmented:
+            views = mean(similarity_difference(first[name], second[name]) for name in first)
+            paired = mean(
+                ((first[a] * first[b]).sum(dim=1) - (second[a] * second[b]).sum(dim=1)).square().sum()
+                for a, b in pairs_of(first)
+            )
+            total = total + 2 * views + paired
+        return total / len(next(iter(first.values())))
