@@ -1,4 +1,4 @@
-"""Figures of a training run: losses, interactions and a map of the latent space.
+"""Figures of a training run: losses, interactions and a map of the latent space; and of the price of alignment.
 
 Each `plot_*` writes a PNG, whole or not at all, and returns its path; each `*_figure` builds the same picture as a
 `matplotlib.figure.Figure`. No pyplot: nothing global is changed and no display is needed.
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from .metrics.information import aligned_encoders, alignment_cost, information_gap
 from .metrics.interactions import CHANCE, TASKS
 
 DPI = 150
@@ -91,6 +92,21 @@ def plot_latent_map(
         ImportError: scikit-learn is needed and missing.
     """
     return _save(latent_map_figure(features, factors, class_names), path)
+
+
+def plot_information_gap(families: Mapping[str, Sequence[ArrayLike]], path: str | Path) -> Path:
+    """What perfect alignment costs at least, of each joint distribution, against its information gap, the lower bound.
+
+    Theorem 3.1 of Jiang et al. (arXiv 2303.05952); a point is the best pair of perfectly aligned encoders.
+
+    Args:
+        families: name -> distributions p(x_T, x_V, y), as `metrics.information` takes them; 1 to 6 families.
+        path: where the PNG goes.
+
+    Raises:
+        ValueError: no family, more than 6, an empty one, what is no distribution, or the path does not end in `.png`.
+    """
+    return _save(information_gap_figure(families), path)
 
 
 def losses_figure(log_history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -174,6 +190,26 @@ def latent_map_figure(
         legend = panel.legend(frameon=False, fontsize=10, handletextpad=0.1, **below)
         for handle in legend.legend_handles:
             handle.set(sizes=[40], alpha=1)  # type: ignore[union-attr]
+    return figure
+
+
+def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figure:
+    """The figure of `plot_information_gap`."""
+    if not 1 <= len(families) <= len(BARS) or not all(map(len, families.values())):
+        raise ValueError(f"Give 1 to {len(BARS)} families of distributions, one distribution at least in each.")
+    figure, (panel,) = _panels("What perfect alignment costs at least", 1, 1, (6.4, 4.6))
+    for index, (name, joints) in enumerate(families.items()):
+        gaps = [information_gap(joint) for joint in joints]
+        costs = [alignment_cost(joint, *aligned_encoders(joint)) for joint in joints]
+        style: dict[str, Any] = {"color": BARS[index], "marker": MARKERS[index], "label": name}
+        panel.plot(gaps, costs, ls="", markersize=6, clip_on=False, zorder=3, **style)
+    panel.margins(0.04)
+    end = max(panel.get_xlim()[1], 0.1)
+    panel.set(xlim=(0, end), ylim=(0, max(panel.get_ylim()[1], end)))
+    panel.plot([0, end], [0, end], "--", color="black", lw=1.3, label="bound: cost = gap")
+    panel.fill_between([0, end], [0, end], color=GREY, alpha=0.12, lw=0, label="impossible")
+    _style(panel, "", "information gap (nats)", "extra cross-entropy of aligned encoders (nats)")
+    panel.legend(frameon=False, fontsize=10, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
     return figure
 
 

@@ -4,6 +4,7 @@ from matplotlib import get_backend
 from PIL import Image
 
 from hf_latent import plots
+from hf_latent.metrics.information import factor_joint
 
 RUNS = {
     "first": {"redundancy": 99.9, "uniqueness1": 87.8, "uniqueness2": 86.0, "synergy": 71.9},
@@ -146,6 +147,35 @@ def test_latent_map_errors_in_plain_words(latent):
         plots.latent_map_figure(features, factors, {"colour": ["red", "blue"]})
     with pytest.raises(ValueError, match="71 classes"):
         plots.latent_map_figure(np.eye(71), {"a": np.arange(71)})
+
+
+def test_information_gap_draws_a_point_a_distribution_above_the_bound(tmp_path):
+    families = {
+        "only the image tells more": [factor_joint(image_only=a) for a in (0, 0.5, 1)],
+        "the text, too": [factor_joint(image_only=a, text_only=0.5) for a in (0.5, 1)],
+    }
+    figure = plots.information_gap_figure(families)
+    (panel,) = shown(figure)
+    image, text, bound = (np.column_stack(line.get_data()) / np.log(2) for line in panel.lines)
+    np.testing.assert_allclose(image, np.array([[0, 0], [0.5, 0.5], [1, 1]]), atol=1e-12)
+    np.testing.assert_allclose(text, np.array([[0, 1], [0.5, 1.5]]), atol=1e-12)
+    assert (bound[:, 0] == bound[:, 1]).all() and bound[1, 0] > 1
+    names = [entry.get_text() for entry in panel.get_legend().get_texts()]
+    assert names == [*families, "bound: cost = gap", "impossible"]
+    figure.draw_without_rendering()
+    assert not panel.get_legend().get_window_extent().overlaps(panel.get_window_extent())
+    assert_whole_png(plots.plot_information_gap(families, tmp_path / "gap.png"), figure)
+    (panel,) = shown(plots.information_gap_figure({"none": [factor_joint(0)]}))
+    assert panel.get_xlim() == (0, 0.1)
+
+
+def test_information_gap_refuses_what_it_cannot_show():
+    refused: list[dict[str, list]] = [{}, {"empty": []}, {str(i): [factor_joint(1)] for i in range(7)}]
+    for families in refused:
+        with pytest.raises(ValueError, match="Give 1 to 6 families"):
+            plots.information_gap_figure(families)
+    with pytest.raises(ValueError, match="axes X_T, X_V, Y"):
+        plots.information_gap_figure({"a": [np.eye(2) / 2]})
 
 
 def test_a_failed_write_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
