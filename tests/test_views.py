@@ -417,17 +417,17 @@ def test_build_view_takes_lists_and_knows_every_kind() -> None:
     assert build_view("image", size=64, crop_scale=[0.2, 1.0]) == ImageView(size=64, crop_scale=(0.2, 1.0))
     assert isinstance(build_view("none"), NoView)
     for kind, cls in VIEWS.items():
-        assert type(build_view(kind, **({"mask_token_id": 3} if kind == "text" else {}))) is cls
+        needed = {"text": {"mask_token_id": 3}, "words": {"pad_token_id": 0}}.get(kind, {})
+        assert type(build_view(kind, **needed)) is cls
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "told"),
     [
-        ("imge", {}, "did you mean 'image'.*known: image, none, series, table, text"),
+        ("imge", {}, "did you mean 'image'.*known: image, none, series, table, text, words"),
         ("image", {"crop_scal": [0.1, 1]}, "option 'crop_scal' of the image view: did you mean 'crop_scale'"),
         ("none", {"size": 3}, "unknown option 'size' of the none view: known: none"),
-        ("text", {}, "needs mask_token_id"),
-        ("text", {"mask_token_id": None}, "mask_token_id=None: write a token id"),
+        ("text", {"mask_token_id": "[MASK]"}, "mask_token_id='.MASK.': write a token id"),
         ("text", {"mask_token_id": 3, "special_token_ids": ["[CLS]"]}, "special_token_ids"),
         ("text", {"mask_token_id": 3, "mask_probability": 15}, "mask_probability=15: write a number from 0 to 1"),
         ("image", {"size": 4}, "size=4: write .*8 or more"),
@@ -467,6 +467,8 @@ def test_bad_batches_are_named() -> None:
         both.augmented(whole, view=0, rows=slice(4, 8))
     with pytest.raises(ValueError, match="seed=-1"):
         Views({}, seed=-1)
+    with pytest.raises(ValueError, match="needs mask_token_id: write it, or call for_tokenizer"):
+        Views({"text": TextView()}).augmented({"text": whole["text"]}, view=0)
     image, series = Views({"image": ImageView()}), Views({"series": SeriesView()})
     with pytest.raises(ValueError, match="needs 'pixel_values'; this modality has pixels"):
         image.augmented({"image": {"pixels": pixels()}}, view=0)

@@ -15,6 +15,18 @@ how many steps follow it.
 from .base import NoView, View
 from .batch import VIEWS, Views, build_view
 from .image import ImageView
-from .sequences import SeriesView, TableView, TextView
+from .sequences import SeriesView, TableView
+from .text import TextView, WordsView
 
-__all__ = ["VIEWS", "ImageView", "NoView", "SeriesView", "TableView", "TextView", "View", "Views", "build_view"]
+__all__ = [
+    "VIEWS",
+    "ImageView",
+    "NoView",
+    "SeriesView",
+    "TableView",
+    "TextView",
+    "View",
+    "Views",
+    "WordsView",
+    "build_view",
+]

@@ -34,6 +34,10 @@ class View(ABC):
     def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
         """`inputs` augmented with the numbers of `draw`, row by row; nothing is changed in place."""
 
+    def for_tokenizer(self, tokenizer: Any) -> "View":
+        """The view with the token ids that were left out taken from the tokenizer of its modality, if it has one."""
+        return self
+
     def plain(self, inputs: Inputs) -> Inputs:
         """The deterministic view, for evaluation: the inputs as they are, unless a view says otherwise."""
         return dict(inputs)

@@ -1,6 +1,6 @@
 """The views of a whole batch, and the registry that builds a view by its name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -10,11 +10,13 @@ from torch import Generator
 from ..errors import suggest
 from .base import Inputs, NoView, View, check
 from .image import ImageView
-from .sequences import SeriesView, TableView, TextView
+from .sequences import SeriesView, TableView
+from .text import TextView, WordsView
 
 VIEWS: dict[str, type[View]] = {
     "image": ImageView,
     "text": TextView,
+    "words": WordsView,
     "series": SeriesView,
     "table": TableView,
     "none": NoView,
@@ -48,6 +50,11 @@ class Views:
         self.seed = seed
         check(self, "seed", lambda v: isinstance(v, int) and v >= 0, "a whole number, 0 or more")
 
+    @property
+    def of_words(self) -> list[str]:
+        """The modalities whose view needs to know which tokens make a word."""
+        return [name for name, view in self.modalities.items() if isinstance(view, WordsView)]
+
     def plain(self, modalities: dict[str, Inputs]) -> dict[str, Inputs]:
         """The deterministic views of a batch."""
         self._check_names(modalities)
@@ -61,6 +68,7 @@ class Views:
         position: int = 0,
         rows: slice | None = None,
         global_rows: int | None = None,
+        only: Collection[str] | None = None,
     ) -> dict[str, Inputs]:
         """The random views of a batch, or of a slice of the global batch.
 
@@ -70,6 +78,7 @@ class Views:
             position: rows consumed by training before this global batch.
             rows: where the rows at hand lie in the global batch; all of it by default.
             global_rows: size of the global batch; the rows at hand by default.
+            only: the modalities that are wanted; all by default.
         """
         self._check_names(modalities)
         sizes = {name: len(next(iter(inputs.values()))) for name, inputs in modalities.items()}
@@ -84,6 +93,8 @@ class Views:
 
         result = {}
         for place, (name, augmentation) in enumerate(self.modalities.items()):
+            if only is not None and name not in only:
+                continue
             key = np.random.SeedSequence((self.seed, view, place, position)).generate_state(1)
             generator = Generator().manual_seed(int(key[0]))
             noise = augmentation.draw(total, modalities[name], generator)

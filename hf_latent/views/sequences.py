@@ -1,4 +1,4 @@
-"""Random masks, drops and noise of texts, series and tables."""
+"""Random drops and noise of series and tables."""
 
 import math
 from dataclasses import dataclass
@@ -6,38 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from .base import AMOUNT, PROBABILITY, TOKEN, Inputs, View, check, send, take
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextView(View):
-    """Token masking: each token of `input_ids` (B, T) becomes `mask_token_id` with `mask_probability`, independently.
-
-    CoMM's text augmentation (arXiv 2409.07402). Padding (where `attention_mask` is 0; none without that key) and
-    `special_token_ids`, such as those of [CLS] and [SEP], are never masked.
-    """
-
-    mask_token_id: int
-    mask_probability: float = 0.15
-    special_token_ids: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        check(self, "mask_probability", *PROBABILITY)
-        check(self, "mask_token_id", *TOKEN)
-        check(self, "special_token_ids", lambda v: all(map(TOKEN[0], v)), "a list of token ids of the tokenizer")
-
-    def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
-        length = take(inputs, "input_ids", "text").shape[1]
-        # step by step, so that a wider padding changes nothing before it
-        return {"mask": (torch.rand(length, rows, generator=generator) < self.mask_probability).T}
-
-    def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
-        ids = take(inputs, "input_ids", "text")
-        special = torch.tensor(self.special_token_ids, dtype=ids.dtype, device=ids.device)
-        masked = send(noise["mask"], ids) & ~torch.isin(ids, special)
-        if "attention_mask" in inputs:
-            masked &= inputs["attention_mask"].bool()
-        return {**inputs, "input_ids": ids.masked_fill(masked, self.mask_token_id)}
+from .base import AMOUNT, PROBABILITY, Inputs, View, check, send, take
 
 
 @dataclass(frozen=True)
