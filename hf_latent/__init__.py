@@ -3,13 +3,17 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
 
+from .models.configuration_base import LatentConfig
 from .models.configuration_comm import CoMMConfig
+from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import Embeddings, LatentPreTrainedModel
 from .models.modeling_comm import CoMMModel
+from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
-from .objectives import build_objective
+from .models.processing_latent_clip import LatentCLIPProcessor
+from .objectives import build_objective, required_heads
 
 if TYPE_CHECKING:
     from .data.trifeature import load_trifeature
@@ -22,6 +26,10 @@ __all__ = [
     "CoMMModel",
     "CoMMProcessor",
     "Embeddings",
+    "LatentCLIP",
+    "LatentCLIPConfig",
+    "LatentCLIPModel",
+    "LatentCLIPProcessor",
     "LatentTrainer",
     "LatentTrainingArguments",
     "Views",
@@ -31,10 +39,17 @@ __all__ = [
 ]
 
 LatentPreTrainedModel.build_objective = staticmethod(build_objective)
+LatentConfig.heads_of = staticmethod(required_heads)
+LatentCLIP = LatentCLIPModel
 
 AutoConfig.register("comm", CoMMConfig)
 AutoModel.register(CoMMConfig, CoMMModel)
 AutoProcessor.register(CoMMConfig, CoMMProcessor)
+
+AutoConfig.register("latent_clip", LatentCLIPConfig)
+AutoModel.register(LatentCLIPConfig, LatentCLIPModel)
+AutoModelForZeroShotImageClassification.register(LatentCLIPConfig, LatentCLIPModel)
+AutoProcessor.register(LatentCLIPConfig, LatentCLIPProcessor)
 
 # Names that bring the Trainer or a data set with them are imported when they are used.
 _LAZY = {

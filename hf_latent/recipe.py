@@ -1,6 +1,5 @@
 """Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
 
-import inspect
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -11,20 +10,26 @@ from huggingface_hub.dataclasses import type_validator
 from huggingface_hub.errors import StrictDataclassFieldValidationError
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from transformers import PreTrainedConfig, PreTrainedModel
 from yaml import YAMLError
 
-from .data.loading import SOURCES, HubData, TrifeatureData
+from .data.loading import SOURCES, Source
 from .errors import UserError, suggest
 from .metrics.linear_probe import PROTOCOLS
+from .models.configuration_base import LatentConfig
 from .models.configuration_comm import CoMMConfig
+from .models.configuration_latent_clip import LatentCLIPConfig
+from .models.embeddings import LatentPreTrainedModel
 from .models.modeling_comm import CoMMModel
+from .models.modeling_latent_clip import LatentCLIPModel
 from .resources import available_resources, resource_path
 from .training.arguments import LatentTrainingArguments
 from .views import View, build_view
 
 SECTIONS = ("model", "data", "views", "training", "evaluation")
-MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {"comm": (CoMMConfig, CoMMModel)}
+MODELS: dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]] = {
+    "comm": (CoMMConfig, CoMMModel),
+    "latent_clip": (LatentCLIPConfig, LatentCLIPModel),
+}
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,9 @@ class Recipe:
 
     name: str
     values: dict[str, Any]
-    config: PreTrainedConfig
-    model_class: type[PreTrainedModel]
-    data: TrifeatureData | HubData
+    config: LatentConfig
+    model_class: type[LatentPreTrainedModel]
+    data: Source
     views: dict[str, View]
     training: dict[str, Any]
     evaluation: Evaluation
@@ -139,24 +144,23 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     )
 
 
-def _model(section: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
+def _model(section: Mapping[str, Any]) -> tuple[LatentConfig, type[LatentPreTrainedModel]]:
     options = dict(section)
     name = str(options.pop("type", None))
     if name not in MODELS:
         raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
     config_class, model_class = MODELS[name]
-    own = inspect.get_annotations(config_class)
-    options = _typed("model", options, own)
+    options = _typed("model", options, config_class.options())
     try:
         config = config_class(**options)
-    except (TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise UserError(f"model: {error}") from None
     if not config.modalities:
         raise UserError("model.modalities is missing: name each modality and its encoder")
     return config, model_class
 
 
-def _data(section: Mapping[str, Any]) -> TrifeatureData | HubData:
+def _data(section: Mapping[str, Any]) -> Source:
     options = dict(section)
     name = str(options.pop("name", None))
     if name not in SOURCES:
@@ -164,7 +168,7 @@ def _data(section: Mapping[str, Any]) -> TrifeatureData | HubData:
     return SOURCES[name](**checked("data", options, SOURCES[name]))
 
 
-def _views(section: Mapping[str, Any], config: PreTrainedConfig, image_size: int | None) -> dict[str, View]:
+def _views(section: Mapping[str, Any], config: LatentConfig, image_size: int | None) -> dict[str, View]:
     views = {}
     for modality, options in section.items():
         if modality not in config.modalities:

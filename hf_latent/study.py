@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,21 +15,25 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from . import __version__
 from .data.collator import LatentCollator
-from .data.loading import LoadedData, Probes
-from .errors import UserError
+from .data.loading import LoadedData
+from .errors import UserError, suggest
+from .evaluation import CaptionsEvaluation, InteractionsEvaluation
 from .hub.card import write_card
-from .metrics.interactions import interactions
+from .models.configuration_base import LatentConfig
+from .models.embeddings import LatentPreTrainedModel
+from .models.encoders import Encoder
+from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
-from .plots import MAX_RUNS, plot_interactions, plot_latent_map, plot_losses
+from .models.processing_latent_clip import LatentCLIPProcessor
+from .plots import MAX_RUNS, plot_interactions, plot_losses
 from .recipe import Recipe, load_recipe
+from .results import RESULTS, table
 from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
 from .training import LatentTrainer, LatentTrainingArguments
 from .training.checkpoints import staged_files
 from .training.distributed import barrier
-from .views import VIEWS, ImageView, NoView, SeriesView, TableView, TextView, View, Views
+from .views import VIEWS, ImageView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
 
-COLUMNS = ("redundancy", "uniqueness1", "uniqueness2", "synergy", "synergy_unweighted", "synergy_auroc")
-MAP_ROWS = 1500
 RESUME_MAY_CHANGE = frozenset(
     [
         "disable_tqdm",
@@ -49,7 +53,7 @@ RESUME_MAY_CHANGE = frozenset(
 # The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
 VIEWS_OF: dict[str, tuple[type[View], ...]] = {
     "image": (ImageView,),
-    "text": (TextView, NoView),
+    "text": (WordsView, TextView, NoView),
     "series": (SeriesView, NoView),
     "table": (TableView, NoView),
     "features": (TableView, SeriesView, NoView),
@@ -80,9 +84,12 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     with _blamed_on("training.seed"):
         set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with _blamed_on("model"):
+        _fit_vocabularies(recipe.config, data.tokenizers)
         model = recipe.model_class(recipe.config)
         _ = model.objective
-    processor = build_processor(model, recipe.views)
+        if checkpoint is None:
+            model.load_pretrained_encoders()
+    processor = build_processor(model, recipe.views, data.tokenizers)
     trainer = _trainer(model, processor, arguments, data, recipe)
     print(data.summary)
     barrier()  # all have looked at the folder before one writes into it
@@ -149,34 +156,45 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
     return picture
 
 
-def table(metrics: dict[str, dict[str, Any]]) -> str:
-    """Runs as rows, measurements as columns; a measurement that no run has is left out."""
-    columns = [column for column in COLUMNS if any(column in values for values in metrics.values())]
-    width = max(len("run"), *map(len, metrics))
-    lines = ["  ".join(["run".ljust(width), *(column.rjust(len(column)) for column in columns)])]
-    for name, values in metrics.items():
-        cells = [_cell(column, values.get(column)).rjust(len(column)) for column in columns]
-        lines.append("  ".join([name.ljust(width), *cells]))
-    return "\n".join(lines)
-
-
-def _cell(column: str, value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}" if column.endswith("auroc") else f"{value:.1f}"
-
-
-def build_processor(model: Any, views: dict[str, View]) -> CoMMProcessor:
+def build_processor(
+    model: LatentPreTrainedModel, views: dict[str, View], tokenizers: dict[str, Any]
+) -> CoMMProcessor | LatentCLIPProcessor:
     """The processor that makes of raw inputs what the model saw in evaluation."""
-    modalities = {}
+    modalities: dict[str, dict[str, Any]] = {}
     for name, encoder in model.encoders.items():
-        modalities[name] = {"kind": encoder.kind}
-        view = views[name]
-        if not isinstance(view, VIEWS_OF[encoder.kind]):
-            known = " or ".join(kind for kind, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[encoder.kind]))
-            raise UserError(f"views.{name}: its encoder reads {encoder.kind}; write kind: {known}")
+        kind, view = cast(Encoder, encoder).kind, views[name]
+        modalities[name] = {"kind": kind}
+        if not isinstance(view, VIEWS_OF[kind]):
+            known = " or ".join(key for key, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[kind]))
+            raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
         if isinstance(view, ImageView):
             modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
+        if kind == "text" and name not in tokenizers:
+            raise UserError(
+                f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
+            )
     with _blamed_on("model"):
-        return CoMMProcessor(modalities)
+        if isinstance(model, LatentCLIPModel):
+            image = modalities["image"]
+            return LatentCLIPProcessor.for_size(image["size"], tokenizers["text"], image["mean"], image["std"])
+        return CoMMProcessor(modalities, tokenizers)
+
+
+def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
+    """A text encoder that is trained from scratch takes the size of its tokenizer's vocabulary."""
+    for name, tokenizer in tokenizers.items():
+        if name not in config.modalities:
+            raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, config.modalities)}")
+        spec = config.modalities[name].get("config")
+        if spec is None:
+            continue
+        if "vocab_size" not in spec:
+            spec.update(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+        if spec["vocab_size"] < len(tokenizer):
+            raise UserError(
+                f"model.modalities.{name}: vocab_size={spec['vocab_size']}, but the tokenizer has {len(tokenizer)} "
+                "tokens: leave vocab_size out"
+            )
 
 
 def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
@@ -224,12 +242,16 @@ def _trainer(
     model: Any, processor: Any, arguments: LatentTrainingArguments, data: LoadedData, recipe: Recipe
 ) -> LatentTrainer:
     with _blamed_on("training"):
+        views = Views(
+            {name: view.for_tokenizer(data.tokenizers.get(name)) for name, view in recipe.views.items()},
+            seed=recipe.seed,
+        )
         return LatentTrainer(
             model=model,
             args=arguments,
-            views=Views(recipe.views, seed=recipe.seed),
+            views=views,
             train_dataset=data.train,
-            data_collator=LatentCollator(processor, data.columns),
+            data_collator=LatentCollator(processor, data.columns, word_ids=views.of_words),
             processing_class=processor,
         )
 
@@ -246,47 +268,36 @@ def _measure(
     run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Probe, draw and write the card; every file appears whole."""
-    features: dict[str, np.ndarray] = {}
+    evaluations: list[InteractionsEvaluation | CaptionsEvaluation] = []
     if data.probes is not None:
-        features = {"train": trainer.features(data.probes.train), "test": trainer.features(data.probes.test)}
+        evaluations.append(InteractionsEvaluation(data.probes, recipe.evaluation.protocol))
+    if data.captions is not None:
+        evaluations.append(CaptionsEvaluation(data.captions, recipe.evaluation.protocol))
+    for evaluation in evaluations:
+        evaluation.embed(trainer)
     if not trainer.args.should_save:
         return {}
-    if data.probes is not None:
+    for evaluation in evaluations:
         print("Fitting the probes ...")
-        with _blamed_on("the probes cannot be fitted"):
-            metrics |= interactions(
-                features["train"],
-                data.probes.train_labels,
-                features["test"],
-                data.probes.test_labels,
-                protocol=recipe.evaluation.protocol,
-            )
+        with _blamed_on("the model cannot be measured"):
+            metrics |= evaluation.metrics()
     with staged_files(run) as staging:
         (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
         (staging / "figures").mkdir()
         if any("loss" in entry for entry in trainer.state.log_history):
             plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
-        if data.probes is not None:
-            _figures(staging / "figures", run.resolve().name, metrics, features["test"], data.probes)
+        for evaluation in evaluations:
+            evaluation.figures(staging / "figures", run.resolve().name, metrics)
     write_card(run)
     return _report(run, metrics)
 
 
 def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     """Say what was measured and where it lies."""
-    if any(column in metrics for column in COLUMNS):
+    if any(key in metrics for key in RESULTS):
         print("\n" + table({run.resolve().name: metrics}))
     print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
     return metrics
-
-
-def _figures(folder: Path, name: str, metrics: dict[str, Any], features: np.ndarray, probes: Probes) -> None:
-    plot_interactions({name: metrics}, folder / "interactions.png")
-    rows = np.linspace(0, len(features) - 1, min(MAP_ROWS, len(features))).astype(int)
-    titles = {name: title for name, title in probes.titles.items() if name in probes.test_labels}
-    factors = {title: probes.test_labels[name][rows] for name, title in titles.items()}
-    classes = {title: probes.class_names[name] for name, title in titles.items()}
-    plot_latent_map(features[rows], factors, folder / "latent_map.png", classes)
 
 
 def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:

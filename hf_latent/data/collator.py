@@ -1,6 +1,6 @@
 """From rows to the batch that a model reads."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +9,7 @@ from ..errors import UserError, suggest
 
 if TYPE_CHECKING:
     from ..models.processing_comm import CoMMProcessor
+    from ..models.processing_latent_clip import LatentCLIPProcessor
 
 
 class LatentCollator:
@@ -17,14 +18,23 @@ class LatentCollator:
     Args:
         processor: Says what each modality is.
         columns: The column of each modality, `{modality: column}`; its own name by default.
-        raw: Leave resizing and normalising to the views; otherwise the processor does it here.
+        raw: Leave resizing and normalising to the views; otherwise the processor does all, and the batch is what the
+            model reads.
+        word_ids: Modalities whose view needs to know which tokens make a word.
 
     Rows are dicts with a value a column and, optionally, `ids`.
     """
 
-    def __init__(self, processor: "CoMMProcessor", columns: dict[str, str] | None = None, raw: bool = True) -> None:
+    def __init__(
+        self,
+        processor: "CoMMProcessor | LatentCLIPProcessor",
+        columns: dict[str, str] | None = None,
+        raw: bool = True,
+        word_ids: Collection[str] = (),
+    ) -> None:
         self.processor = processor
         self.raw = raw
+        self.word_ids = frozenset(word_ids)
         self.columns = {name: (columns or {}).get(name, name) for name in processor.modalities}
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -33,11 +43,12 @@ class LatentCollator:
             if column not in rows[0]:
                 raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
             values[name] = [row[column] for row in rows]
-        batch: dict[str, Any] = (
-            dict(self.processor(values))
-            if not self.raw
-            else {"modalities": {name: self.processor.stack(name, column) for name, column in values.items()}}
-        )
+        if self.raw:
+            stack = self.processor.stack
+            stacked = {name: stack(name, column, name in self.word_ids) for name, column in values.items()}
+            batch: dict[str, Any] = {"modalities": stacked}
+        else:
+            batch = self.processor.batch(values)
         if "ids" in rows[0]:
             batch["ids"] = torch.tensor([row["ids"] for row in rows])
         return batch

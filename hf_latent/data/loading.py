@@ -1,7 +1,7 @@
 """What a recipe's `data` section can name, and how it becomes data sets."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,18 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ..errors import UserError, suggest
-from .trifeature import SHAPES, SYNERGY, TEXTURES, load_trifeature
+from .tokenizers import WORDS, load_tokenizer
+from .trifeature import (
+    CAPTIONS,
+    COLORS,
+    PRIVATE_FACTOR,
+    SHAPES,
+    SHARED_FACTORS,
+    SYNERGY,
+    TEXTURES,
+    TrifeatureImages,
+    load_trifeature,
+)
 
 PAIR_TITLES = {
     "redundancy": "shape of both images",
@@ -46,13 +57,48 @@ class Probes:
 
 
 @dataclass(frozen=True)
+class CaptionBenchmark:
+    """Images with captions, to measure a two-tower model with.
+
+    Attributes:
+        train, test: Rows with `image`, `text` and `ids`; equal ids are one caption.
+        train_ids, test_ids: The ids, in the order of the rows.
+        captions: The caption of each id: the classes of zero-shot classification.
+        train_labels, test_labels: The factors of the images, for linear probes.
+        class_names: The names of their classes.
+        private: The factors that no caption names.
+    """
+
+    train: Dataset
+    test: Dataset
+    train_ids: np.ndarray
+    test_ids: np.ndarray
+    captions: list[str]
+    train_labels: dict[str, np.ndarray]
+    test_labels: dict[str, np.ndarray]
+    class_names: dict[str, list[str]]
+    private: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LoadedData:
-    """A training set, the columns that are its modalities, what to probe with, and one sentence about it."""
+    """A training set and what comes with it.
+
+    Attributes:
+        train: The training rows.
+        columns: The column of each modality.
+        summary: One sentence about it.
+        tokenizers: Of each text modality.
+        probes: What to probe the fused features with, where there is something.
+        captions: What to measure an image and a text tower with, where there is something.
+    """
 
     train: Dataset
     columns: dict[str, str]
-    probes: Probes | None
     summary: str
+    tokenizers: dict[str, Any] = field(default_factory=dict)
+    probes: Probes | None = None
+    captions: CaptionBenchmark | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +143,73 @@ class TrifeatureData:
         )
 
 
+class CaptionedImages(Dataset):
+    """Trifeature images as rows of `image`, `text` and `ids`, the number of the caption."""
+
+    def __init__(self, source: TrifeatureImages) -> None:
+        self.source = source
+        self.ids = source.caption_ids
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        number = int(self.ids[i])
+        return {"image": self.source.images[i], "text": CAPTIONS[number], "ids": number}
+
+
+@dataclass(frozen=True)
+class TrifeatureCaptionsData:
+    """Trifeature images with captions that name shape and color, never the texture: that is private to the image.
+
+    Args:
+        image_size: In pixels.
+        renders: Images of each training combination.
+        test_renders: Images of each held-out combination.
+        seed: Of the data set itself; it stays the same when the seed of a training run changes.
+        texture_period: In pixels of the 224 px canvas.
+        tokenizers: The tokenizer of `text`: a checkpoint's, or `words`.
+    """
+
+    NAME: ClassVar[str] = "trifeature_captions"
+
+    image_size: int = 224
+    renders: int = 3
+    test_renders: int = 10
+    seed: int = 42
+    texture_period: float = 10.0
+    tokenizers: dict[str, str] = field(default_factory=lambda: {"text": WORDS})
+
+    def load(self, progress: bool = False) -> LoadedData:
+        try:
+            trifeature = load_trifeature(
+                self.image_size, self.renders, self.seed, progress, self.texture_period, self.test_renders
+            )
+        except ValueError as error:
+            raise UserError(f"data: {error}") from None
+        train, test = CaptionedImages(trifeature.train), CaptionedImages(trifeature.test)
+        classes = {"shape": list(SHAPES), "color": list(COLORS), "texture": list(TEXTURES)}
+        factors = (*SHARED_FACTORS, PRIVATE_FACTOR)
+        train_labels, test_labels = ({name: getattr(rows.source, name) for name in factors} for rows in (train, test))
+        return LoadedData(
+            train=train,
+            columns={"image": "image", "text": "text"},
+            summary=f"Trifeature at {self.image_size} px: {len(train):,} images, captions of shape and color",
+            tokenizers={name: load_tokenizer(value, CAPTIONS) for name, value in self.tokenizers.items()},
+            captions=CaptionBenchmark(
+                train=train,
+                test=test,
+                train_ids=train.ids,
+                test_ids=test.ids,
+                captions=list(CAPTIONS),
+                train_labels=train_labels,
+                test_labels=test_labels,
+                class_names=classes,
+                private=(PRIVATE_FACTOR,),
+            ),
+        )
+
+
 @dataclass(frozen=True)
 class HubData:
     """Any data set of the Hub or of the disk, with one column a modality.
@@ -107,6 +220,8 @@ class HubData:
         columns: `{modality: column}`.
         on_bad_row: `"error"` stops at a row that cannot be read and names it; `"skip"` reads every row once before
             training, leaves the bad ones out and counts them.
+        tokenizers: The tokenizer of each text modality: a checkpoint's name, a folder, or `words` for one made of the
+            words of its column.
         options: Further arguments of `datasets.load_dataset`.
     """
 
@@ -116,14 +231,27 @@ class HubData:
     columns: dict[str, str]
     split: str = "train"
     on_bad_row: Literal["error", "skip"] = "error"
+    tokenizers: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
     def load(self, progress: bool = False) -> LoadedData:
         rows = ModalityRows(self._open(), list(self.columns.values()))
         if self.on_bad_row == "skip":
             rows = rows.without_bad_rows(progress)
-        name = Path(self.path).name
-        return LoadedData(rows, dict(self.columns), probes=None, summary=f"{name}: {len(rows):,} rows")
+        return LoadedData(
+            rows,
+            dict(self.columns),
+            summary=f"{Path(self.path).name}: {len(rows):,} rows",
+            tokenizers={
+                name: load_tokenizer(value, self._sentences(rows, name)) for name, value in self.tokenizers.items()
+            },
+        )
+
+    def _sentences(self, rows: "ModalityRows", modality: str) -> Iterator[str]:
+        if modality not in self.columns:
+            raise UserError(f"data.tokenizers.{modality}: no such modality; {suggest(modality, self.columns)}")
+        column = self.columns[modality]
+        return (str(text) for text in rows.dataset.select_columns(column).select(rows.index)[column])
 
     def _open(self) -> Any:
         import datasets
@@ -200,4 +328,5 @@ class ModalityRows(Dataset):
 
 _REMEDY = "repair or remove it, or write data.on_bad_row: skip"
 
-SOURCES: dict[str, type[TrifeatureData] | type[HubData]] = {cls.NAME: cls for cls in (TrifeatureData, HubData)}
+Source = TrifeatureData | TrifeatureCaptionsData | HubData
+SOURCES: dict[str, type[Source]] = {cls.NAME: cls for cls in (TrifeatureData, TrifeatureCaptionsData, HubData)}

@@ -56,6 +56,10 @@ MIN_TEXTURE_PERIOD = 4.0
 # One random stream a purpose: none of them moves when another one draws more.
 _SPLIT, _RENDERING, _MAPPING, _PAIRS = range(4)
 
+# What a caption names, and what only the picture shows.
+SHARED_FACTORS = ("shape", "color")
+PRIVATE_FACTOR = "texture"
+
 _SHAPE_PHRASES = {"plus": "plus sign", "tee": "letter T"}
 _COLOR_PHRASES = {"ocean": "ocean blue"}
 
@@ -67,6 +71,9 @@ def caption(shape: str, color: str) -> str:
         return f"a photo of five {words} squares"
     article = "an" if words[0] in "aeiou" else "a"
     return f"a photo of {article} {words} {_SHAPE_PHRASES.get(shape, shape)}"
+
+
+CAPTIONS = tuple(caption(shape, color) for shape in SHAPES for color in COLORS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +94,14 @@ class TrifeatureImages:
         return len(self.images)
 
     @property
+    def caption_ids(self) -> Int64:
+        """(N,) which of the 100 captions, `len(COLORS) * shape + color`."""
+        return self.shape * len(COLORS) + self.color
+
+    @property
     def captions(self) -> list[str]:
         """N sentences such as "a photo of a red star": shape and color only."""
-        return [caption(SHAPES[s], COLORS[c]) for s, c in zip(self.shape, self.color, strict=True)]
+        return [CAPTIONS[i] for i in self.caption_ids]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +165,7 @@ class Trifeature:
 
     Attributes:
         train: 800 combinations of shape, texture and color, `renders` pictures each.
-        test: the other 200 combinations, one picture each.
+        test: the other 200 combinations, `test_renders` pictures each.
         mapping: (10,) int64, a permutation: texture index -> color index.
         seed: what all of it was drawn from.
     """
@@ -222,6 +234,7 @@ def load_trifeature(
     seed: int = 42,
     progress: bool = False,
     texture_period: float = 10.0,
+    test_renders: int = 1,
 ) -> Trifeature:
     """Draw the Trifeature set: a few seconds, about 390 MB of pictures at 224 px, 32 MB at 64 px.
 
@@ -232,18 +245,20 @@ def load_trifeature(
 
     Args:
         image_size: side in pixels, at least 8. Other than 224: the 224 px picture, every pixel the mean over its area.
-        renders: training pictures of each combination, at least 1. Test combinations have one picture.
+        renders: training pictures of each combination, at least 1.
         seed: whole number, 0 or more.
         progress: show a progress bar.
         texture_period: period of the textures in pixels of the 224 px canvas, at least 4. Larger is coarser: the
             published texture is magnified, each of its pixels `texture_period / 10` wide. Anything but 10 deviates
             from the published set; useful where a small `image_size` would blur the textures into grey.
+        test_renders: test pictures of each combination, at least 1.
 
     Raises:
         ValueError: an argument cannot be used; the text says what to write instead.
     """
     _require_count("image_size", image_size, MIN_IMAGE_SIZE, "the published size is 224")
     _require_count("renders", renders, 1, "the published number is 3")
+    _require_count("test_renders", test_renders, 1, "the published number is 1")
     _require_count("seed", seed, 0, "the published seed is 42")
     number = isinstance(texture_period, (int, float, np.number)) and not isinstance(texture_period, bool)
     if not number or not isfinite(texture_period) or texture_period < MIN_TEXTURE_PERIOD:
@@ -257,7 +272,7 @@ def load_trifeature(
     shuffled = _generator(seed, _SPLIT).permutation(COMBINATIONS)
     tests, trains = np.sort(shuffled[:HELD_OUT]), np.sort(shuffled[HELD_OUT:])
     train = _render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
-    test = _render(tests, 1, image_size, seed, texture_period, "Trifeature test" if progress else None)
+    test = _render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
     mapping = _generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
     return Trifeature(train=train, test=test, mapping=mapping, seed=seed)
 

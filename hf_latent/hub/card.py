@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from ..errors import UserError
 from ..resources import resource_path
+from ..results import RESULTS
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
 
 # What a card may tell of a recipe. Everything else (paths, tokens, names of people and machines) stays at home.
@@ -37,17 +38,18 @@ TRAINING_FIELDS = (
     "warmup_steps",
     "weight_decay",
 )
-DATA_FIELDS = ("biased", "image_size", "max_pairs", "name", "renders", "seed", "texture_period")
+DATA_FIELDS = (
+    "biased",
+    "image_size",
+    "max_pairs",
+    "name",
+    "renders",
+    "seed",
+    "test_renders",
+    "texture_period",
+    "tokenizers",
+)
 
-# Metric -> (title, what a constant guess reaches, unit).
-RESULTS = {
-    "redundancy": ("Redundancy: the shape that both images share", "10", "%"),
-    "uniqueness1": ("Uniqueness 1: the texture of the first image", "10", "%"),
-    "uniqueness2": ("Uniqueness 2: the texture of the second image", "10", "%"),
-    "synergy": ("Synergy: does the second color fit the first texture? (class-weighted probe)", "50", "%"),
-    "synergy_unweighted": ("Synergy, unweighted probe (the protocol of the CoMM paper)", "50", "%"),
-    "synergy_auroc": ("Synergy, area under the ROC curve", "0.5", ""),
-}
 FIGURES = {
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "latent_map.png": "The representation of held-out pairs in two dimensions, colored by factor.",
@@ -85,8 +87,8 @@ def render(
 ) -> str:
     """Render a card from plain values; see [`render_card`]."""
     results = [
-        {"title": title, "value": metrics[key], "chance": chance, "unit": unit, "key": key}
-        for key, (title, chance, unit) in RESULTS.items()
+        {"title": result.title, "value": metrics[key], "chance": result.chance, "unit": result.unit, "key": key}
+        for key, result in RESULTS.items()
         if key in metrics
     ]
     template = resource_path("model_cards", f"{config['model_type']}.md.jinja")

@@ -1,25 +1,20 @@
 """Configuration of CoMM."""
 
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
-from transformers import PreTrainedConfig
-
-from .encoders import nearest
+from .configuration_base import LatentConfig
 
 OBJECTIVES = ("comm", "cross", "cross_self")
 LOSS_TERMS = ("both", "joint", "single")
 POOLING = ("cls", "mean")
 
 
-class CoMMConfig(PreTrainedConfig):
+class CoMMConfig(LatentConfig):
     """Configuration of a [`CoMMModel`] (Dufumier, Castillo-Navarro et al., ICLR 2025).
 
     Args:
-        modalities: One encoder a modality, `{name: {"encoder": ..., **arguments}}`; the order is the order of the
-            modalities. See `hf_latent.models.encoders` for the encoders. `"frozen": True` keeps one from training.
+        modalities, regularizers, extra_heads: As in [`LatentConfig`]; the regularizers read the scored embeddings of
+            the single modalities, never the fused one.
         embed_dim: Width of the shared tokens and of the fused features.
         fusion_layers: Layers of the fusion transformer.
         fusion_heads: Its attention heads; divides `embed_dim`.
@@ -48,7 +43,6 @@ class CoMMConfig(PreTrainedConfig):
 
     model_type = "comm"
 
-    modalities: dict[str, dict[str, Any]] = None  # type: ignore[assignment]  # a mutable default is refused
     embed_dim: int = 512
     fusion_layers: int = 1
     fusion_heads: int = 8
@@ -61,33 +55,12 @@ class CoMMConfig(PreTrainedConfig):
     loss_weights: list[float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self._refuse_misspellings(kwargs)
-        self.modalities = {name: dict(spec) for name, spec in (self.modalities or {}).items()}
         super().__post_init__(**kwargs)
-        for key, known in (("objective", OBJECTIVES), ("loss_terms", LOSS_TERMS), ("fusion_pooling", POOLING)):
-            if getattr(self, key) not in known:
-                raise ValueError(f"{key}={getattr(self, key)!r}: {nearest(getattr(self, key), known)}")
-        for key in ("embed_dim", "fusion_layers", "fusion_heads", "projection_hidden_dim", "projection_dim"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise ValueError(f"{key}={getattr(self, key)!r}: give a whole number of at least 1")
+        self._check_choices(objective=OBJECTIVES, loss_terms=LOSS_TERMS, fusion_pooling=POOLING)
+        self._check_counts("embed_dim", "fusion_layers", "fusion_heads", "projection_hidden_dim", "projection_dim")
+        self._check_temperature(self.temperature)
         if self.embed_dim % self.fusion_heads:
             raise ValueError(f"embed_dim={self.embed_dim} is not a multiple of fusion_heads={self.fusion_heads}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature!r}: give a number above 0, such as 0.1")
-        for name, spec in self.modalities.items():
-            if not name.isidentifier():
-                raise ValueError(f"modality name {name!r}: use letters, digits and underscores")
-            if name == "joint" or hasattr(nn.ModuleDict, name):
-                raise ValueError(f"modality name {name!r} is taken: choose another, such as {name}_input")
-            if "encoder" not in spec:
-                raise ValueError(f"modality {name!r} has no encoder: add one, such as encoder: cnn")
-
-    def _refuse_misspellings(self, unknown: Iterable[str]) -> None:
-        """`PreTrainedConfig` keeps unknown keywords as attributes; one that is nearly ours is a slip."""
-        for key in unknown:
-            close = difflib.get_close_matches(key, CoMMConfig.__annotations__, n=1, cutoff=0.8)
-            if close:
-                raise ValueError(f"unknown key {key!r} of CoMMConfig: did you mean {close[0]!r}?")
 
 
 CoMMConfig.register_for_auto_class()

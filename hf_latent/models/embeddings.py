@@ -1,15 +1,19 @@
 """What every model returns, and the base class that every model shares."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+
+from .encoders import Encoder, build_encoder
+
+FIELDS = ("embeds", "augmented", "independent", "independent_augmented", "log_variance", "fused", "fused_augmented")
 
 
 @dataclass
@@ -21,6 +25,9 @@ class Embeddings(ModelOutput):
             dict loses that field when it is unpacked.
         embeds: One embedding for each modality.
         augmented: The same for the second view of the batch.
+        independent: What each modality tells alone, from a head of its own (deep feature separation).
+        independent_augmented: The same for the second view.
+        log_variance: The logarithm of the variance of each coordinate of `embeds` (information bottleneck).
         fused: The joint embedding of all modalities that were given.
         fused_augmented: The same for the second view.
         ids: `(batch,)` int64. Rows with the same id are positives of each other; without ids every row is its own.
@@ -29,6 +36,9 @@ class Embeddings(ModelOutput):
     loss: Tensor | None = None
     embeds: dict[str, Tensor] | None = None
     augmented: dict[str, Tensor] | None = None
+    independent: dict[str, Tensor] | None = None
+    independent_augmented: dict[str, Tensor] | None = None
+    log_variance: dict[str, Tensor] | None = None
     fused: Tensor | None = None
     fused_augmented: Tensor | None = None
     ids: Tensor | None = None
@@ -44,16 +54,17 @@ class Embeddings(ModelOutput):
         self.map(note)
         return found
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Embeddings":
-        """A copy with `function` applied to every embedding; `loss` is dropped and `ids` is kept as it is."""
+    def map(self, function: Callable[[Tensor], Tensor], fields: Collection[str] = FIELDS) -> "Embeddings":
+        """A copy with `function` applied to every embedding of `fields`, the others and `ids` as they are; `loss` is
+        dropped."""
 
         def visit(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return function(value)
             return {name: function(tensor) for name, tensor in value.items()} if value is not None else None
 
-        fields = ("embeds", "augmented", "fused", "fused_augmented")
-        return Embeddings(**{field: visit(getattr(self, field)) for field in fields}, ids=self.ids)
+        kept = {field: getattr(self, field) for field in FIELDS}
+        return Embeddings(**{name: visit(kept[name]) if name in fields else kept[name] for name in kept}, ids=self.ids)
 
 
 class LatentPreTrainedModel(PreTrainedModel):
@@ -64,12 +75,62 @@ class LatentPreTrainedModel(PreTrainedModel):
     """
 
     base_model_prefix = ""
+    config: Any
+    encoders: nn.ModuleDict
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
     # The loss is a mean over the batch: the Trainer must not rescale it under gradient accumulation.
     accepts_loss_kwargs = False
     # The children that work on whole gathered batches; all others keep the rows of a batch apart.
     scoring_modules: ClassVar[frozenset[str]] = frozenset()
+    # Whether its paper augments both views of a row, or leaves the first as it is.
+    augments_first_view: ClassVar[bool] = False
     # Set by `import hf_latent`. Code that was loaded from the Hub without the package has no objective.
     build_objective: ClassVar[Callable[[Any], Any] | None] = None
+
+    def __init__(self, config: Any) -> None:
+        self._attention_asked_for = config._attn_implementation
+        super().__init__(config)
+
+    def build_encoders(self, tokens_only: bool = False) -> nn.ModuleDict:
+        """The encoders that the config names, in its order; a ValueError says which modality has a mistake."""
+        encoders = nn.ModuleDict()
+        for name, spec in self.config.modalities.items():
+            try:
+                encoder = build_encoder({key: value for key, value in spec.items() if key != "frozen"})
+            except ValueError as error:
+                raise ValueError(f"modality {name!r}: {error}") from None
+            if tokens_only:
+                encoder.drop_pooler()
+            encoders[name] = encoder
+            for model in encoder.children():
+                if self._attention_asked_for and isinstance(model, PreTrainedModel):
+                    model.set_attn_implementation(self._attention_asked_for)
+        return encoders
+
+    def load_pretrained_encoders(self) -> None:
+        """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
+        for encoder in self.encoders.values():
+            cast(Encoder, encoder).load_pretrained()
+
+    @property
+    def frozen_encoders(self) -> list[str]:
+        return [name for name, spec in self.config.modalities.items() if spec.get("frozen")]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for name in self.frozen_encoders:
+            self.encoders[name].eval()
+        return self
+
+    @torch.no_grad()
+    def initialize_weights(self) -> None:
+        """As the base class; then freeze what the config freezes, which loading would otherwise undo."""
+        super().initialize_weights()
+        for name in self.frozen_encoders:
+            self.encoders[name].requires_grad_(False)
 
     @property
     def objective(self) -> Any:
@@ -86,9 +147,21 @@ class LatentPreTrainedModel(PreTrainedModel):
         """The inverse temperature of the contrastive logits."""
         raise NotImplementedError
 
+    def pack(
+        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
+    ) -> dict[str, Any]:
+        """The arguments of `forward` for the inputs of each modality, of one view or two."""
+        raise NotImplementedError
+
     def score(self, embeddings: Embeddings) -> Embeddings:
         """Heads and L2 normalisation; `embeddings` holds the whole batch."""
         raise NotImplementedError
+
+    def has_views(self, embeddings: Embeddings) -> bool:
+        """Whether a batch holds all that the objective, if there is one, reads."""
+        if type(self).build_objective is None:
+            return False
+        return all(getattr(embeddings, field) is not None for field in self.objective.requires)
 
     def loss_of(self, embeddings: Embeddings) -> Tensor:
         """The objective of one whole batch of raw embeddings, as a scalar."""
@@ -110,3 +183,13 @@ class LatentPreTrainedModel(PreTrainedModel):
 def concatenate_views(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Stack the inputs of two views along the batch, so that one call encodes both."""
     return {name: torch.cat([first[name], second[name]]) for name in first}
+
+
+def wide(rows: Tensor) -> Tensor:
+    """Float32, unless it is float64 already."""
+    return rows if rows.dtype == torch.float64 else rows.float()
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Leave autocast: early in training the features nearly coincide, and bf16 turns the gradient by 55 degrees."""
+    return torch.autocast(device.type, enabled=False)

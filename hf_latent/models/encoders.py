@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig, AutoModel
+from transformers import AutoBackbone, AutoConfig, AutoModel, SiglipTextModel
 from transformers.utils import ModelOutput
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -26,11 +26,23 @@ class EncoderOutput(ModelOutput):
         tokens: `(batch, length, hidden_size)`.
         attention_mask: `(batch, length)` bool, True where a token is real; None where all are.
         grid: `(height, width)` of the tokens of an image, row by row; None for other modalities.
+        pooled: `(batch, hidden_size)`, where the encoder makes one vector of its own; see `pool`.
     """
 
     tokens: Tensor | None = None
     attention_mask: Tensor | None = None
     grid: tuple[int, int] | None = None
+    pooled: Tensor | None = None
+
+    def pool(self) -> Tensor:
+        """One vector a row: the encoder's own, or the mean of the real tokens, `(batch, hidden_size)`."""
+        if self.pooled is not None:
+            return self.pooled
+        tokens = cast(Tensor, self.tokens)
+        if self.attention_mask is None:
+            return tokens.mean(dim=1)
+        weights = self.attention_mask.to(tokens.dtype).unsqueeze(-1)
+        return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 class Encoder(nn.Module):
@@ -47,6 +59,12 @@ class Encoder(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+    def drop_pooler(self) -> None:
+        """Do without the weights that only `pooled` needs, where only the tokens are read."""
+
+    def load_pretrained(self) -> None:
+        """Take the weights that the spec names, if it names any."""
 
 
 def tokens_of_map(feature_map: Tensor) -> EncoderOutput:
@@ -209,29 +227,75 @@ class AutoEncoder(Encoder):
     Args:
         config: The model's config as a dict with its `model_type`, as `AutoConfig.from_pretrained(...).to_dict()`.
         backbone: Take `AutoBackbone`, whose last feature map becomes the tokens.
+        pooling: How one vector comes of the tokens: `"pooler"`, the model's own; `"cls"`, the first token; `"mean"`.
+            None (default): its own where it has one, else the mean.
+        pretrained: The checkpoint that a new training run starts from. Building loads no weights, `load_pretrained`
+            does.
     """
 
-    def __init__(self, config: Mapping[str, Any], backbone: bool = False) -> None:
+    POOLING = ("pooler", "cls", "mean")
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        backbone: bool = False,
+        pooling: str | None = None,
+        pretrained: str | None = None,
+    ) -> None:
         super().__init__()
         options = dict(config)
         if "model_type" not in options:
             raise ValueError("encoder 'auto': config needs a model_type, such as 'vit' or 'bert'")
+        if pooling not in (None, *self.POOLING):
+            raise ValueError(f"pooling={pooling!r}: {nearest(str(pooling), self.POOLING)}")
         model_config = AutoConfig.for_model(options.pop("model_type"), **options)
-        self.model = (AutoBackbone if backbone else AutoModel).from_config(model_config)
-        pooler = getattr(self.model, "pooler", None)
-        if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
-            self.model.pooler = None  # nothing reads it, and DistributedDataParallel would wait for its gradient
+        self.model = self._from_config(model_config, backbone)
+        self.pooling, self.backbone, self.pretrained = pooling, backbone, pretrained
+        if backbone and pooling == "pooler":
+            raise ValueError("a backbone has no pooler: write pooling: mean")
+        if pooling in ("cls", "mean"):
+            self.drop_pooler()
         self.kind = "image" if self.model.main_input_name == "pixel_values" else "text"
         widths = getattr(model_config, "hidden_sizes", None)
         self.hidden_size = self.model.channels[-1] if backbone else widths[-1] if widths else model_config.hidden_size
 
+    @staticmethod
+    def _from_config(config: Any, backbone: bool) -> Any:
+        if backbone:
+            return AutoBackbone.from_config(config)
+        if config.model_type == "siglip_text_model":  # the one tower that AutoModel does not know
+            return SiglipTextModel._from_config(config)
+        return AutoModel.from_config(config)
+
+    def drop_pooler(self) -> None:
+        # Where nothing reads it, DistributedDataParallel would wait for its gradient.
+        pooler = getattr(self.model, "pooler", None)
+        if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
+            self.model.pooler = None
+
+    def load_pretrained(self) -> None:
+        if self.pretrained is None:
+            return
+        loaded = type(self.model).from_pretrained(self.pretrained, dtype=self.dtype)
+        missing = self.model.load_state_dict(loaded.state_dict(), strict=False).missing_keys
+        if missing:
+            raise ValueError(f"{self.pretrained} has no weights for {missing[0]} and {len(missing) - 1} more")
+
     def forward(self, **inputs: Tensor) -> EncoderOutput:
         output = self.model(**inputs)
         hidden = output.feature_maps[-1] if "feature_maps" in output else output.last_hidden_state
+        pooled = output.get("pooler_output")
+        if self.pooling == "pooler" and pooled is None:
+            raise ValueError(f"{type(self.model).__name__} has no pooler: write pooling: mean or cls")
         if hidden.ndim == 4:
-            return tokens_of_map(hidden)
+            pooled = pooled.flatten(1) if pooled is not None and self.pooling != "mean" else None
+            tokens = tokens_of_map(hidden)
+            tokens.pooled = pooled
+            return tokens
+        if self.pooling in ("cls", "mean"):
+            pooled = hidden[:, 0] if self.pooling == "cls" else None
         mask = inputs.get("attention_mask")
-        return EncoderOutput(tokens=hidden, attention_mask=None if mask is None else mask.bool())
+        return EncoderOutput(tokens=hidden, attention_mask=None if mask is None else mask.bool(), pooled=pooled)
 
 
 ENCODERS: dict[str, type[Encoder]] = {

@@ -1,7 +1,7 @@
 """CoMM: one fused space for any number of modalities."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,8 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_comm import CoMMConfig
-from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views
-from .encoders import FeatureTokenizer, LatentConverter, build_encoder, couples_rows, nearest
+from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision
+from .encoders import Encoder, FeatureTokenizer, LatentConverter, couples_rows, nearest
 from .fusion import FusionTransformer
 
 Modalities = Mapping[str, Mapping[str, Tensor]]
@@ -41,26 +41,26 @@ class CoMMModel(LatentPreTrainedModel):
     config: CoMMConfig
     config_class = CoMMConfig
     _no_split_modules = ["FusionLayer"]
-    scoring_modules = frozenset({"head"})
+    augments_first_view = True
+    scoring_modules = frozenset({"head", "extra_heads"})
 
     def __init__(self, config: CoMMConfig) -> None:
         super().__init__(config)
         if len(config.modalities) < 1:
             raise ValueError("CoMM needs modalities: {name: {'encoder': ...}}")
-        self.encoders = nn.ModuleDict()
-        self.converters = nn.ModuleDict()
-        for name, spec in config.modalities.items():
-            options = {key: value for key, value in spec.items() if key != "frozen"}
-            try:
-                encoder = build_encoder(options)
-            except ValueError as error:
-                raise ValueError(f"modality {name!r}: {error}") from None
-            self.encoders[name] = encoder
-            self.converters[name] = LatentConverter(encoder.hidden_size, config.embed_dim)
+        self.encoders = self.build_encoders(tokens_only=True)
+        self.converters = nn.ModuleDict(
+            {
+                name: LatentConverter(cast(Encoder, encoder).hidden_size, config.embed_dim)
+                for name, encoder in self.encoders.items()
+            }
+        )
         self.fusion = FusionTransformer(
             config.embed_dim, config.fusion_layers, config.fusion_heads, config.fusion_pooling
         )
-        self.head = ProjectionHead(config.embed_dim, config.projection_hidden_dim, config.projection_dim)
+        widths = (config.embed_dim, config.projection_hidden_dim, config.projection_dim)
+        self.head = ProjectionHead(*widths)
+        self.extra_heads = nn.ModuleDict({name: ProjectionHead(*widths) for name in config.extra_heads})
         self.post_init()
 
     @torch.no_grad()
@@ -72,26 +72,19 @@ class CoMMModel(LatentPreTrainedModel):
 
     @torch.no_grad()
     def initialize_weights(self) -> None:
-        """As the base class, which skips modules without parameters of their own, such as the fusion transformer; then
-        freeze what the config freezes, which loading would otherwise undo. Loaded weights stay as they are."""
+        """As the base class, which skips modules without parameters of their own, such as the fusion transformer.
+        Loaded weights stay as they are."""
         super().initialize_weights()
         self.fusion.initialize()
-        for name in self._frozen:
-            self.encoders[name].requires_grad_(False)
-
-    @property
-    def _frozen(self) -> list[str]:
-        return [name for name, spec in self.config.modalities.items() if spec.get("frozen")]
-
-    def train(self, mode: bool = True) -> "CoMMModel":
-        super().train(mode)
-        for name in self._frozen:
-            self.encoders[name].eval()
-        return self
 
     @property
     def scale(self) -> float:
         return 1 / self.config.temperature
+
+    def pack(
+        self, modalities: Modalities, augmented: Modalities | None = None, ids: Tensor | None = None
+    ) -> dict[str, Any]:
+        return {"modalities": modalities, "augmented_modalities": augmented, "ids": ids}
 
     @can_return_tuple
     def forward(
@@ -135,16 +128,10 @@ class CoMMModel(LatentPreTrainedModel):
         if augmented_modalities is not None:
             embeddings.augmented, embeddings.fused_augmented = view(fused[batch:])
         if return_loss is None:
-            return_loss = names == list(self.encoders) and self._has_views(embeddings)
+            return_loss = names == list(self.encoders) and self.has_views(embeddings)
         if return_loss:
             embeddings.loss = self.loss_of(embeddings)
         return embeddings
-
-    def _has_views(self, embeddings: Embeddings) -> bool:
-        """Whether the batch holds all that the objective, if there is one, reads."""
-        if type(self).build_objective is None:
-            return False
-        return all(getattr(embeddings, field) is not None for field in self.objective.requires)
 
     def get_fused_features(self, modalities: Modalities) -> Tensor:
         """The joint representation of whichever modalities are given, `(batch, embed_dim)`, before the head."""
@@ -153,9 +140,23 @@ class CoMMModel(LatentPreTrainedModel):
 
     def score(self, embeddings: Embeddings) -> Embeddings:
         """The projection head, with batch statistics of its own for each subset and view, and L2 normalisation."""
+        dtype = next(self.head.parameters()).dtype
+
+        def apply(head: nn.Module, rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
+            return None if rows is None else {name: head(value.to(dtype)) for name, value in rows.items()}
+
+        def unit(rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
+            return None if rows is None else {name: F.normalize(value, dim=-1) for name, value in rows.items()}
+
         with full_precision(self.device):
-            dtype = next(self.head.parameters()).dtype
-            return embeddings.map(lambda rows: F.normalize(self.head(rows.to(dtype)), dim=-1))
+            scored = embeddings.map(lambda rows: F.normalize(self.head(rows.to(dtype)), dim=-1))
+            if "independent" in self.extra_heads:
+                head = self.extra_heads["independent"]
+                scored.independent = unit(apply(head, embeddings.embeds))
+                scored.independent_augmented = unit(apply(head, embeddings.augmented))
+            if "log_variance" in self.extra_heads:
+                scored.log_variance = apply(self.extra_heads["log_variance"], embeddings.embeds)
+        return scored
 
     def _check(self, modalities: Modalities) -> list[str]:
         """The given modalities in the order of the config."""
@@ -187,11 +188,6 @@ class CoMMModel(LatentPreTrainedModel):
             masks.append(torch.cat(mask) if mask else None)
         with full_precision(self.device):
             return self.fusion(tokens, subsets, masks)
-
-
-def full_precision(device: torch.device) -> torch.autocast:
-    """Leave autocast: early in training the features nearly coincide, and bf16 turns the gradient by 55 degrees."""
-    return torch.autocast(device.type, enabled=False)
 
 
 CoMMModel.register_for_auto_class("AutoModel")

@@ -5,19 +5,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from .encoders import nearest
+from .inputs import IMAGENET_MEAN, IMAGENET_STD, normalised, stack_images, stack_numbers, stack_series, tokenize
 
 KINDS = ("features", "image", "series", "table", "text")
-IMAGENET_MEAN = [0.485, 0.456, 0.406]
-IMAGENET_STD = [0.229, 0.224, 0.225]
 
 
 class CoMMProcessor(ProcessorMixin):
@@ -82,76 +78,29 @@ class CoMMProcessor(ProcessorMixin):
         for name, values in modalities.items():
             stacked = self.stack(name, values)
             if self.modalities[name]["kind"] == "image":
-                stacked["pixel_values"] = self._normalised(name, stacked["pixel_values"])
+                options = self.modalities[name]
+                images = normalised(stacked["pixel_values"], options["size"], options["mean"], options["std"])
+                stacked["pixel_values"] = images
             batch[name] = stacked
         return BatchFeature({"modalities": batch})
 
-    def stack(self, name: str, values: Sequence[Any]) -> dict[str, Tensor]:
-        """The values of one modality as tensors, before any view: arrays of one size stay uint8."""
+    def stack(self, name: str, values: Sequence[Any], word_ids: bool = False) -> dict[str, Tensor]:
+        """The values of one modality as tensors, before any view: arrays of one size stay uint8.
+
+        With `word_ids`, also the word that each token of a sentence belongs to, -1 where none.
+        """
         if name not in self.modalities:
             raise ValueError(f"unknown modality {name!r}: {nearest(name, list(self.modalities))}")
         options = self.modalities[name]
         if options["kind"] == "image":
-            return {"pixel_values": self._stack_images(name, values)}
+            return stack_images(name, values, options["size"])
         if options["kind"] == "text":
-            for row, text in enumerate(values):
-                if not isinstance(text, str) or not text.strip():
-                    raise ValueError(f"row {row} of modality {name!r}: expected a sentence, found {text!r}")
-            tokens = self.tokenizers[name](
-                list(values), padding=True, truncation=True, max_length=options["max_length"], return_tensors="pt"
-            )
-            return dict(tokens)
-        rows = [self._numbers(name, row, value) for row, value in enumerate(values)]
-        if options["kind"] == "series":
-            return self._pad(name, rows)
-        shapes = {tuple(row.shape) for row in rows}
-        if len(shapes) > 1:
-            raise ValueError(f"modality {name!r}: rows of different shapes, {sorted(shapes)}")
-        return {"values": torch.stack(rows)}
+            return tokenize(name, values, self.tokenizers[name], options["max_length"], word_ids)
+        return stack_series(name, values) if options["kind"] == "series" else stack_numbers(name, values)
 
-    def _stack_images(self, name: str, values: Sequence[Any]) -> Tensor:
-        images = [self._pixels(name, row, value) for row, value in enumerate(values)]
-        decoded = any(hasattr(value, "convert") for value in values)
-        if not decoded and len({image.shape for image in images}) == 1:
-            return torch.stack(images)
-        # Decoded pictures come in any size: all are resized, so that a row never depends on its neighbours.
-        size = self.modalities[name]["size"]
-        return torch.cat([resized(image.unsqueeze(0).float() / 255, size) for image in images])
-
-    def _normalised(self, name: str, images: Tensor) -> Tensor:
-        options = self.modalities[name]
-        images = images.float() / 255 if images.dtype == torch.uint8 else images
-        mean, std = (torch.tensor(options[key], dtype=torch.float32).view(1, 3, 1, 1) for key in ("mean", "std"))
-        return (resized(images, options["size"]) - mean) / std
-
-    @staticmethod
-    def _pixels(name: str, row: int, value: Any) -> Tensor:
-        """One image as uint8 `(3, height, width)`."""
-        pixels = np.array(value.convert("RGB")) if hasattr(value, "convert") else value
-        if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
-            # A view is enough, stacking copies; but torch takes no array that is read-only.
-            pixels = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
-        if not isinstance(pixels, Tensor) or pixels.ndim != 3 or len(pixels) != 3 or pixels.dtype != torch.uint8:
-            found = f"{type(value).__name__} {tuple(getattr(value, 'shape', ()))} {getattr(value, 'dtype', '')}"
-            raise ValueError(f"row {row} of modality {name!r}: expected an RGB image, found {found.strip()}")
-        return pixels
-
-    @staticmethod
-    def _numbers(name: str, row: int, value: Any) -> Tensor:
-        tensor = torch.as_tensor(np.asarray(value, dtype=np.float32))
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"row {row} of modality {name!r} holds NaN or infinity")
-        return tensor
-
-    @staticmethod
-    def _pad(name: str, rows: Sequence[Tensor]) -> dict[str, Tensor]:
-        for number, row in enumerate(rows):
-            if row.ndim != 2 or len(row) == 0 or row.shape[1] != rows[0].shape[-1]:
-                found = tuple(row.shape)
-                raise ValueError(f"row {number} of modality {name!r}: expected (length, input_dim), found {found}")
-        length = max(len(row) for row in rows)
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
-        return {"values": torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True), "attention_mask": mask}
+    def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """What the model reads, from raw values: `__call__` as a dict."""
+        return dict(self(values))
 
     @classmethod
     def get_attributes(cls) -> list[str]:
@@ -196,13 +145,6 @@ class CoMMProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         return ["modalities"]
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """Float images `(batch, 3, height, width)` at `size` x `size`: bilinear, with antialias; a no-op if they fit."""
-    if images.shape[-2:] == (size, size):
-        return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
 CoMMProcessor.register_for_auto_class()

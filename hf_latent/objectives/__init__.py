@@ -1,6 +1,28 @@
 """Objectives: what a model family trains on, chosen by its config."""
 
-from .base import Objective, build_objective
-from .comm import CoMMObjective, CrossObjective, CrossSelfObjective
+from transformers import PreTrainedConfig
 
-__all__ = ["CoMMObjective", "CrossObjective", "CrossSelfObjective", "Objective", "build_objective"]
+from .base import Objective, base_objective
+from .clip import CLIPObjective
+from .comm import CoMMObjective, CrossObjective, CrossSelfObjective
+from .regularized import RegularizedObjective, add_regularizers, required_heads
+
+__all__ = [
+    "CLIPObjective",
+    "CoMMObjective",
+    "CrossObjective",
+    "CrossSelfObjective",
+    "Objective",
+    "RegularizedObjective",
+    "build_objective",
+    "required_heads",
+]
+
+
+def build_objective(config: PreTrainedConfig) -> Objective:
+    """The objective of a model's config: the contrastive one that it names, and its regularizers.
+
+    Raises:
+        ValueError: If a name or an option is unknown or does not fit.
+    """
+    return add_regularizers(base_objective(config), config)

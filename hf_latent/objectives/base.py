@@ -1,6 +1,7 @@
 """The contract of an objective, and how a config finds its own."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedConfig
@@ -17,7 +18,7 @@ class Objective:
         requires: The fields of [`Embeddings`] that it reads; what nobody requires is not computed.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset({"embeds"})
+    requires: frozenset[str] = frozenset({"embeds"})
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.config = config
@@ -44,6 +45,10 @@ class Objective:
         """
         raise NotImplementedError
 
+    def second_views(self, modalities: Iterable[str]) -> set[str]:
+        """Those of the modalities whose second view it reads."""
+        return set(modalities) if "augmented" in self.requires else set()
+
     def features(self, embeddings: Embeddings) -> Tensor:
         """The representation that stands for a row when its model is probed, from raw embeddings."""
         raise NotImplementedError
@@ -53,7 +58,7 @@ class Objective:
         missing = sorted(field for field in self.requires if getattr(embeddings, field) is None)
         if missing:
             name = type(self).__name__
-            raise ValueError(f"{name} needs {', '.join(missing)}: give the model augmented_modalities, a second view")
+            raise ValueError(f"{name} needs {', '.join(missing)}: give the model a second view of the batch")
         return embeddings
 
 
@@ -67,8 +72,8 @@ def register_objective(model_type: str, name: str) -> Any:
     return register
 
 
-def build_objective(config: PreTrainedConfig) -> Objective:
-    """The objective that a model's config names.
+def base_objective(config: PreTrainedConfig) -> Objective:
+    """The contrastive objective that a model's config names.
 
     Raises:
         ValueError: If there is none of that name for the model, or its options do not fit.

@@ -22,6 +22,16 @@ class LossProgressCallback(ProgressCallback):
                 self.training_bar.set_postfix(losses)
 
 
+class OptimizerStepCallback(TrainerCallback):
+    """Tells the model that its weights have moved, where it wants to know: temperatures are kept in their range."""
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        if hasattr(model, "on_optimizer_step"):
+            model.on_optimizer_step()
+
+
 class LogBeforeSaveCallback(TrainerCallback):
     """Logs at every checkpoint: the sums of a log that is still open are not in it, and a resume would lose them."""
 

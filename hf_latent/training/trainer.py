@@ -18,11 +18,10 @@ from ..data.collator import LatentCollator
 from ..errors import UserError
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..models.encoders import BATCH_NORMS
-from ..models.processing_comm import CoMMProcessor
 from ..objectives import Objective
 from ..views import Views
 from .arguments import LatentTrainingArguments
-from .callbacks import LogBeforeSaveCallback, LossProgressCallback
+from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpoints import STAGING, publish
 from .distributed import barrier, gather_embeddings, mean_over_processes
 
@@ -37,11 +36,11 @@ class LatentTrainer(Trainer):
     Args:
         model: A model of this library.
         args: [`LatentTrainingArguments`].
-        views: The augmentations of each modality. Without them the batch must hold `augmented_modalities` itself if
-            the objective needs a second view.
+        views: The augmentations of each modality. Without them the batch must hold the second view itself if the
+            objective needs one.
         **kwargs: Of `transformers.Trainer`. `data_collator` gives batches of
-            `{"modalities": {name: {...}}, "ids": (batch,)}`; by default it stacks the columns that are named after the
-            modalities, as `processing_class` says.
+            `{"modalities": {name: {...}}, "ids": (batch,)}`, or of what the model reads where there are no `views`; by
+            default it stacks the columns that are named after the modalities, as `processing_class` says.
 
     Every term of the objective is logged as `loss_<term>`. A loss that is not finite stops the run and names the step
     and the term. Checkpoints appear whole or not at all.
@@ -60,9 +59,11 @@ class LatentTrainer(Trainer):
     ) -> None:
         if args is None:
             args = LatentTrainingArguments(output_dir="outputs/trainer")
-        if kwargs.get("data_collator") is None and isinstance(kwargs.get("processing_class"), CoMMProcessor):
+        if kwargs.get("data_collator") is None and hasattr(kwargs.get("processing_class"), "stack"):
             # Without views, nothing after the collator would resize and normalise.
-            kwargs["data_collator"] = LatentCollator(kwargs["processing_class"], raw=views is not None)
+            kwargs["data_collator"] = LatentCollator(
+                kwargs["processing_class"], raw=views is not None, word_ids=views.of_words if views else ()
+            )
         super().__init__(model=model, args=args, **kwargs)
         core = cast(LatentPreTrainedModel, self.model)
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
@@ -70,6 +71,7 @@ class LatentTrainer(Trainer):
         self.views = views
         self._keep_rows_apart(cast(Any, core).get_base_model() if hasattr(core, "get_base_model") else core)
         self.add_callback(LogBeforeSaveCallback)
+        self.add_callback(OptimizerStepCallback)
         if not args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(LossProgressCallback)
@@ -116,16 +118,27 @@ class LatentTrainer(Trainer):
         inputs = super()._prepare_inputs(inputs)
         if self.views is None:
             return inputs
-        rows = inputs["modalities"]
-        if not cast(nn.Module, self.model).training:
-            return {**inputs, "modalities": self.views.plain(rows)}
-        key = self._view_key(inputs)
-        inputs = {**inputs, "modalities": self.views.augmented(rows, view=0, **key)}
-        if "augmented" in self.objective.requires:
-            inputs["augmented_modalities"] = self.views.augmented(rows, view=1, **key)
-        return inputs
+        if "modalities" not in inputs:
+            raise UserError("views need a batch {'modalities': {name: inputs}}: leave out data_collator, or the views")
+        training = cast(nn.Module, self.model).training
+        return self._with_views(inputs, training, **(self._view_key() if training else {}))
 
-    def _view_key(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _with_views(self, inputs: dict[str, Any], training: bool, **key: Any) -> dict[str, Any]:
+        """What the model reads: the views of a batch that its objective needs."""
+        rows, views = inputs["modalities"], cast(Views, self.views)
+        core = cast(LatentPreTrainedModel, self.model)
+        second = self.objective.second_views(rows) if training else None
+        augmented = views.augmented(rows, view=1, only=second, **key) if second else None
+        augment_first = training and self._augment_first_view
+        first = views.augmented(rows, view=0, **key) if augment_first else views.plain(rows)
+        return core.pack(first, augmented, inputs.get("ids"))
+
+    @property
+    def _augment_first_view(self) -> bool:
+        asked = self.args.augment_first_view
+        return cast(LatentPreTrainedModel, self.model).augments_first_view if asked is None else asked
+
+    def _view_key(self) -> dict[str, Any]:
         """Where this micro-batch stands in the whole run: its views depend on nothing else."""
         step, accumulation = self.state.global_step, self.args.gradient_accumulation_steps
         micro = self._micro_batch[1] + 1 if self._micro_batch[0] == step else 0
@@ -189,8 +202,7 @@ class LatentTrainer(Trainer):
         rows = cast(Any, self.train_dataset)
         inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator([rows[0], rows[1]]))
         if self.views is not None:
-            first = self.views.augmented(inputs["modalities"], view=0)
-            inputs = {**inputs, "modalities": first, "augmented_modalities": first}
+            inputs = self._with_views(inputs, training=True)
         with torch.no_grad(), self.compute_loss_context_manager():
             self.objective(model.score(model(**inputs, return_loss=False)), model.scale)
 
@@ -217,13 +229,19 @@ class LatentTrainer(Trainer):
         ids = inputs.pop("ids", None)
         with torch.no_grad(), self.compute_loss_context_manager():
             embeddings = model(**inputs, return_loss=False)
-        return None, {"embeds": embeddings.embeds, "fused": embeddings.fused}, ids
+        found = {field: getattr(embeddings, field) for field in ("embeds", "independent", "fused")}
+        return None, {field: value for field, value in found.items() if value is not None}, ids
 
     def embed(self, dataset: Any) -> Embeddings:
         """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar."""
         predictions: Any = self.predict(dataset).predictions
-        embeds = {name: torch.from_numpy(rows) for name, rows in predictions["embeds"].items()}
-        return Embeddings(embeds=embeds, fused=torch.from_numpy(predictions["fused"]))
+
+        def tensors(found: Any) -> Any:
+            if isinstance(found, dict):
+                return {name: torch.from_numpy(rows) for name, rows in found.items()}
+            return torch.from_numpy(found)
+
+        return Embeddings(**{field: tensors(found) for field, found in predictions.items()})
 
     def features(self, dataset: Any) -> np.ndarray:
         """The representation that probes read, `(rows, dim)` float32: what the objective calls its features."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_latent import CoMMConfig, CoMMModel
+from hf_latent import CoMMConfig, CoMMModel, LatentCLIPConfig, LatentCLIPModel
 
 ENCODERS = {
     "image": {"encoder": "cnn", "channels": [8, 16]},
@@ -39,3 +39,28 @@ def small_batch(names=("image", "series"), rows=6, seed=0, dtype=torch.float64):
         "features": {"values": normal(rows, 2, 5)},
     }
     return {name: batch[name] for name in names}
+
+
+def small_clip(seed=0, dtype=torch.float64, norm="group", frozen=False, vocab_size=40, modalities=None, **options):
+    torch.manual_seed(seed)
+    text = {
+        **{"model_type": "bert", "vocab_size": vocab_size, "hidden_size": 16, "intermediate_size": 32},
+        **{"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 80},
+        **{"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    }
+    towers = {
+        "image": {"encoder": "cnn", "channels": [8, 16], "norm": norm, "frozen": frozen},
+        "text": {"encoder": "auto", "pooling": "mean", "config": text},
+    }
+    options = {"projection_dim": 8, **options}
+    return LatentCLIPModel(LatentCLIPConfig(modalities=modalities or towers, **options)).to(dtype)
+
+
+def small_pairs(rows=6, seed=0, dtype=torch.float64):
+    draw = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, 6, (rows, 1), generator=draw)
+    return {
+        "pixel_values": torch.randn(rows, 3, 16, 16, generator=draw, dtype=dtype),
+        "input_ids": torch.randint(4, 11, (rows, 5), generator=draw),
+        "attention_mask": (torch.arange(5) < lengths).long(),
+    }

@@ -1,0 +1,54 @@
+"""Tokenizers by name: one that is made of the words of a data set, or any of the Hub or of the disk."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import UserError
+
+WORDS = "words"
+MAX_LENGTH = 77
+_SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+
+
+def word_tokenizer(sentences: Iterable[str], max_length: int = MAX_LENGTH) -> Any:
+    """A tokenizer whose tokens are the words of `sentences`, in lower case, commonest first.
+
+    Small and exact for small vocabularies; what it never saw becomes [UNK]. A sentence stands between [CLS] and [SEP].
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL["unk_token"]))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    counts = Counter(
+        word
+        for sentence in sentences
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(sentence))
+    )
+    words = sorted(counts, key=lambda word: (-counts[word], word))  # the same on every machine
+    vocabulary = {token: number for number, token in enumerate([*_SPECIAL.values(), *words])}
+    tokenizer.model = models.WordLevel(vocabulary, unk_token=_SPECIAL["unk_token"])
+    ends = [(_SPECIAL[name], vocabulary[_SPECIAL[name]]) for name in ("cls_token", "sep_token")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **_SPECIAL)
+
+
+def load_tokenizer(name: str, sentences: Iterable[str]) -> Any:
+    """The tokenizer of a recipe: `words` for one made of `sentences`, else what `AutoTokenizer` loads.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    if name == WORDS:
+        return word_tokenizer(sentences)
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"data.tokenizers: {name!r} cannot be loaded ({reason}): write a checkpoint's name, a folder, or {WORDS}"
+        ) from error

@@ -1,0 +1,116 @@
+"""What a trained model has learned: the measurements and the pictures of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .data.loading import CaptionBenchmark, Probes
+from .metrics import geometry, interactions, linear_probe, retrieval, zero_shot
+from .models.embeddings import Embeddings
+from .models.modeling_latent_clip import LatentCLIPModel
+from .plots import plot_interactions, plot_latent_map
+from .training import LatentTrainer
+
+MAP_ROWS = 1500
+Maps = dict[str, np.ndarray]
+
+
+class InteractionsEvaluation:
+    """Redundancy, uniqueness and synergy, read by linear probes from what the objective calls its features."""
+
+    def __init__(self, probes: Probes, protocol: str) -> None:
+        self.probes, self.protocol = probes, protocol
+
+    def embed(self, trainer: LatentTrainer) -> None:
+        """Embed all rows; every process takes part."""
+        self.train, self.test = trainer.features(self.probes.train), trainer.features(self.probes.test)
+
+    def metrics(self) -> dict[str, float]:
+        labels = self.probes.train_labels, self.probes.test_labels
+        return interactions(self.train, labels[0], self.test, labels[1], protocol=self.protocol)
+
+    def figures(self, folder: Path, name: str, metrics: dict[str, Any]) -> None:
+        plot_interactions({name: metrics}, folder / "interactions.png")
+        titles = {key: title for key, title in self.probes.titles.items() if key in self.probes.test_labels}
+        rows = _some(len(self.test))
+        factors = {title: self.probes.test_labels[key][rows] for key, title in titles.items()}
+        classes = {title: self.probes.class_names[key] for key, title in titles.items()}
+        plot_latent_map(self.test[rows], factors, folder / "latent_map.png", classes)
+
+
+class CaptionsEvaluation:
+    """An image and a text tower: zero-shot classification, retrieval, probes of the factors, and geometry."""
+
+    def __init__(self, benchmark: CaptionBenchmark, protocol: str) -> None:
+        self.benchmark, self.protocol = benchmark, protocol
+
+    def embed(self, trainer: LatentTrainer) -> None:
+        """Embed all rows; every process takes part."""
+        core = cast(LatentCLIPModel, trainer.accelerator.unwrap_model(trainer.model))
+        self.train, self.test = trainer.embed(self.benchmark.train), trainer.embed(self.benchmark.test)
+        self.captions = embed_texts(core, trainer.processing_class, self.benchmark.captions)
+        self.temperature = 1 / torch.as_tensor(core.scale).item()
+
+    def metrics(self) -> dict[str, float]:
+        ids = self.benchmark.test_ids
+        embeds = cast(dict[str, Tensor], self.test.embeds)
+        image = embeds["image"]
+        there = np.unique(ids)  # captions of images that are not in the test set would be candidates that fit nothing
+        found = {f"zero_shot_{key}": value for key, value in zero_shot(image, self.captions, ids).items()}
+        found |= retrieval(image, self.captions[there], ids, there)
+        found |= self._probes()
+        found |= geometry(embeds)
+        if self.test.independent is not None:
+            cosine = F.cosine_similarity(image, self.test.independent["image"], dim=-1)
+            found["separation"] = cosine.abs().mean().item()
+        found["temperature"] = self.temperature
+        return found
+
+    def _probes(self) -> dict[str, float]:
+        """Every factor from the image embedding; the private ones also with the independent embedding beside it."""
+        found = {}
+        features = _image_features(self.train), _image_features(self.test)
+        for factor, labels in self.benchmark.train_labels.items():
+            kinds = ["", "_full"] if factor in self.benchmark.private and len(features[0]) > 1 else [""]
+            for kind in kinds:
+                train, test = (np.concatenate(parts if kind else parts[:1], axis=1) for parts in features)
+                truth = self.benchmark.test_labels[factor]
+                result = linear_probe(train, labels, test, truth, protocol=self.protocol)
+                found[f"probe_{factor}{kind}"] = result.accuracy
+        return found
+
+    def figures(self, folder: Path, name: str, metrics: dict[str, Any]) -> None:
+        embeds = {key: F.normalize(rows, dim=-1).numpy() for key, rows in cast(Any, self.test.embeds).items()}
+        rows = _some(len(self.benchmark.test_ids), MAP_ROWS // 2)
+        both = np.concatenate([embeds["image"][rows], embeds["text"][rows]])
+        factors = {"modality": np.repeat([0, 1], len(rows))}
+        classes = {"modality": ["image", "text"], **self.benchmark.class_names}
+        factors |= {factor: np.tile(labels[rows], 2) for factor, labels in self.benchmark.test_labels.items()}
+        plot_latent_map(both, factors, folder / "latent_map.png", classes)
+
+
+def embed_texts(model: LatentCLIPModel, processor: Any, sentences: Sequence[str], batch_size: int = 256) -> Tensor:
+    """`(sentences, projection_dim)` on the CPU, in evaluation mode."""
+    model.eval()
+    rows = []
+    for start in range(0, len(sentences), batch_size):
+        tokens = processor.stack("text", list(sentences[start : start + batch_size]))
+        with torch.no_grad():
+            rows.append(model.get_text_features(**{k: v.to(model.device) for k, v in tokens.items()}).float().cpu())
+    return torch.cat(rows)
+
+
+def _image_features(embeddings: Embeddings) -> list[np.ndarray]:
+    """The unit image embedding, and the independent one where there is one."""
+    fields = (embeddings.embeds, embeddings.independent)
+    return [F.normalize(field["image"].float(), dim=-1).numpy() for field in fields if field is not None]
+
+
+def _some(total: int, most: int = MAP_ROWS) -> np.ndarray:
+    """At most `most` row numbers, spread evenly: a map of more is a blot."""
+    return np.linspace(0, total - 1, min(most, total)).astype(int)

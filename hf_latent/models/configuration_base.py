@@ -1,0 +1,85 @@
+"""What the configurations of all models share."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from torch import nn
+from transformers import AutoConfig, PreTrainedConfig
+
+from .encoders import nearest
+
+EXTRA_HEADS = ("independent", "log_variance")
+
+
+class LatentConfig(PreTrainedConfig):
+    """Base of the configurations: one encoder a modality, an objective, and the regularizers that shape the space.
+
+    Args:
+        modalities: One encoder a modality, `{name: {"encoder": ..., **arguments}}`; the order is the order of the
+            modalities. See `hf_latent.models.encoders` for the encoders. `"frozen": True` keeps one from training.
+            `{"encoder": "auto", "pretrained": name}` takes the configuration of a checkpoint, and a training run that
+            begins takes its weights.
+        objective: The name of the contrastive objective.
+        regularizers: `{name: {"weight": 1.0, **hyperparameters}}`, see `hf_latent.regularizers`.
+        extra_heads: Of `"independent"` and `"log_variance"`, the heads that the regularizers read. Filled in from
+            `regularizers` where `hf_latent` is installed.
+    """
+
+    modalities: dict[str, dict[str, Any]] = None  # type: ignore[assignment]  # a mutable default is refused
+    objective: str = ""
+    regularizers: dict[str, dict[str, Any]] = None  # type: ignore[assignment]
+    extra_heads: list[str] = None  # type: ignore[assignment]
+
+    # Set by `import hf_latent`, which knows what each regularizer reads.
+    heads_of: ClassVar[Callable[[Mapping[str, Mapping[str, Any]]], Iterable[str]] | None] = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self._refuse_misspellings(kwargs)
+        self.modalities = {name: dict(spec) for name, spec in (self.modalities or {}).items()}
+        self.regularizers = {name: dict(spec or {}) for name, spec in (self.regularizers or {}).items()}
+        heads_of = type(self).heads_of
+        needed = [] if heads_of is None else heads_of(self.regularizers)
+        self.extra_heads = [head for head in EXTRA_HEADS if head in {*(self.extra_heads or []), *needed}]
+        super().__post_init__(**kwargs)
+        for name, spec in self.modalities.items():
+            if not isinstance(name, str) or not name.isidentifier():
+                raise ValueError(f"modality name {name!r}: use letters, digits and underscores")
+            if name == "joint" or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"modality name {name!r} is taken: choose another, such as {name}_input")
+            if "encoder" not in spec:
+                raise ValueError(f"modality {name!r} has no encoder: add one, such as encoder: cnn")
+            if spec.get("pretrained") and "config" not in spec:
+                spec["config"] = AutoConfig.from_pretrained(spec["pretrained"]).to_dict()
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """The names that a recipe may write, with their types."""
+        known: dict[str, Any] = {}
+        for base in reversed(cls.__mro__[: cls.__mro__.index(PreTrainedConfig)]):
+            known |= inspect.get_annotations(base)
+        return known
+
+    @classmethod
+    def _refuse_misspellings(cls, unknown: Iterable[str]) -> None:
+        """`PreTrainedConfig` keeps unknown keywords as attributes; one that is nearly ours is a slip."""
+        for key in unknown:
+            close = difflib.get_close_matches(key, cls.options(), n=1, cutoff=0.8)
+            if close:
+                raise ValueError(f"unknown key {key!r} of {cls.__name__}: did you mean {close[0]!r}?")
+
+    def _check_choices(self, **known: Iterable[str]) -> None:
+        for key, values in known.items():
+            if getattr(self, key) not in values:
+                raise ValueError(f"{key}={getattr(self, key)!r}: {nearest(getattr(self, key), list(values))}")
+
+    def _check_counts(self, *keys: str) -> None:
+        for key in keys:
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{key}={value!r}: give a whole number of at least 1")
+
+    def _check_temperature(self, temperature: Any) -> None:
+        if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature={temperature!r}: give a number above 0, such as 0.1")

@@ -1,0 +1,70 @@
+"""Configuration of LatentCLIP."""
+
+from typing import Any
+
+from .configuration_base import LatentConfig
+
+MODALITIES = ("image", "text")
+PROJECTIONS = ("linear", "mlp", "none")
+MIN_TEMPERATURE = 0.01
+
+
+class LatentCLIPConfig(LatentConfig):
+    """Configuration of a [`LatentCLIPModel`]: an image tower, a text tower, and the structure of their shared space.
+
+    Args:
+        modalities: `{"image": {...}, "text": {...}}`, the two towers, as in [`LatentConfig`]. `"pooling"` says how
+            the tokens of an `auto` encoder become one vector: `"pooler"` (the model's own, the default where it has
+            one), `"mean"` (the default elsewhere) or `"cls"`.
+        projection_dim: Width of the shared space.
+        projection: From a tower into the space: `"linear"`, `"mlp"` (one hidden layer, as wide as the tower) or
+            `"none"`, for towers that end in it.
+        projection_bias: Whether a linear projection has a bias; CLIP's has none.
+        temperature: Of the contrastive logits; where training starts, if it is learned (0.07, as CLIP).
+        learn_temperature: Learn it.
+        min_temperature: A learned temperature stays between this and 1 (CLIP: 0.01).
+        in_modal: Contrast the two views of each modality as well, with a quarter of the loss for each of the four
+            directions (Jiang et al., CVPR 2023, L_Con). Needs a second view.
+        objective: `"clip"`.
+        regularizers, extra_heads: As in [`LatentConfig`].
+
+    Raises:
+        ValueError: If a value does not fit, or a keyword is a misspelling of one of these.
+
+    Example:
+
+    ```python
+    from hf_latent import LatentCLIPConfig
+
+    text = {"model_type": "bert", "vocab_size": 1000, "hidden_size": 64, "num_attention_heads": 2}
+    config = LatentCLIPConfig(
+        modalities={"image": {"encoder": "cnn"}, "text": {"encoder": "auto", "config": text}},
+        projection_dim=64,
+        regularizers={"geometric_consistency": {"weight": 0.1}},
+    )
+    ```
+    """
+
+    model_type = "latent_clip"
+
+    projection_dim: int = 512
+    projection: str = "linear"
+    projection_bias: bool = False
+    temperature: float = 0.07
+    learn_temperature: bool = True
+    min_temperature: float = MIN_TEMPERATURE
+    in_modal: bool = False
+    objective: str = "clip"
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.modalities and set(self.modalities) != set(MODALITIES):
+            raise ValueError(f"modalities {', '.join(self.modalities)}: LatentCLIP has two towers, image and text")
+        self.modalities = {name: self.modalities[name] for name in MODALITIES if name in self.modalities}
+        self._check_choices(objective=["clip"], projection=PROJECTIONS)
+        self._check_counts("projection_dim")
+        self._check_temperature(self.temperature)
+        self._check_temperature(self.min_temperature)
+
+
+LatentCLIPConfig.register_for_auto_class()

@@ -1,0 +1,272 @@
+"""LatentCLIP: an image tower and a text tower of any backbone, in a space whose structure the config chooses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+from transformers import initialization as init
+from transformers.utils import can_return_tuple
+
+from .configuration_latent_clip import LatentCLIPConfig
+from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision, wide
+from .encoders import AutoEncoder, Encoder, couples_rows
+
+VECTORS = ("embeds", "augmented", "independent", "independent_augmented")  # what is scored on the unit sphere
+
+
+@dataclass
+class LatentCLIPOutput(Embeddings):
+    """[`Embeddings`] with the logits of every image against every text.
+
+    Attributes:
+        logits_per_image: `(images, texts)`, cosine similarities over the temperature.
+        logits_per_text: Its transpose.
+    """
+
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
+
+
+class LogitScale(nn.Module):
+    """The logarithm of the inverse temperature. A module, so that PEFT's `modules_to_save` can name it."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.weight = nn.Parameter(torch.tensor(1 / temperature).log())
+
+    def forward(self) -> Tensor:
+        return self.weight.float().exp()
+
+
+def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(width, dim, bias=bias)
+    if kind == "mlp":
+        return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, dim))
+    if width != dim:
+        raise ValueError(f"projection: none needs towers that are projection_dim={dim} wide, not {width}")
+    return nn.Identity()
+
+
+class LatentCLIPModel(LatentPreTrainedModel):
+    """Two towers, a projection of each into one space, and whatever heads the regularizers of the config read.
+
+    The contrastive objective is that of CLIP (Radford et al. 2021); the regularizers are those of Jiang et al., CVPR
+    2023, and Almudevar et al., ICML 2025. See [`LatentCLIPConfig`].
+    """
+
+    config: LatentCLIPConfig
+    config_class = LatentCLIPConfig
+    main_input_name = "pixel_values"
+    input_modalities = ["image", "text"]
+
+    def __init__(self, config: LatentCLIPConfig) -> None:
+        super().__init__(config)
+        if not config.modalities:
+            raise ValueError("LatentCLIP needs modalities: {'image': {'encoder': ...}, 'text': {'encoder': ...}}")
+        self.encoders = self.build_encoders()
+        for name, encoder in self.encoders.items():
+            if encoder.kind != name:
+                raise ValueError(f"modality {name!r}: this encoder reads {encoder.kind}")
+
+        def projections(kind: str = config.projection, bias: bool = config.projection_bias) -> nn.ModuleDict:
+            widths = {name: cast(Encoder, encoder).hidden_size for name, encoder in self.encoders.items()}
+            return nn.ModuleDict({n: _projection(kind, w, config.projection_dim, bias) for n, w in widths.items()})
+
+        self.projections = projections()
+        # One more linear head, beside the projection, for each kind of structure that needs it.
+        self.extra_projections = nn.ModuleDict({head: projections("linear", True) for head in config.extra_heads})
+        self.logit_scale = LogitScale(config.temperature)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, LogitScale):
+            init.copy_(module.weight, torch.tensor(1 / module.temperature).log())
+
+    @torch.no_grad()
+    def initialize_weights(self) -> None:
+        super().initialize_weights()
+        self.logit_scale.requires_grad_(self.config.learn_temperature)
+
+    @property
+    def scale(self) -> Tensor:
+        return self.logit_scale()
+
+    @torch.no_grad()
+    def on_optimizer_step(self) -> None:
+        """Keep the temperature between `config.min_temperature` and 1."""
+        bound = torch.tensor(1 / self.config.min_temperature).log().item()
+        self.logit_scale.weight.clamp_(0.0, bound)
+
+    def pack(
+        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
+    ) -> dict[str, Any]:
+        flat = {key: value for inputs in modalities.values() for key, value in inputs.items()}
+        second = {f"augmented_{k}": v for inputs in (augmented or {}).values() for k, v in inputs.items()}
+        return {**flat, **second, "ids": ids}
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        augmented_pixel_values: Tensor | None = None,
+        augmented_input_ids: Tensor | None = None,
+        augmented_attention_mask: Tensor | None = None,
+        augmented_token_type_ids: Tensor | None = None,
+        ids: Tensor | None = None,
+        return_loss: bool | None = None,
+        return_logits: bool | None = None,
+        **kwargs: Any,
+    ) -> LatentCLIPOutput:
+        """Embed a batch of images, of texts, or of both.
+
+        Args:
+            pixel_values: `(images, 3, height, width)`.
+            input_ids, attention_mask, token_type_ids: `(texts, length)`.
+            augmented_pixel_values, augmented_input_ids, augmented_attention_mask, augmented_token_type_ids: The second
+                view of the same rows; of either modality or both.
+            ids: `(batch,)`, rows with the same id are positives of each other.
+            return_loss: Compute the objective. By default where images and texts come in pairs and the batch holds the
+                views that the objective needs.
+            return_logits: Compute the logits. By default in evaluation mode, where both modalities are given.
+
+        Returns:
+            Raw embeddings, `(batch, projection_dim)`, before the L2 normalisation.
+
+        Raises:
+            ValueError: If neither images nor texts are given, or a second view without its first.
+        """
+        text = _text_inputs(input_ids, attention_mask, token_type_ids)
+        augmented_text = _text_inputs(augmented_input_ids, augmented_attention_mask, augmented_token_type_ids)
+        given = {
+            "image": (_image_inputs(pixel_values), _image_inputs(augmented_pixel_values)),
+            "text": (text, augmented_text),
+        }
+        output = LatentCLIPOutput(embeds={}, ids=ids)
+        for name, (first, second) in given.items():
+            if first:
+                self._embed(name, first, second, output)
+            elif second:
+                raise ValueError(f"a second view of the {name} modality was given without the first")
+        if not output.embeds:
+            raise ValueError("give pixel_values, input_ids or both")
+        paired = len({len(rows) for rows in output.embeds.values()}) == 1 and len(output.embeds) == 2
+        if return_logits if return_logits is not None else not self.training and len(output.embeds) == 2:
+            scored = cast(dict[str, Tensor], self.score(output).embeds)
+            output.logits_per_image = self.scale * scored["image"] @ scored["text"].T
+            output.logits_per_text = output.logits_per_image.T
+        if return_loss if return_loss is not None else paired and self.has_views(output):
+            output.loss = self.loss_of(output)
+        return output
+
+    def _embed(self, name: str, first: dict[str, Tensor], second: dict[str, Tensor], output: LatentCLIPOutput) -> None:
+        """Add the embeddings of one modality to `output`; both views go through the tower together."""
+        encoder = self.encoders[name]
+        if not second:
+            pooled = [encoder(**first).pool()]
+        elif couples_rows(encoder):
+            # A BatchNorm of an encoder takes its statistics from one view at a time.
+            pooled = [encoder(**first).pool(), encoder(**second).pool()]
+        else:
+            pooled = list(encoder(**concatenate_views(first, second)).pool().chunk(2))
+
+        def add(field: str, rows: Tensor) -> None:
+            setattr(output, field, {**(getattr(output, field) or {}), name: rows})
+
+        for field, suffix, rows in zip(("embeds", "augmented"), ("", "_augmented"), pooled, strict=False):
+            add(field, self.projections[name](rows))
+            if "independent" in self.extra_projections:
+                add(f"independent{suffix}", self.extra_projections.get_submodule(f"independent.{name}")(rows))
+        if "log_variance" in self.extra_projections:
+            add("log_variance", self.extra_projections.get_submodule(f"log_variance.{name}")(pooled[0]))
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """`(images, projection_dim)`, before the L2 normalisation."""
+        return self.projections["image"](self.encoders["image"](pixel_values=pixel_values).pool())
+
+    def get_text_features(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """`(texts, projection_dim)`, before the L2 normalisation."""
+        output = self.encoders["text"](**_text_inputs(input_ids, attention_mask, token_type_ids))
+        return self.projections["text"](output.pool())
+
+    def score(self, embeddings: Embeddings) -> Embeddings:
+        """L2 normalisation, in float32 or wider; log variances stay as they are."""
+        with full_precision(self.device):
+            return embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
+
+    @classmethod
+    def from_vision_text_pretrained(cls, vision: str, text: str, **options: Any) -> Self:
+        """Two pretrained towers and new projections.
+
+        Args:
+            vision: A checkpoint that `AutoModel` loads as an image model: ResNet, ConvNeXt, ViT ...
+            text: The same for text: BERT, DistilBERT ...
+            **options: Of [`LatentCLIPConfig`]; `modalities` may give more for each tower, such as
+                `{"image": {"frozen": True}}`.
+        """
+        extra = options.pop("modalities", {})
+        towers = {"image": vision, "text": text}
+        specs = {n: {"encoder": "auto", "pretrained": path, **extra.get(n, {})} for n, path in towers.items()}
+        model = cls(LatentCLIPConfig(modalities=specs, **options))
+        model.load_pretrained_encoders()
+        return model
+
+    @classmethod
+    def from_clip_pretrained(cls, checkpoint: str, **options: Any) -> Self:
+        """A CLIP or SigLIP checkpoint, with its exact embeddings and temperature, to train on with a chosen structure.
+
+        Args:
+            checkpoint: What `AutoModel` loads as CLIP or SigLIP.
+            **options: Of [`LatentCLIPConfig`].
+
+        Raises:
+            ValueError: If the checkpoint is of another model.
+        """
+        source = AutoConfig.from_pretrained(checkpoint)
+        if source.model_type not in ("clip", "siglip"):
+            raise ValueError(f"{checkpoint} is a {source.model_type!r} model: give a CLIP or SigLIP checkpoint")
+        clip: Any = AutoModel.from_pretrained(checkpoint)
+        temperature = 1 / clip.logit_scale.exp().item()
+        extra = options.pop("modalities", {})
+        is_clip = source.model_type == "clip"
+        specs = {
+            name: {"encoder": "auto", "config": part.to_dict(), "pooling": "pooler", **extra.get(name, {})}
+            for name, part in (("image", source.vision_config), ("text", source.text_config))
+        }
+        defaults = {
+            "projection": "linear" if is_clip else "none",
+            "projection_dim": source.projection_dim if is_clip else source.vision_config.hidden_size,
+            "temperature": temperature,
+            "min_temperature": min(temperature, LatentCLIPConfig.min_temperature),
+        }
+        model = cls(LatentCLIPConfig(modalities=specs, **{**defaults, **options})).to(clip.dtype)
+        for name, tower in (("image", clip.vision_model), ("text", clip.text_model)):
+            cast(AutoEncoder, model.encoders[name]).model.load_state_dict(tower.state_dict())
+        if is_clip:
+            model.projections["image"].load_state_dict(clip.visual_projection.state_dict())
+            model.projections["text"].load_state_dict(clip.text_projection.state_dict())
+        return model
+
+
+def _image_inputs(pixel_values: Tensor | None) -> dict[str, Tensor]:
+    return {} if pixel_values is None else {"pixel_values": pixel_values}
+
+
+def _text_inputs(*inputs: Tensor | None) -> dict[str, Tensor]:
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return {name: tensor for name, tensor in zip(names, inputs, strict=True) if tensor is not None}
+
+
+LatentCLIPModel.register_for_auto_class("AutoModel")

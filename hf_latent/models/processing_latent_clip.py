@@ -1,0 +1,73 @@
+"""Processor of LatentCLIP: images and sentences in, tensors out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from transformers import CLIPImageProcessorPil
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
+
+from .inputs import IMAGENET_MEAN, IMAGENET_STD, stack_images, tokenize
+
+MAX_LENGTH = 77  # of a caption in tokens, where the tokenizer knows no limit of its own (as CLIP)
+
+
+class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
+    _defaults = {"text_kwargs": {"padding": True, "truncation": True}, "common_kwargs": {"return_tensors": "pt"}}  # type: ignore[misc]
+
+
+class LatentCLIPProcessor(ProcessorMixin):
+    """An image processor and a tokenizer, as every two-tower model of transformers has.
+
+    `processor(images=..., text=...)` gives `pixel_values`, `input_ids` and `attention_mask`, padded to the longest
+    sentence and cut at the tokenizer's `model_max_length`.
+
+    Args:
+        image_processor: Any image processor of transformers.
+        tokenizer: Any tokenizer of transformers. One without a limit is given one of 77 tokens.
+    """
+
+    valid_processor_kwargs = LatentCLIPProcessorKwargs
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any) -> None:
+        if tokenizer is not None and tokenizer.model_max_length > 1_000_000:
+            tokenizer.model_max_length = MAX_LENGTH
+        super().__init__(image_processor, tokenizer, **kwargs)
+
+    @classmethod
+    def for_size(
+        cls,
+        size: int,
+        tokenizer: Any,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> "LatentCLIPProcessor":
+        """A processor that resizes images to `size` x `size` (bilinear) and normalises them."""
+        square = {"height": size, "width": size}
+        options: Any = {"size": square, "resample": 2, "do_center_crop": False, "crop_size": square}
+        image_processor = CLIPImageProcessorPil(**options, image_mean=list(mean), image_std=list(std))
+        return cls(image_processor, tokenizer)
+
+    @property
+    def modalities(self) -> dict[str, dict[str, Any]]:
+        """What each modality is, as in a [`CoMMProcessor`]."""
+        size = dict(self.image_processor.size)
+        side = size.get("height") or size["shortest_edge"]
+        return {
+            "image": {"kind": "image", "size": side},
+            "text": {"kind": "text", "max_length": self.tokenizer.model_max_length},
+        }
+
+    def stack(self, name: str, values: Sequence[Any], word_ids: bool = False) -> dict[str, Tensor]:
+        """The values of one modality as tensors, before any view: arrays of one size stay uint8."""
+        options = self.modalities[name]
+        if name == "image":
+            return stack_images(name, values, options["size"])
+        return tokenize(name, values, self.tokenizer, options["max_length"], word_ids)
+
+    def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """What the model reads, from raw values of both modalities."""
+        return dict(self(images=list(values["image"]), text=list(values["text"])))
+
+
+LatentCLIPProcessor.register_for_auto_class()

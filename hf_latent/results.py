@@ -1,0 +1,77 @@
+"""What a run can have measured: the one list that tables and cards read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number of `metrics.json`.
+
+    Attributes:
+        title: What it tells, in words.
+        chance: What a constant guess reaches, or a collapsed space.
+        unit: `%`, or nothing.
+        column: Whether tables on the terminal show it.
+        short: The head of its column; the key by default.
+    """
+
+    title: str
+    chance: str = ""
+    unit: str = ""
+    column: bool = True
+    short: str = ""
+
+    def cell(self, value: float | None) -> str:
+        """The number as tables print it."""
+        return "n/a" if value is None else f"{value:.1f}" if self.unit == "%" else f"{value:.3f}"
+
+
+def _probe(factor: str, features: str) -> Result:
+    return Result(f"Linear probe of the {factor} on {features}", "10", "%")
+
+
+def _recall(query: str, candidate: str, k: int) -> Result:
+    return Result(
+        f"Retrieval, {query} to {candidate}, recall at {k}", "", "%", k == 1, f"{query[0]}2{candidate[0]}_r{k}"
+    )
+
+
+RESULTS: dict[str, Result] = {
+    "redundancy": Result("Redundancy: the shape that both images share", "10", "%"),
+    "uniqueness1": Result("Uniqueness 1: the texture of the first image", "10", "%"),
+    "uniqueness2": Result("Uniqueness 2: the texture of the second image", "10", "%"),
+    "synergy": Result("Synergy: does the second color fit the first texture? (class-weighted probe)", "50", "%"),
+    "synergy_unweighted": Result("Synergy, unweighted probe (the protocol of the CoMM paper)", "50", "%"),
+    "synergy_auroc": Result("Synergy, area under the ROC curve", "0.5"),
+    "zero_shot_top1": Result("Zero-shot classification among 100 captions, top 1", "1", "%", short="zero_shot"),
+    "zero_shot_top3": Result("Zero-shot classification among 100 captions, top 3", "3", "%", False),
+    "zero_shot_top5": Result("Zero-shot classification among 100 captions, top 5", "5", "%", False),
+    **{f"image_to_text_r{k}": _recall("image", "text", k) for k in (1, 5, 10)},
+    **{f"text_to_image_r{k}": _recall("text", "image", k) for k in (1, 5, 10)},
+    "probe_shape": _probe("shape", "the image embedding"),
+    "probe_color": _probe("color", "the image embedding"),
+    "probe_texture": _probe("texture (no caption names it)", "the image embedding"),
+    "probe_texture_full": _probe("texture", "the image embedding and its independent one"),
+    "gap_centroid": Result("Modality gap: distance between the mean image and the mean text", "0"),
+    "gap_paired": Result("Mean distance between an image and its caption", "0", column=False),
+    "cka": Result("Linear CKA of images and their captions"),
+    "mutual_knn": Result("Share of the 10 nearest neighbours that images and captions agree on", column=False),
+    "uniformity_image": Result("Uniformity of the images (lower is more even)", "0", column=False),
+    "uniformity_text": Result("Uniformity of the texts", "0", column=False),
+    "effective_rank_image": Result("Effective rank of the image embeddings", column=False),
+    "effective_rank_text": Result("Effective rank of the text embeddings", column=False),
+    "separation": Result("Mean |cosine| between an image's embedding and its independent one", column=False),
+    "temperature": Result("Temperature after training", column=False),
+}
+
+
+def table(metrics: dict[str, dict[str, float | None]]) -> str:
+    """Runs as rows, results as columns; a result that no run has is left out."""
+    columns = [key for key, result in RESULTS.items() if result.column and any(key in run for run in metrics.values())]
+    heads = [RESULTS[key].short or key for key in columns]
+    width = max(len("run"), *map(len, metrics))
+    lines = ["  ".join(["run".ljust(width), *heads])]
+    for name, values in metrics.items():
+        cells = [RESULTS[key].cell(values.get(key)) for key in columns]
+        lines.append("  ".join([name.ljust(width), *(c.rjust(len(h)) for c, h in zip(cells, heads, strict=True))]))
+    return "\n".join(lines)
