@@ -1,4 +1,4 @@
-"""The `hf-latent` command. Thin: it reads the command line, calls `study`, and turns a UserError into exit code 2."""
+"""The `hf-latent` command. Thin: it reads the command line, calls a function, and turns UserErrors into exit code 2."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from .errors import UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     logging.disable_progress_bar()  # a bar for every checkpoint that is written would tear the one that counts
     try:
         options.run(options)
@@ -28,6 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nhf-latent: stopped; go on with --resume", file=sys.stderr)
         return 130
     return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, where overrides may stand on either side of --resume; argparse alone takes only one place."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not (hasattr(options, "overrides") and all("=" in word and word[0] != "-" for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides += rest
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", type=Path, help="the picture; comparison.png beside the first run by default")
     compare.set_defaults(run=_compare)
 
+    study = commands.add_parser("study", help="train one recipe with many structures and seeds, and tabulate them")
+    study.add_argument("study", help="a YAML file, or the name of a study of the package")
+    study.add_argument("--output", type=Path, help="the folder of the runs; outputs/<name> by default")
+    study.set_defaults(run=_study)
+
     card = commands.add_parser("card", help="write the model card of a run")
     card.add_argument("path", metavar="RUN", type=Path)
     card.set_defaults(run=_card)
@@ -61,24 +77,30 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> None:
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (one process speaks, for as long as all run)
-    from . import study
+    from . import experiment
     from .recipe import load_recipe
     from .training.distributed import shut_down
 
-    study.train(load_recipe(options.recipe, options.overrides), resume=options.resume)
+    experiment.train(load_recipe(options.recipe, options.overrides), resume=options.resume)
     shut_down()
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from . import study
+    from . import experiment
 
-    study.evaluate(options.path)
+    experiment.evaluate(options.path)
 
 
 def _compare(options: argparse.Namespace) -> None:
     from . import study
 
     study.compare(options.paths, options.output)
+
+
+def _study(options: argparse.Namespace) -> None:
+    from .study import load_study, run_study
+
+    run_study(load_study(options.study, options.output))
 
 
 def _card(options: argparse.Namespace) -> None:

@@ -1,7 +1,8 @@
 """Errors that speak to the user."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -14,3 +15,14 @@ def suggest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(word), known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(known) or 'none'}"
+
+
+@contextmanager
+def blamed_on(section: str) -> Iterator[None]:
+    """What a library refuses in here, with whatever error, is a mistake in this section of the recipe."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{section}: {error}") from error

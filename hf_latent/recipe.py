@@ -70,12 +70,15 @@ class Recipe:
         return OmegaConf.to_yaml(OmegaConf.create(self.values))
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    source: str | Path, overrides: Sequence[str] = (), changes: Sequence[Mapping[str, Any]] = ()
+) -> Recipe:
     """Read a recipe and check all of it.
 
     Args:
         source: A YAML file, or the name of a recipe that ships with the package.
         overrides: `section.key=value`, applied on top.
+        changes: The same as nested mappings, applied one after the other before the overrides.
 
     Raises:
         UserError: With the file, the key and what to write instead.
@@ -89,7 +92,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         if not OmegaConf.is_dict(written):
             raise UserError(f"{path}: a recipe has the sections {', '.join(SECTIONS)}")
         values = OmegaConf.to_container(
-            OmegaConf.merge(written, OmegaConf.from_dotlist(list(overrides))), resolve=True
+            OmegaConf.merge(written, *changes, OmegaConf.from_dotlist(list(overrides))), resolve=True
         )
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None

@@ -40,8 +40,8 @@ class LatentConfig(PreTrainedConfig):
         self.modalities = {name: dict(spec) for name, spec in (self.modalities or {}).items()}
         self.regularizers = {name: dict(spec or {}) for name, spec in (self.regularizers or {}).items()}
         heads_of = type(self).heads_of
-        needed = [] if heads_of is None else heads_of(self.regularizers)
-        self.extra_heads = [head for head in EXTRA_HEADS if head in {*(self.extra_heads or []), *needed}]
+        heads = {*(self.extra_heads or []), *(heads_of(self.regularizers) if heads_of else [])}
+        self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
         super().__post_init__(**kwargs)
         for name, spec in self.modalities.items():
             if not isinstance(name, str) or not name.isidentifier():

@@ -55,10 +55,9 @@ def read_regularizers(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Weigh
     return {name: weighted for name, weighted in found.items() if weighted.weight}
 
 
-def required_heads(specs: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    """The heads that a model needs beside its projection."""
-    for weighted in read_regularizers(specs).values():
-        yield from weighted.regularizer.requires
+def required_heads(specs: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The fields that the regularizers read, the heads that a model needs beside its projection among them."""
+    return set().union(*(weighted.regularizer.requires for weighted in read_regularizers(specs).values()))
 
 
 class RegularizedObjective(Objective):

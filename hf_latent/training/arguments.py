@@ -16,8 +16,8 @@ class LatentTrainingArguments(TrainingArguments):
         global_batch_size: Rows that are contrasted with each other, over all processes. Sets
             `per_device_train_batch_size` to its share; the incomplete last global batch of an epoch is dropped.
             Without it, `per_device_train_batch_size` rows a process are contrasted together.
-        augment_first_view: Whether the first view of a row is augmented, too. By default it is for CoMM, and is not
-            for LatentCLIP, whose first view is the picture and the caption as they are.
+        augment_first_view: The modalities whose first view is augmented, too. By default all of CoMM and none of
+            LatentCLIP, whose first view is the picture and the caption as they are.
 
     Defaults that differ from `TrainingArguments`: `remove_unused_columns=False` (columns become modalities in the
     collator), `label_names=[]`, `logging_steps=10`, `ddp_find_unused_parameters=False` and
@@ -31,8 +31,8 @@ class LatentTrainingArguments(TrainingArguments):
     global_batch_size: int | None = field(
         default=None, metadata={"help": "Rows that are contrasted with each other, over all processes."}
     )
-    augment_first_view: bool | None = field(
-        default=None, metadata={"help": "Augment the first view too. By default as the model's paper does."}
+    augment_first_view: list[str] | None = field(
+        default=None, metadata={"help": "Modalities whose first view is augmented too. Default: as in the paper."}
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that `forward` does not name."})
     label_names: list[str] | None = field(default_factory=list, metadata={"help": "Label columns; none here."})

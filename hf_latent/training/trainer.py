@@ -15,7 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..data.collator import LatentCollator
-from ..errors import UserError
+from ..errors import UserError, suggest
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..models.encoders import BATCH_NORMS
 from ..objectives import Objective
@@ -76,6 +76,7 @@ class LatentTrainer(Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(LossProgressCallback)
         self.objective: Objective = core.objective
+        self._augmented_first = self._first_views_to_augment()
         self._micro_batch = (-1, 0)
         self._terms: dict[str, Tensor] = {}
         self._term_count = 0
@@ -123,20 +124,26 @@ class LatentTrainer(Trainer):
         training = cast(nn.Module, self.model).training
         return self._with_views(inputs, training, **(self._view_key() if training else {}))
 
+    def _first_views_to_augment(self) -> list[str]:
+        names = [] if self.views is None else list(self.views.modalities)
+        asked = self.args.augment_first_view
+        if asked is None:
+            return names if cast(LatentPreTrainedModel, self.model).augments_first_view else []
+        for name in asked:
+            if name not in names:
+                raise UserError(f"training.augment_first_view: {name!r} has no view; {suggest(name, names)}")
+        return asked
+
     def _with_views(self, inputs: dict[str, Any], training: bool, **key: Any) -> dict[str, Any]:
         """What the model reads: the views of a batch that its objective needs."""
         rows, views = inputs["modalities"], cast(Views, self.views)
         core = cast(LatentPreTrainedModel, self.model)
         second = self.objective.second_views(rows) if training else None
         augmented = views.augmented(rows, view=1, only=second, **key) if second else None
-        augment_first = training and self._augment_first_view
-        first = views.augmented(rows, view=0, **key) if augment_first else views.plain(rows)
+        first = views.plain(rows)
+        if training and self._augmented_first:
+            first |= views.augmented(rows, view=0, only=self._augmented_first, **key)
         return core.pack(first, augmented, inputs.get("ids"))
-
-    @property
-    def _augment_first_view(self) -> bool:
-        asked = self.args.augment_first_view
-        return cast(LatentPreTrainedModel, self.model).augments_first_view if asked is None else asked
 
     def _view_key(self) -> dict[str, Any]:
         """Where this micro-batch stands in the whole run: its views depend on nothing else."""

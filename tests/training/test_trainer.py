@@ -124,7 +124,7 @@ def test_views_of_every_micro_batch_are_keyed_by_the_rows_before_it(tmp_path):
     trainer = build_trainer(tmp_path, gradient_accumulation_steps=3, max_steps=4)
     positions = []
     original = trainer._view_key
-    trainer._view_key = lambda inputs: positions.append(original(inputs)["position"]) or original_key(trainer)
+    trainer._view_key = lambda: positions.append(original()["position"]) or original_key(trainer)
 
     def original_key(trainer):
         return {"position": positions[-1], "rows": slice(0, 12), "global_rows": 12}

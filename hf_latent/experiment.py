@@ -1,0 +1,278 @@
+"""One run: train a recipe, measure what it learned, and leave its folder behind."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoProcessor, TrainerState, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from . import __version__
+from .data.collator import LatentCollator
+from .data.loading import LoadedData
+from .errors import UserError, blamed_on, suggest
+from .evaluation import CaptionsEvaluation, InteractionsEvaluation
+from .hub.card import write_card
+from .models.configuration_base import LatentConfig
+from .models.embeddings import LatentPreTrainedModel
+from .models.encoders import Encoder
+from .models.modeling_latent_clip import LatentCLIPModel
+from .models.processing_comm import CoMMProcessor
+from .models.processing_latent_clip import LatentCLIPProcessor
+from .plots import plot_losses
+from .recipe import Recipe, load_recipe
+from .results import RESULTS, table
+from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
+from .training import LatentTrainer, LatentTrainingArguments
+from .training.checkpoints import staged_files
+from .training.distributed import barrier
+from .views import VIEWS, ImageView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
+
+RESUME_MAY_CHANGE = frozenset(
+    [
+        "disable_tqdm",
+        "logging_steps",
+        "logging_strategy",
+        "max_steps",
+        "num_train_epochs",
+        "output_dir",
+        "per_device_eval_batch_size",
+        "save_steps",
+        "save_strategy",
+        "save_total_limit",
+        "use_cpu",
+        "dataloader_num_workers",
+    ]
+)
+# The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
+VIEWS_OF: dict[str, tuple[type[View], ...]] = {
+    "image": (ImageView,),
+    "text": (WordsView, TextView, NoView),
+    "series": (SeriesView, NoView),
+    "table": (TableView, NoView),
+    "features": (TableView, SeriesView, NoView),
+}
+
+
+def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
+    """Train a recipe and leave a whole run folder behind.
+
+    Args:
+        recipe: From `load_recipe`.
+        resume: Go on from the last checkpoint of the run; a run that has none begins.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        UserError: If the folder holds a run and `resume` is not set, or holds the run of another recipe.
+    """
+    run = recipe.output_dir
+    checkpoint = _claim(run, recipe, resume)
+    if checkpoint is not None and (run / METRICS).exists() and load_recipe(run / RECIPE).values == recipe.values:
+        print(f"{run} is finished already\n")
+        return _report(run, read_metrics(run))
+    arguments = _arguments(recipe)
+    main = arguments.should_save
+    data = recipe.data.load(progress=main and not arguments.disable_tqdm)
+    with blamed_on("training.seed"):
+        set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
+    with blamed_on("model"):
+        _fit_vocabularies(recipe.config, data.tokenizers)
+        model = recipe.model_class(recipe.config)
+        _ = model.objective
+        if checkpoint is None:
+            model.load_pretrained_encoders()
+    processor = build_processor(model, recipe.views, data.tokenizers)
+    trainer = _trainer(model, processor, arguments, data, recipe)
+    print(data.summary)
+    barrier()  # all have looked at the folder before one writes into it
+    if main:
+        with staged_files(run) as staging:
+            (staging / RECIPE).write_text(recipe.to_yaml())
+    with blamed_on("the first batch cannot be embedded"):
+        trainer.try_batch()
+    if checkpoint is None or not trainer.is_finished(checkpoint):
+        trainer.train(resume_from_checkpoint=checkpoint)
+    if main:
+        _save(run, trainer)
+        metrics = _training_metrics(trainer, recipe)
+        if checkpoint is not None:
+            # The clock of the Trainer knows the last stretch only.
+            metrics |= {"train_runtime": None, "train_samples_per_second": None}
+    return _measure(run, recipe, trainer, data, metrics if main else {})
+
+
+def evaluate(run: Path) -> dict[str, Any]:
+    """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew."""
+    recipe = load_recipe(run_file(run, RECIPE))
+    recipe.training.update(output_dir=str(run))
+    model_type = read_json(run_file(run, CONFIG), "train it again").get("model_type")
+    if model_type != recipe.config.model_type:
+        raise UserError(f"{run} holds a model of type {model_type!r}, its recipe is of {recipe.config.model_type!r}")
+    with blamed_on(f"{run} holds no model that can be loaded"):
+        model, report = AutoModel.from_pretrained(run, output_loading_info=True)
+        processor = AutoProcessor.from_pretrained(run)
+    strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
+    if strange:
+        raise UserError(f"the weights in {run} are of another model: {len(strange)} names differ, as {strange[0]}")
+    data = recipe.data.load(progress=True)
+    trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
+    with blamed_on(f"{run / STATE} cannot be read"):
+        trainer.state = TrainerState.load_from_json(str(run_file(run, STATE)))
+    try:
+        metrics = read_metrics(run)
+    except UserError:
+        metrics = _training_metrics(trainer, recipe)
+    return _measure(run, recipe, trainer, data, metrics)
+
+
+def build_processor(
+    model: LatentPreTrainedModel, views: dict[str, View], tokenizers: dict[str, Any]
+) -> CoMMProcessor | LatentCLIPProcessor:
+    """The processor that makes of raw inputs what the model saw in evaluation."""
+    modalities: dict[str, dict[str, Any]] = {}
+    for name, encoder in model.encoders.items():
+        kind, view = cast(Encoder, encoder).kind, views[name]
+        modalities[name] = {"kind": kind}
+        if not isinstance(view, VIEWS_OF[kind]):
+            known = " or ".join(key for key, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[kind]))
+            raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
+        if isinstance(view, ImageView):
+            modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
+        if kind == "text" and name not in tokenizers:
+            raise UserError(
+                f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
+            )
+    with blamed_on("model"):
+        if isinstance(model, LatentCLIPModel):
+            image = modalities["image"]
+            return LatentCLIPProcessor.for_size(image["size"], tokenizers["text"], image["mean"], image["std"])
+        return CoMMProcessor(modalities, tokenizers)
+
+
+def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
+    """A text encoder that is trained from scratch takes the size of its tokenizer's vocabulary."""
+    for name, tokenizer in tokenizers.items():
+        if name not in config.modalities:
+            raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, config.modalities)}")
+        spec = config.modalities[name].get("config")
+        if spec is None:
+            continue
+        if "vocab_size" not in spec:
+            spec.update(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+        if spec["vocab_size"] < len(tokenizer):
+            raise UserError(
+                f"model.modalities.{name}: vocab_size={spec['vocab_size']}, but the tokenizer has {len(tokenizer)} "
+                "tokens: leave vocab_size out"
+            )
+
+
+def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
+    """The checkpoint to go on from, once it is clear that the folder is ours to write into."""
+    if not (run / RECIPE).exists():
+        return None
+    if not resume:
+        raise UserError(
+            f"{run} already holds a run: go on with --resume, or write training.output_dir=... for another folder"
+        )
+    before = load_recipe(run / RECIPE).values
+    for section in ("model", "data", "views"):
+        if before.get(section) != recipe.values.get(section):
+            raise UserError(
+                f"{run} was made with another section {section!r}: --resume needs the recipe it began with"
+            )
+    old, new = before.get("training", {}), recipe.values.get("training", {})
+    for key in sorted((old.keys() | new.keys()) - RESUME_MAY_CHANGE):
+        if old.get(key) != new.get(key):
+            raise UserError(f"{run} was made with training.{key}={old.get(key)}: --resume cannot change it")
+    return get_last_checkpoint(str(run))
+
+
+def _arguments(recipe: Recipe) -> LatentTrainingArguments:
+    with blamed_on("training"):
+        return LatentTrainingArguments(
+            **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
+        )
+
+
+def _trainer(
+    model: Any, processor: Any, arguments: LatentTrainingArguments, data: LoadedData, recipe: Recipe
+) -> LatentTrainer:
+    with blamed_on("training"):
+        views = Views(
+            {name: view.for_tokenizer(data.tokenizers.get(name)) for name, view in recipe.views.items()},
+            seed=recipe.seed,
+        )
+        return LatentTrainer(
+            model=model,
+            args=arguments,
+            views=views,
+            train_dataset=data.train,
+            data_collator=LatentCollator(processor, data.columns, word_ids=views.of_words),
+            processing_class=processor,
+        )
+
+
+def _save(run: Path, trainer: LatentTrainer) -> None:
+    """The trained model comes first: whatever fails while it is measured, it is there."""
+    with staged_files(run) as staging:
+        trainer.save_model(str(staging))
+        (staging / "training_args.bin").unlink(missing_ok=True)
+        trainer.state.save_to_json(str(staging / STATE))
+
+
+def _measure(
+    run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """Probe, draw and write the card; every file appears whole."""
+    evaluations: list[InteractionsEvaluation | CaptionsEvaluation] = []
+    if data.probes is not None:
+        evaluations.append(InteractionsEvaluation(data.probes, recipe.evaluation.protocol))
+    if data.captions is not None:
+        evaluations.append(CaptionsEvaluation(data.captions, recipe.evaluation.protocol))
+    for evaluation in evaluations:
+        evaluation.embed(trainer)
+    if not trainer.args.should_save:
+        return {}
+    for evaluation in evaluations:
+        print("Fitting the probes ...")
+        with blamed_on("the model cannot be measured"):
+            metrics |= evaluation.metrics()
+    with staged_files(run) as staging:
+        (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+        (staging / "figures").mkdir()
+        if any("loss" in entry for entry in trainer.state.log_history):
+            plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
+        for evaluation in evaluations:
+            evaluation.figures(staging / "figures", run.resolve().name, metrics)
+    write_card(run)
+    return _report(run, metrics)
+
+
+def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Say what was measured and where it lies."""
+    if any(key in metrics for key in RESULTS):
+        print("\n" + table({run.resolve().name: metrics}))
+    print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
+    return metrics
+
+
+def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:
+    history = trainer.state.log_history
+    logged = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    summary: dict[str, Any] = next((entry for entry in reversed(history) if "train_runtime" in entry), {})
+    spans = np.diff([0, *(step for step, _ in logged)])
+    return {
+        # From the log, which survives a resume; the Trainer's own mean covers the last stretch only.
+        "train_loss": float(np.average([loss for _, loss in logged], weights=spans)) if logged else None,
+        "train_runtime": summary.get("train_runtime"),
+        "train_samples_per_second": summary.get("train_samples_per_second"),
+        "seed": recipe.seed,
+        "hf_latent_version": __version__,
+        "torch_version": torch.__version__,
+        "transformers_version": version("transformers"),
+    }
