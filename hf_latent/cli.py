@@ -1,4 +1,4 @@
-"""The `hf-latent` command. Thin: it reads the command line, calls a function, and turns UserErrors into exit code 2."""
+"""The `hf-latent` command. Thin: it reads the command line, calls a function, and turns a UserError into code 2."""
 
 import argparse
 import os

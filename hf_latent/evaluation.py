@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data.loading import CaptionBenchmark, Probes
+from .data.loaded import CaptionBenchmark, Probes
 from .metrics import geometry, interactions, linear_probe, retrieval, zero_shot
 from .models.embeddings import Embeddings
 from .models.modeling_latent_clip import LatentCLIPModel
@@ -17,7 +17,7 @@ from .plots import plot_interactions, plot_latent_map
 from .training import LatentTrainer
 
 MAP_ROWS = 1500
-Maps = dict[str, np.ndarray]
+GEOMETRY_ROWS = 5000  # nearest neighbours cost the square of it
 
 
 class InteractionsEvaluation:
@@ -52,19 +52,24 @@ class CaptionsEvaluation:
     def embed(self, trainer: LatentTrainer) -> None:
         """Embed all rows; every process takes part."""
         core = cast(LatentCLIPModel, trainer.accelerator.unwrap_model(trainer.model))
-        self.train, self.test = trainer.embed(self.benchmark.train), trainer.embed(self.benchmark.test)
-        self.captions = embed_texts(core, trainer.processing_class, self.benchmark.captions)
+        self.test = trainer.embed(self.benchmark.test)
+        self.train = None if self.benchmark.train is None else trainer.embed(self.benchmark.train)
+        self.classes = embed_texts(core, trainer.processing_class, self.benchmark.classes)
         self.temperature = 1 / torch.as_tensor(core.scale).item()
 
     def metrics(self) -> dict[str, float]:
-        ids = self.benchmark.test_ids
+        benchmark, ids = self.benchmark, self.benchmark.test_ids
         embeds = cast(dict[str, Tensor], self.test.embeds)
-        image = embeds["image"]
-        there = np.unique(ids)  # captions of images that are not in the test set would be candidates that fit nothing
-        found = {f"zero_shot_{key}": value for key, value in zero_shot(image, self.captions, ids).items()}
-        found |= retrieval(image, self.captions[there], ids, there)
+        image, text = embeds["image"], embeds["text"]
+        found: dict[str, float] = {}
+        if benchmark.test_classes is not None:
+            accuracy = zero_shot(image, self.classes, benchmark.test_classes)
+            found |= {f"zero_shot_{key}": value for key, value in accuracy.items()}
+        images, texts = benchmark.images, benchmark.texts
+        found |= retrieval(image[images], text[texts], ids[images], ids[texts])
         found |= self._probes()
-        found |= geometry(embeds)
+        rows = _some(len(ids), GEOMETRY_ROWS)
+        found |= geometry({name: vectors[rows] for name, vectors in embeds.items()})
         if self.test.independent is not None:
             cosine = F.cosine_similarity(image, self.test.independent["image"], dim=-1)
             found["separation"] = cosine.abs().mean().item()
@@ -73,7 +78,9 @@ class CaptionsEvaluation:
 
     def _probes(self) -> dict[str, float]:
         """Every factor from the image embedding; the private ones also with the independent embedding beside it."""
-        found = {}
+        found: dict[str, float] = {}
+        if self.train is None:
+            return found
         features = _image_features(self.train), _image_features(self.test)
         for factor, labels in self.benchmark.train_labels.items():
             kinds = ["", "_full"] if factor in self.benchmark.private and len(features[0]) > 1 else [""]
@@ -102,7 +109,7 @@ def embed_texts(model: LatentCLIPModel, processor: Any, sentences: Sequence[str]
         tokens = processor.stack("text", list(sentences[start : start + batch_size]))
         with torch.no_grad():
             rows.append(model.get_text_features(**{k: v.to(model.device) for k, v in tokens.items()}).float().cpu())
-    return torch.cat(rows)
+    return torch.cat(rows) if rows else torch.empty(0, model.config.projection_dim)
 
 
 def _image_features(embeddings: Embeddings) -> list[np.ndarray]:

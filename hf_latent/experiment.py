@@ -12,7 +12,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from . import __version__
 from .data.collator import LatentCollator
-from .data.loading import LoadedData
+from .data.loaded import LoadedData
 from .errors import UserError, blamed_on, suggest
 from .evaluation import CaptionsEvaluation, InteractionsEvaluation
 from .hub.card import write_card

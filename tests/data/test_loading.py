@@ -9,7 +9,7 @@ from PIL import Image
 
 from hf_latent import CoMMProcessor
 from hf_latent.data.collator import LatentCollator
-from hf_latent.data.loading import HubData, TrifeatureData
+from hf_latent.data.loading import HubData, TrifeatureCaptionsData, TrifeatureData
 from hf_latent.errors import UserError
 
 
@@ -86,3 +86,95 @@ def test_parquet_of_the_disk(tmp_path):
     rows.to_parquet(tmp_path / "train.parquet")
     loaded = HubData(str(tmp_path), {"table": "a"}).load()
     assert len(loaded.train) == 3 and loaded.train[1]["a"] == [0.0, 1.0, 0.0]
+
+
+def captioned(tmp_path):
+    photos = [png(color) for color in ("red", "green", "blue", "white", "black")]
+    captions = [["red", "a red square"], ["green"], ["blue", " "], [], ["red"]]
+    rows = datasets.Dataset.from_dict(
+        {"photo": photos, "captions": captions, "group": ["a", "b", "a", "c", "c"]},
+        features=datasets.Features(
+            {
+                "photo": datasets.Image(),
+                "captions": datasets.List(datasets.Value("string")),
+                "group": datasets.Value("string"),
+            }
+        ),
+    )
+    datasets.DatasetDict(train=rows, test=rows.select([0, 1, 4])).save_to_disk(tmp_path / "captions")
+    return str(tmp_path / "captions")
+
+
+IMAGE_TEXT = {"image": "photo", "text": "captions"}
+
+
+def test_every_caption_of_an_image_is_a_row(tmp_path, capsys):
+    path = captioned(tmp_path)
+    rows = HubData(path, IMAGE_TEXT, on_bad_row="skip").load().train
+    assert [(rows[i]["captions"], rows[i]["ids"]) for i in range(len(rows))] == [
+        ("red", 0), ("a red square", 0), ("green", 1), ("blue", 2), ("red", 4)
+    ]  # fmt: skip
+    assert "Skipped 2 of 7 rows; the first: row 2, column 'captions' is empty" in capsys.readouterr().out
+    with pytest.raises(UserError, match="row 3, column 'captions' is empty"):
+        HubData(path, IMAGE_TEXT).load().train[5]
+
+
+def test_ids_come_from_a_column_on_request(tmp_path):
+    path = captioned(tmp_path)
+    rows = HubData(path, IMAGE_TEXT, ids="group", on_bad_row="skip").load().train
+    assert rows.ids.tolist() == [rows[i]["ids"] for i in range(len(rows))] == [0, 0, 1, 0, 2]
+    with pytest.raises(UserError, match="data.ids='grup': did you mean 'group'"):
+        HubData(path, IMAGE_TEXT, ids="grup").load()
+
+
+def test_tokenizers_and_what_to_measure_with(tmp_path):
+    data = HubData(
+        captioned(tmp_path), IMAGE_TEXT, test_split="test", on_bad_row="skip", tokenizers={"text": "words"}
+    ).load()
+    tokenizer = data.tokenizers["text"]
+    assert {"red", "a", "square", "green", "blue"} <= set(tokenizer.get_vocab())
+    assert tokenizer.decode(tokenizer("A red dog")["input_ids"]) == "[CLS] a red [UNK] [SEP]"
+    benchmark = data.captions
+    assert benchmark.test_ids.tolist() == [0, 0, 1, 2]
+    assert benchmark.images.tolist() == [0, 2, 3] and sorted(benchmark.texts.tolist()) == [0, 1, 2, 3]
+    with pytest.raises(UserError, match="data.tokenizers: '/nothing' cannot be loaded"):
+        HubData(captioned(tmp_path / "b"), IMAGE_TEXT, tokenizers={"text": "/nothing"}).load()
+    with pytest.raises(UserError, match="data.tokenizers.txt: no such modality; did you mean 'text'"):
+        HubData(captioned(tmp_path / "c"), IMAGE_TEXT, tokenizers={"txt": "words"}).load()
+
+
+def test_a_nan_in_a_table_is_a_bad_row(tmp_path):
+    rows = datasets.Dataset.from_dict({"a": [[1.0, 2.0], [float("nan"), 0.0], [3.0, 4.0]]})
+    rows.to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(UserError, match="row 1, column 'a' holds NaN"):
+        HubData(str(tmp_path), {"table": "a"}).load().train[1]
+    assert len(HubData(str(tmp_path), {"table": "a"}, on_bad_row="skip").load().train) == 2
+
+
+def test_csv_and_image_folders(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("one", "two"):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "images" / "metadata.csv").write_text("file_name,text\none.png,a red one\ntwo.png,a red two\n")
+    data = HubData(
+        "imagefolder", {"image": "image", "text": "text"}, options={"data_dir": str(tmp_path / "images")}
+    ).load()
+    assert data.train[1]["text"] == "a red two" and data.train[1]["image"].size == (8, 8)
+    (tmp_path / "rows.csv").write_text("a,b\n1.5,x\n2.5,y\n")
+    options = {"data_files": str(tmp_path / "rows.csv")}
+    assert HubData("csv", {"table": "a"}, options=options).load().train[1]["a"] == 2.5
+    with pytest.raises(UserError, match="streamed data sets are not read yet"):
+        HubData("csv", {"table": "a"}, options={**options, "streaming": True}).load()
+
+
+def test_trifeature_captions_leave_the_texture_to_the_image():
+    data = TrifeatureCaptionsData(image_size=16, renders=1, test_renders=2).load()
+    assert len(data.train) == 800 and len(data.captions.test) == 400
+    row = data.captions.test[3]
+    assert row["text"] == data.captions.classes[row["ids"]] and row["image"].shape == (16, 16, 3)
+    assert not any(texture in row["text"] for texture in data.captions.class_names["texture"])
+    train, test = ({tuple(rows.source.__dict__[f][i] for f in ("shape", "color", "texture")) for i in range(len(rows))}
+                   for rows in (data.train, data.captions.test))  # fmt: skip
+    assert not train & test
+    assert len(data.tokenizers["text"]) < 64
+    assert (data.captions.test_ids[data.captions.texts] == np.unique(data.captions.test_ids)).all()

@@ -1,0 +1,76 @@
+"""What a source of data gives: a training set, and what to measure a model with."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Labelled rows for the probes.
+
+    Attributes:
+        train, test: Two data sets.
+        train_labels, test_labels: The labels of each task, in the order of the rows.
+        class_names: The names of the classes of each task.
+        titles: What the tasks ask, in words, for those that a map of the latent space can show.
+    """
+
+    train: Dataset
+    train_labels: dict[str, np.ndarray]
+    test: Dataset
+    test_labels: dict[str, np.ndarray]
+    class_names: dict[str, list[str]]
+    titles: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CaptionBenchmark:
+    """Held-out images with captions, to measure a two-tower model with.
+
+    Attributes:
+        test: Rows with `image`, `text` and `ids`; rows with equal ids are right for each other.
+        test_ids: The ids, in the order of the rows.
+        images, texts: The rows that stand for the distinct images and the distinct captions, for retrieval.
+        classes: One sentence a class, for zero-shot classification; none by default.
+        test_classes: The class of each row.
+        train: Rows to fit linear probes on, where there are labels.
+        train_labels, test_labels: The factors of the images.
+        class_names: The names of their classes.
+        private: The factors that no caption names.
+    """
+
+    test: Dataset
+    test_ids: np.ndarray
+    images: np.ndarray
+    texts: np.ndarray
+    classes: list[str] = field(default_factory=list)
+    test_classes: np.ndarray | None = None
+    train: Dataset | None = None
+    train_labels: dict[str, np.ndarray] = field(default_factory=dict)
+    test_labels: dict[str, np.ndarray] = field(default_factory=dict)
+    class_names: dict[str, list[str]] = field(default_factory=dict)
+    private: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """A training set and what comes with it.
+
+    Attributes:
+        train: The training rows.
+        columns: The column of each modality.
+        summary: One sentence about it.
+        tokenizers: Of each text modality.
+        probes: What to probe the fused features with, where there is something.
+        captions: What to measure an image and a text tower with, where there is something.
+    """
+
+    train: Dataset
+    columns: dict[str, str]
+    summary: str
+    tokenizers: dict[str, Any] = field(default_factory=dict)
+    probes: Probes | None = None
+    captions: CaptionBenchmark | None = None
