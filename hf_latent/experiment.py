@@ -72,7 +72,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     """
     run = recipe.output_dir
     checkpoint = _claim(run, recipe, resume)
-    if checkpoint is not None and (run / METRICS).exists() and load_recipe(run / RECIPE).values == recipe.values:
+    if resume and (run / METRICS).exists() and load_recipe(run / RECIPE).values == recipe.values:
         print(f"{run} is finished already\n")
         return _report(run, read_metrics(run))
     arguments = _arguments(recipe)
@@ -91,6 +91,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     print(data.summary)
     barrier()  # all have looked at the folder before one writes into it
     if main:
+        (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml())
     with blamed_on("the first batch cannot be embedded"):
@@ -159,6 +160,8 @@ def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
     for name, tokenizer in tokenizers.items():
         if name not in config.modalities:
             raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, config.modalities)}")
+        for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(config, token, getattr(tokenizer, token))  # or the Trainer would, with a warning
         spec = config.modalities[name].get("config")
         if spec is None:
             continue

@@ -13,6 +13,8 @@ class Result:
         unit: `%`, or nothing.
         column: Whether tables on the terminal show it.
         short: The head of its column; the key by default.
+        metric: The type of the metric in a model card's index.
+        task: The task that it belongs to there.
     """
 
     title: str
@@ -20,6 +22,8 @@ class Result:
     unit: str = ""
     column: bool = True
     short: str = ""
+    metric: str = "accuracy"
+    task: str = "feature-extraction"
 
     def cell(self, value: float | None) -> str:
         """The number as tables print it."""
@@ -28,6 +32,12 @@ class Result:
 
 def _probe(factor: str, features: str) -> Result:
     return Result(f"Linear probe of the {factor} on {features}", "10", "%")
+
+
+def _zero_shot(k: int) -> Result:
+    title = f"Zero-shot classification among 100 captions, top {k}"
+    metric, task = "accuracy" if k == 1 else f"top_{k}_accuracy", "zero-shot-image-classification"
+    return Result(title, str(k), "%", k == 1, "zero_shot", metric, task)
 
 
 def _recall(query: str, candidate: str, k: int) -> Result:
@@ -42,26 +52,34 @@ RESULTS: dict[str, Result] = {
     "uniqueness2": Result("Uniqueness 2: the texture of the second image", "10", "%"),
     "synergy": Result("Synergy: does the second color fit the first texture? (class-weighted probe)", "50", "%"),
     "synergy_unweighted": Result("Synergy, unweighted probe (the protocol of the CoMM paper)", "50", "%"),
-    "synergy_auroc": Result("Synergy, area under the ROC curve", "0.5"),
-    "zero_shot_top1": Result("Zero-shot classification among 100 captions, top 1", "1", "%", short="zero_shot"),
-    "zero_shot_top3": Result("Zero-shot classification among 100 captions, top 3", "3", "%", False),
-    "zero_shot_top5": Result("Zero-shot classification among 100 captions, top 5", "5", "%", False),
+    "synergy_auroc": Result("Synergy, area under the ROC curve", "0.5", metric="roc_auc"),
+    **{f"zero_shot_top{k}": _zero_shot(k) for k in (1, 3, 5)},
     **{f"image_to_text_r{k}": _recall("image", "text", k) for k in (1, 5, 10)},
     **{f"text_to_image_r{k}": _recall("text", "image", k) for k in (1, 5, 10)},
     "probe_shape": _probe("shape", "the image embedding"),
     "probe_color": _probe("color", "the image embedding"),
     "probe_texture": _probe("texture (no caption names it)", "the image embedding"),
     "probe_texture_full": _probe("texture", "the image embedding and its independent one"),
-    "gap_centroid": Result("Modality gap: distance between the mean image and the mean text", "0"),
-    "gap_paired": Result("Mean distance between an image and its caption", "0", column=False),
-    "cka": Result("Linear CKA of images and their captions"),
-    "mutual_knn": Result("Share of the 10 nearest neighbours that images and captions agree on", column=False),
-    "uniformity_image": Result("Uniformity of the images (lower is more even)", "0", column=False),
-    "uniformity_text": Result("Uniformity of the texts", "0", column=False),
-    "effective_rank_image": Result("Effective rank of the image embeddings", column=False),
-    "effective_rank_text": Result("Effective rank of the text embeddings", column=False),
-    "separation": Result("Mean |cosine| between an image's embedding and its independent one", column=False),
-    "temperature": Result("Temperature after training", column=False),
+    "gap_centroid": Result(
+        "Modality gap: distance between the mean image and the mean text", "0", metric="gap_centroid"
+    ),
+    "gap_paired": Result("Mean distance between an image and its caption", "0", column=False, metric="gap_paired"),
+    "cka": Result("Linear CKA of images and their captions", metric="cka"),
+    "mutual_knn": Result(
+        "Share of the 10 nearest neighbours that images and captions agree on", column=False, metric="mutual_knn"
+    ),
+    "uniformity_image": Result(
+        "Uniformity of the images (lower is more even)", "0", column=False, metric="uniformity_image"
+    ),
+    "uniformity_text": Result("Uniformity of the texts", "0", column=False, metric="uniformity_text"),
+    "effective_rank_image": Result(
+        "Effective rank of the image embeddings", column=False, metric="effective_rank_image"
+    ),
+    "effective_rank_text": Result("Effective rank of the text embeddings", column=False, metric="effective_rank_text"),
+    "separation": Result(
+        "Mean |cosine| between an image's embedding and its independent one", column=False, metric="separation"
+    ),
+    "temperature": Result("Temperature after training", column=False, metric="temperature"),
 }
 
 

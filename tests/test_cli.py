@@ -92,7 +92,12 @@ def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
     assert "is finished already" in capsys.readouterr().out
     assert (run / "model.safetensors").stat().st_mtime_ns == weights
     before = json.loads((run / "trainer_state.json").read_text())["log_history"]
-    assert main(["train", "tiny.yaml", *SMALL, "training.max_steps=6", "--resume"]) == 0
+    longer = ["train", "tiny.yaml", "--resume", *SMALL, "training.max_steps=6"]  # overrides on either side of it
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(hf_latent.LatentTrainer, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(longer) == 130
+    assert not (run / "metrics.json").exists()  # or the run would pass for finished
+    assert main(longer) == 0
     after = json.loads((run / "trainer_state.json").read_text())
     assert after["global_step"] == 6
     assert [e["loss"] for e in after["log_history"] if "loss" in e][:4] == [e["loss"] for e in before if "loss" in e]
@@ -114,6 +119,7 @@ def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
         (["train", "{tiny}", "training.gradient_accumulation_steps=0"], "write 1 or more"),
         (["train", "{tiny}", "model.modalities.image3.encoder=cnn", "views.image3.kind=image"], "no column 'image3'"),
         (["evaluate", "{folder}"], "holds no recipe.yaml"),
+        (["train", "{tiny}", "training.gradient_checkpointing=nan"], "gradient_checkpointing"),
         (["compare", "{folder}/nothing"], "holds no metrics.json"),
         (["card", "{folder}"], "holds no config.json"),
     ],

@@ -50,6 +50,11 @@ DATA_FIELDS = (
     "tokenizers",
 )
 
+TASKS = {
+    "feature-extraction": "Measurement of frozen features",
+    "zero-shot-image-classification": "Zero-shot image classification",
+}
+PIPELINES = {"latent_clip": "zero-shot-image-classification"}
 FIGURES = {
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "latent_map.png": "The representation of held-out pairs in two dimensions, colored by factor.",
@@ -122,11 +127,11 @@ def _header(name: str, config: dict[str, Any], recipe: dict[str, Any], results: 
     dataset = str(recipe.get("data", {}).get("name", "dataset"))
     evaluations = [
         EvalResult(
-            task_type="feature-extraction",
-            task_name="Linear probe on frozen features",
+            task_type=RESULTS[result["key"]].task,
+            task_name=TASKS.get(RESULTS[result["key"]].task, "Retrieval"),
             dataset_type=dataset,
             dataset_name=f"{dataset} (held-out combinations)",
-            metric_type="roc_auc" if result["key"].endswith("auroc") else "accuracy",
+            metric_type=RESULTS[result["key"]].metric,
             metric_name=result["key"],
             metric_value=round(float(result["value"]), 4),
         )
@@ -134,7 +139,7 @@ def _header(name: str, config: dict[str, Any], recipe: dict[str, Any], results: 
     ]
     data = ModelCardData(
         library_name="hf_latent",
-        pipeline_tag="feature-extraction",
+        pipeline_tag=PIPELINES.get(str(config["model_type"]), "feature-extraction"),
         tags=["multimodal", "contrastive-learning", "representation-learning", str(config["model_type"])],
         model_name=" ".join(name.split()),
         eval_results=evaluations or None,

@@ -1,5 +1,6 @@
 """What the configurations of all models share."""
 
+import copy
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -37,8 +38,9 @@ class LatentConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_misspellings(kwargs)
-        self.modalities = {name: dict(spec) for name, spec in (self.modalities or {}).items()}
-        self.regularizers = {name: dict(spec or {}) for name, spec in (self.regularizers or {}).items()}
+        # Copies: what is filled in below is not written into the caller's dictionaries.
+        self.modalities = {name: copy.deepcopy(dict(spec)) for name, spec in (self.modalities or {}).items()}
+        self.regularizers = {name: copy.deepcopy(dict(spec or {})) for name, spec in (self.regularizers or {}).items()}
         heads_of = type(self).heads_of
         heads = {*(self.extra_heads or []), *(heads_of(self.regularizers) if heads_of else [])}
         self.extra_heads = [head for head in EXTRA_HEADS if head in heads]

@@ -1,0 +1,153 @@
+"""Two towers from the command line, and studies: many structures, several seeds, one table and one picture."""
+
+import json
+
+import pytest
+from transformers import AutoModel, AutoProcessor, pipeline
+
+from hf_latent import experiment
+from hf_latent.cli import main
+from hf_latent.errors import UserError
+from hf_latent.resources import resource_path
+from hf_latent.study import load_study, run_study
+from tests.test_recipe import STUDIES
+
+TINY = """\
+model:
+  type: latent_clip
+  modalities:
+    image: {encoder: cnn, channels: [8, 16]}
+    text:
+      encoder: auto
+      config: {model_type: bert, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}
+  projection_dim: 8
+data: {name: trifeature_captions, image_size: 16, renders: 1, test_renders: 1}
+views:
+  image: {kind: image}
+  text: {kind: words}
+training: {max_steps: 3, global_batch_size: 32, save_strategy: "no", logging_steps: 1, disable_tqdm: true}
+"""
+STUDY = """\
+recipe: {recipe}
+seeds: [1, 2]
+changes: {{training: {{learning_rate: 1.0e-3}}}}
+structures:
+  plain: {{}}
+  both:
+    model: {{in_modal: true, regularizers: {{feature_separation: {{weight: 0.5}}, brownian_bridge: {{weight: 0.1}}}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "tiny_clip.yaml").write_text(TINY)
+    (folder / "tiny_study.yaml").write_text(STUDY.format(recipe=folder / "tiny_clip.yaml"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(folder):
+    assert main(["study", str(folder / "tiny_study.yaml"), "--output", str(folder / "runs")]) == 0
+    return folder / "runs"
+
+
+def test_a_study_leaves_runs_a_table_and_a_picture(study):
+    names = {path.name for path in study.iterdir()}
+    assert names == {"plain_1", "plain_2", "both_1", "both_2", "study.json", "study.md", "trade_offs.png"}
+    summary = json.loads((study / "study.json").read_text())
+    runs = [json.loads((study / f"both_{seed}" / "metrics.json").read_text()) for seed in (1, 2)]
+    cell = summary["both"]["cka"]
+    assert cell["mean"] == pytest.approx((runs[0]["cka"] + runs[1]["cka"]) / 2) and cell["runs"] == 2
+    assert cell["std"] == pytest.approx(abs(runs[0]["cka"] - runs[1]["cka"]) / 2**0.5)
+    assert "probe_texture_full" in summary["both"] and "probe_texture_full" not in summary["plain"]
+    table = (study / "study.md").read_text().splitlines()
+    assert table[0].startswith("| structure | zero_shot |") and table[2].startswith("| plain |") and "±" in table[3]
+
+
+def test_finished_runs_are_used_as_they_are(folder, study, monkeypatch):
+    monkeypatch.setattr(experiment.LatentTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+    summary = run_study(load_study(folder / "tiny_study.yaml", study))
+    assert summary == json.loads((study / "study.json").read_text())
+
+
+def test_a_run_of_two_towers_is_whole(study, capsys):
+    run = study / "both_1"
+    metrics = json.loads((run / "metrics.json").read_text())
+    for key in ("zero_shot_top5", "image_to_text_r10", "text_to_image_median_rank", "probe_texture", "gap_centroid"):
+        assert metrics[key] >= 0
+    assert -1 <= metrics["separation"] <= 1 and metrics["temperature"] == pytest.approx(0.07, abs=0.01)
+    card = (run / "README.md").read_text()
+    assert "`feature_separation` (weight 0.5)" in card and "`brownian_bridge` (weight 0.1)" in card
+    assert "jiang2023" in card and "almudevar2025" not in card
+    assert "pipeline_tag: zero-shot-image-classification" in card
+    assert "Zero-shot classification among 100 captions, top 1" in card and "loss_" not in card
+    history = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    assert {"loss_contrastive", "loss_in_modal", "loss_feature_separation", "loss_brownian_bridge"} <= set(history[0])
+    model, processor = AutoModel.from_pretrained(run), AutoProcessor.from_pretrained(run)
+    assert model.config.extra_heads == ["independent"] and processor.modalities["image"]["size"] == 16
+    classify = pipeline("zero-shot-image-classification", model=str(run))
+    image = experiment.load_recipe(run / "recipe.yaml").data.load().train[0]["image"]
+    from PIL import Image
+
+    assert len(classify(Image.fromarray(image), candidate_labels=["red star", "blue circle"])) == 2
+    before = metrics
+    assert main(["evaluate", str(run)]) == 0
+    assert json.loads((run / "metrics.json").read_text()) == pytest.approx(before)
+    assert main(["compare", str(run), str(study / "plain_1"), "--output", str(study.parent / "bars.png")]) == 0
+    assert "zero_shot" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_that_ship_are_valid(name):
+    study = load_study(resource_path("training_args", name))
+    assert "plain" in study.structures and len(study.runs) >= 6
+    assert study.output_dir.name == study.name
+    for recipe in study.runs.values():
+        recipe.model_class.build_objective(recipe.config)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("recipe: latent_clip_quick", "a study has the keys recipe, seeds"),
+        ("recipe: latent_clip_quick\nstructure: {a: {}}\nstructures: {a: {}}", "did you mean 'structures'"),
+        ("recipe: latent_clip_quick\nseeds: x\nstructures: {a: {}}", "write a list of whole numbers"),
+        ("recipe: latent_clip_quick\nstructures: {a/b: {}}", "names a folder"),
+        ("recipe: latent_clip_quik\nstructures: {a: {}}", "did you mean 'latent_clip_quick.yaml'"),
+        (
+            "recipe: latent_clip_quick\nstructures: {a: {model: {regularizers: {brownian_brige: {}}}}}",
+            "structure 'a'.*did you mean 'brownian_bridge'",
+        ),
+    ],
+)
+def test_mistakes_in_a_study_are_named(tmp_path, text, words):
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_study(tmp_path / "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.regularizers.alignement.weight=1", "did you mean 'alignment'"),
+        ("model.regularizers.brownian_bridge.t=2", "brownian_bridge.t=2"),
+        ("model.regularizers.brownian_bridge.bridged=[imag]", "imag"),
+        ("data.tokenizers.text=/nothing", "data.tokenizers: '/nothing' cannot be loaded"),
+        ("data.tokenizers.txt=words", "did you mean 'text'"),
+        ("views.text.kind=image", "its encoder reads text"),
+        ("views.text.swap=2", "a number from 0 to 1"),
+        ("model.modalities.text.config.vocab_size=5", "leave vocab_size out"),
+        ("training.augment_first_view=[imag]", "did you mean 'image'"),
+        ("model.modalities.text.pretrained=/nothing", "model: "),
+    ],
+)
+def test_mistakes_in_a_two_tower_recipe_end_in_code_2(folder, tmp_path, capsys, override, words):
+    text = TINY
+    if "pretrained" in override:
+        text = TINY.replace(TINY[TINY.index("      config:") : TINY.index("  projection_dim")], "")
+    (tmp_path / "tiny.yaml").write_text(text)
+    arguments = [str(tmp_path / "tiny.yaml"), override, f"training.output_dir={tmp_path / 'run'}"]
+    assert main(["train", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert words in told and "Traceback" not in told
