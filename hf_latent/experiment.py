@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from peft import PeftModel
 from transformers import AutoModel, AutoProcessor, TrainerState, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -29,6 +30,7 @@ from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_f
 from .training import LatentTrainer, LatentTrainingArguments
 from .training.checkpoints import staged_files
 from .training.distributed import barrier
+from .training.lora import add_lora
 from .views import VIEWS, ImageView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
 
 RESUME_MAY_CHANGE = frozenset(
@@ -84,9 +86,12 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         _fit_vocabularies(recipe.config, data.tokenizers)
         model = recipe.model_class(recipe.config)
         _ = model.objective
-        if checkpoint is None:
-            model.load_pretrained_encoders()
+        if checkpoint is None or recipe.lora is not None:  # a checkpoint of adapters holds only what was trained
+            model.load_pretrained()
     processor = build_processor(model, recipe.views, data.tokenizers)
+    if recipe.lora is not None:
+        with blamed_on("lora"):
+            model = add_lora(model, recipe.lora)
     trainer = _trainer(model, processor, arguments, data, recipe)
     print(data.summary)
     barrier()  # all have looked at the folder before one writes into it
@@ -183,7 +188,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
             f"{run} already holds a run: go on with --resume, or write training.output_dir=... for another folder"
         )
     before = load_recipe(run / RECIPE).values
-    for section in ("model", "data", "views"):
+    for section in ("model", "lora", "data", "views"):
         if before.get(section) != recipe.values.get(section):
             raise UserError(
                 f"{run} was made with another section {section!r}: --resume needs the recipe it began with"
@@ -221,8 +226,14 @@ def _trainer(
 
 
 def _save(run: Path, trainer: LatentTrainer) -> None:
-    """The trained model comes first: whatever fails while it is measured, it is there."""
+    """The trained model comes first: whatever fails while it is measured, it is there.
+
+    Adapters are kept in `adapter/`, and merged into the model that stands beside them.
+    """
     with staged_files(run) as staging:
+        if isinstance(trainer.model, PeftModel):
+            trainer.model.save_pretrained(str(staging / "adapter"))
+            trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
         trainer.save_model(str(staging))
         (staging / "training_args.bin").unlink(missing_ok=True)
         trainer.state.save_to_json(str(staging / STATE))

@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .data.loading import SOURCES, Source
+from .data.loading import SOURCES, HubData, Source, TrifeatureCaptionsData
 from .errors import UserError, suggest
 from .metrics.linear_probe import PROTOCOLS
 from .models.configuration_base import LatentConfig
@@ -23,9 +23,10 @@ from .models.modeling_comm import CoMMModel
 from .models.modeling_latent_clip import LatentCLIPModel
 from .resources import available_resources, resource_path
 from .training.arguments import LatentTrainingArguments
+from .training.lora import Lora
 from .views import View, build_view
 
-SECTIONS = ("model", "data", "views", "training", "evaluation")
+SECTIONS = ("model", "lora", "data", "views", "training", "evaluation")
 MODELS: dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]] = {
     "comm": (CoMMConfig, CoMMModel),
     "latent_clip": (LatentCLIPConfig, LatentCLIPModel),
@@ -57,6 +58,7 @@ class Recipe:
     views: dict[str, View]
     training: dict[str, Any]
     evaluation: Evaluation
+    lora: Lora | None
 
     @property
     def output_dir(self) -> Path:
@@ -135,6 +137,8 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     for modality in getattr(data, "columns", {}):
         if modality not in config.modalities:
             raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
+    if isinstance(data, TrifeatureCaptionsData | HubData):
+        data = replace(data, tokenizers=_checkpoint_tokenizers(config) | data.tokenizers)
     return Recipe(
         name=name,
         values={section: dict(values[section]) for section in SECTIONS if section in values},
@@ -144,6 +148,7 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
         views=_views(values.get("views", {}), config, getattr(data, "image_size", None)),
         training=training,
         evaluation=evaluation,
+        lora=Lora(**checked("lora", values["lora"], Lora)) if "lora" in values else None,
     )
 
 
@@ -169,6 +174,18 @@ def _data(section: Mapping[str, Any]) -> Source:
     if name not in SOURCES:
         raise UserError(f"data.name={name!r}: {suggest(name, SOURCES)}")
     return SOURCES[name](**checked("data", options, SOURCES[name]))
+
+
+def _checkpoint_tokenizers(config: LatentConfig) -> dict[str, str]:
+    """The tokenizers of the checkpoints that text towers start from."""
+    if getattr(config, "clip", None):
+        return {"text": config.clip}
+    started = {name: spec.get("pretrained") for name, spec in config.modalities.items()}
+    return {
+        name: checkpoint
+        for name, checkpoint in started.items()
+        if checkpoint and "vocab_size" in config.modalities[name]["config"]
+    }
 
 
 def _views(section: Mapping[str, Any], config: LatentConfig, image_size: int | None) -> dict[str, View]:

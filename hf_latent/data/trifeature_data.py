@@ -101,7 +101,8 @@ class TrifeatureCaptionsData:
         test_renders: Images of each held-out combination.
         seed: Of the data set itself; it stays the same when the seed of a training run changes.
         texture_period: In pixels of the 224 px canvas.
-        tokenizers: The tokenizer of `text`: a checkpoint's, or `words`.
+        tokenizers: The tokenizer of `text`: a checkpoint's, or `words` for one made of the captions. By default that
+            of the checkpoint that the text tower starts from, else `words`.
     """
 
     NAME: ClassVar[str] = "trifeature_captions"
@@ -111,7 +112,7 @@ class TrifeatureCaptionsData:
     test_renders: int = 10
     seed: int = 42
     texture_period: float = 10.0
-    tokenizers: dict[str, str] = field(default_factory=lambda: {"text": WORDS})
+    tokenizers: dict[str, str] = field(default_factory=dict)
 
     def load(self, progress: bool = False) -> LoadedData:
         try:
@@ -128,7 +129,9 @@ class TrifeatureCaptionsData:
             train=train,
             columns={"image": "image", "text": "text"},
             summary=f"Trifeature at {self.image_size} px: {len(train):,} images, captions of shape and color",
-            tokenizers={name: load_tokenizer(value, CAPTIONS) for name, value in self.tokenizers.items()},
+            tokenizers={
+                name: load_tokenizer(value, CAPTIONS) for name, value in ({"text": WORDS} | self.tokenizers).items()
+            },
             captions=CaptionBenchmark(
                 test=test,
                 test_ids=test.ids,

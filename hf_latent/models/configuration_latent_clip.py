@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from transformers import AutoConfig
+
 from .configuration_base import LatentConfig
 
 MODALITIES = ("image", "text")
@@ -16,6 +18,8 @@ class LatentCLIPConfig(LatentConfig):
         modalities: `{"image": {...}, "text": {...}}`, the two towers, as in [`LatentConfig`]. `"pooling"` says how
             the tokens of an `auto` encoder become one vector: `"pooler"` (the model's own, the default where it has
             one), `"mean"` (the default elsewhere) or `"cls"`.
+        clip: A CLIP or SigLIP checkpoint to start from, instead of `modalities`: its towers, projections, image and
+            text widths. A training run that begins takes its weights and its temperature, too.
         projection_dim: Width of the shared space.
         projection: From a tower into the space: `"linear"`, `"mlp"` (one hidden layer, as wide as the tower) or
             `"none"`, for towers that end in it.
@@ -47,6 +51,7 @@ class LatentCLIPConfig(LatentConfig):
 
     model_type = "latent_clip"
 
+    clip: str | None = None
     projection_dim: int = 512
     projection: str = "linear"
     projection_bias: bool = False
@@ -57,6 +62,8 @@ class LatentCLIPConfig(LatentConfig):
     objective: str = "clip"
 
     def __post_init__(self, **kwargs: Any) -> None:
+        if self.clip is not None and not all((self.modalities or {}).get(n, {}).get("config") for n in MODALITIES):
+            self._take_from_clip(self.clip)
         super().__post_init__(**kwargs)
         if self.modalities and set(self.modalities) != set(MODALITIES):
             raise ValueError(f"modalities {', '.join(self.modalities)}: LatentCLIP has two towers, image and text")
@@ -65,6 +72,20 @@ class LatentCLIPConfig(LatentConfig):
         self._check_counts("projection_dim")
         self._check_temperature(self.temperature)
         self._check_temperature(self.min_temperature)
+
+    def _take_from_clip(self, checkpoint: str) -> None:
+        """Fill in the towers and the projection of a CLIP or SigLIP checkpoint."""
+        source = AutoConfig.from_pretrained(checkpoint)
+        if source.model_type not in ("clip", "siglip"):
+            raise ValueError(f"{checkpoint} is a {source.model_type!r} model: give a CLIP or SigLIP checkpoint")
+        parts, own = (source.vision_config, source.text_config), self.modalities or {}
+        self.modalities = {
+            name: {"encoder": "auto", "config": part.to_dict(), "pooling": "pooler", **own.get(name, {})}
+            for name, part in zip(MODALITIES, parts, strict=True)
+        }
+        is_clip = source.model_type == "clip"
+        self.projection = "linear" if is_clip else "none"
+        self.projection_dim = source.projection_dim if is_clip else source.vision_config.hidden_size
 
 
 LatentCLIPConfig.register_for_auto_class()

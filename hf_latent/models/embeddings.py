@@ -110,7 +110,7 @@ class LatentPreTrainedModel(PreTrainedModel):
                     model.set_attn_implementation(self._attention_asked_for)
         return encoders
 
-    def load_pretrained_encoders(self) -> None:
+    def load_pretrained(self) -> None:
         """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
         for encoder in self.encoders.values():
             cast(Encoder, encoder).load_pretrained()

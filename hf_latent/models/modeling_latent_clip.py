@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
@@ -220,7 +220,7 @@ class LatentCLIPModel(LatentPreTrainedModel):
         towers = {"image": vision, "text": text}
         specs = {n: {"encoder": "auto", "pretrained": path, **extra.get(n, {})} for n, path in towers.items()}
         model = cls(LatentCLIPConfig(modalities=specs, **options))
-        model.load_pretrained_encoders()
+        model.load_pretrained()
         return model
 
     @classmethod
@@ -234,30 +234,24 @@ class LatentCLIPModel(LatentPreTrainedModel):
         Raises:
             ValueError: If the checkpoint is of another model.
         """
-        source = AutoConfig.from_pretrained(checkpoint)
-        if source.model_type not in ("clip", "siglip"):
-            raise ValueError(f"{checkpoint} is a {source.model_type!r} model: give a CLIP or SigLIP checkpoint")
-        clip: Any = AutoModel.from_pretrained(checkpoint)
-        temperature = 1 / clip.logit_scale.exp().item()
-        extra = options.pop("modalities", {})
-        is_clip = source.model_type == "clip"
-        specs = {
-            name: {"encoder": "auto", "config": part.to_dict(), "pooling": "pooler", **extra.get(name, {})}
-            for name, part in (("image", source.vision_config), ("text", source.text_config))
-        }
-        defaults = {
-            "projection": "linear" if is_clip else "none",
-            "projection_dim": source.projection_dim if is_clip else source.vision_config.hidden_size,
-            "temperature": temperature,
-            "min_temperature": min(temperature, LatentCLIPConfig.min_temperature),
-        }
-        model = cls(LatentCLIPConfig(modalities=specs, **{**defaults, **options})).to(clip.dtype)
-        for name, tower in (("image", clip.vision_model), ("text", clip.text_model)):
-            cast(AutoEncoder, model.encoders[name]).model.load_state_dict(tower.state_dict())
-        if is_clip:
-            model.projections["image"].load_state_dict(clip.visual_projection.state_dict())
-            model.projections["text"].load_state_dict(clip.text_projection.state_dict())
+        model = cls(LatentCLIPConfig(clip=checkpoint, **options))
+        model.load_pretrained()
         return model
+
+    @torch.no_grad()
+    def load_pretrained(self) -> None:
+        """Take the weights that the config names: of a CLIP checkpoint, or of each tower."""
+        if self.config.clip is None:
+            return super().load_pretrained()
+        clip: Any = AutoModel.from_pretrained(self.config.clip, dtype=self.dtype)
+        for name, tower in (("image", clip.vision_model), ("text", clip.text_model)):
+            cast(AutoEncoder, self.encoders[name]).model.load_state_dict(tower.state_dict())
+        if self.config.projection == "linear":
+            self.projections["image"].load_state_dict(clip.visual_projection.state_dict())
+            self.projections["text"].load_state_dict(clip.text_projection.state_dict())
+        self.logit_scale.weight.copy_(clip.logit_scale.squeeze())
+        self.config.temperature = 1 / self.scale.item()
+        self.config.min_temperature = min(self.config.temperature, self.config.min_temperature)
 
 
 def _image_inputs(pixel_values: Tensor | None) -> dict[str, Tensor]:

@@ -7,8 +7,19 @@ import torch
 from torch.utils.data import Dataset
 from transformers import set_seed
 
-from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
+from hf_latent import (
+    CoMMConfig,
+    CoMMModel,
+    CoMMProcessor,
+    LatentCLIPProcessor,
+    LatentTrainer,
+    LatentTrainingArguments,
+    Views,
+    build_view,
+)
+from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.training.distributed import shut_down
+from tests.models.small import small_clip
 
 NAMES = ("image1", "image2")
 
@@ -72,6 +83,41 @@ def build_trainer(
     )
 
 
+class RandomCaptions(RandomPairs):
+    """The first mosaic of each pair with a sentence of its own length; every third sentence is the same."""
+
+    def __getitem__(self, i):
+        words = ["red", "green", "blue", "small", "large"]
+        sentence = "a red square" if i % 3 == 0 else " ".join(words[(i * k) % 5] for k in range(1, 3 + i % 4))
+        return {"image": self.images[i, 0], "text": sentence, "ids": 0 if i % 3 == 0 else i}
+
+
+REGULARIZERS = {
+    "feature_separation": {"weight": 0.5, "ramp": 0.5},
+    "brownian_bridge": {"weight": 0.3},
+    "geometric_consistency": {"weight": 0.1},
+    "information_bottleneck": {"weight": 0.2, "mode": "kl"},
+    "alignment": {"weight": 0.01},
+}
+
+
+def build_clip_trainer(folder, double=False, **arguments):
+    """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
+    set_seed(0)
+    tokenizer = word_tokenizer(["a red square green blue small large"])
+    model = small_clip(vocab_size=len(tokenizer), in_modal=True, regularizers=REGULARIZERS)
+    views = {"image": build_view("image", size=16), "text": build_view("words").for_tokenizer(tokenizer)}
+    defaults = {"global_batch_size": 12, "max_steps": 8, "learning_rate": 1e-3, "logging_steps": 1}
+    defaults |= {"save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "seed": 0}
+    return LatentTrainer(
+        model=model.double() if double else model.float(),
+        args=LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
+        views=Views(views, seed=0),
+        train_dataset=RandomCaptions(),
+        processing_class=LatentCLIPProcessor.for_size(16, tokenizer),
+    )
+
+
 def curve(trainer):
     """The logged losses, terms and gradient norms, without times."""
     keep = ("loss", "grad_norm", "step")
@@ -79,9 +125,10 @@ def curve(trainer):
 
 
 def main(folder, options):
-    trainer = build_trainer(folder, **options)
+    clip = options.pop("clip", False)
+    trainer = build_clip_trainer(folder, **options) if clip else build_trainer(folder, **options)
     trainer.train()
-    features = trainer.features(RandomPairs(7))
+    features = trainer.features(RandomCaptions(7) if clip else RandomPairs(7))
     if trainer.args.should_save:
         with open(f"{folder}/curve.json", "w") as file:
             json.dump({"curve": curve(trainer), "features": features.tolist()}, file)

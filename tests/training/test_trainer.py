@@ -15,7 +15,15 @@ import torch
 from hf_latent.errors import UserError
 from hf_latent.training.arguments import LatentTrainingArguments
 from hf_latent.training.checkpoints import publish, staged_files
-from tests.training.runs import NAMES, RandomPairs, build_trainer, curve
+from tests.training.runs import (
+    NAMES,
+    REGULARIZERS,
+    RandomCaptions,
+    RandomPairs,
+    build_clip_trainer,
+    build_trainer,
+    curve,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +53,21 @@ def test_two_processes_give_the_curve_of_one(tmp_path, objective):
         for key, value in ours.items():
             assert theirs[key] == pytest.approx(value, rel=1e-6), (ours["step"], key)
     features = torch.from_numpy(trainer.features(RandomPairs(7)))
+    torch.testing.assert_close(torch.tensor(two["features"]), features, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
+def test_two_processes_give_the_curve_of_one_with_every_regularizer(tmp_path):
+    trainer = build_clip_trainer(tmp_path / "one", double=True)
+    trainer.train()
+    one = curve(trainer)
+    (tmp_path / "two").mkdir()
+    two = torchrun(tmp_path / "two", 2, {"clip": True, "double": True})
+    assert {f"loss_{name}" for name in REGULARIZERS} < set(one[0])
+    for ours, theirs in zip(one, two["curve"], strict=True):
+        for key, value in ours.items():
+            assert theirs[key] == pytest.approx(value, rel=1e-6), (ours["step"], key)
+    features = torch.from_numpy(trainer.features(RandomCaptions(7)))
     torch.testing.assert_close(torch.tensor(two["features"]), features, rtol=1e-5, atol=1e-6)
 
 

@@ -1,0 +1,54 @@
+"""Fine-tune an image tower and a text tower on your own pictures and captions, with two regularizers.
+
+    python examples/finetune_clip.py pictures/ --image google/vit-base-patch16-224-in21k --text bert-base-uncased
+
+`pictures/` holds images and a `metadata.csv` with the columns `file_name` and `text`.
+"""
+
+import argparse
+
+from datasets import load_dataset
+from transformers import AutoTokenizer
+
+from hf_latent import LatentCLIP, LatentCLIPProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("pictures", help="a folder of images with a metadata.csv")
+parser.add_argument("--image", default="google/vit-base-patch16-224-in21k", help="checkpoint of the image tower")
+parser.add_argument("--text", default="bert-base-uncased", help="checkpoint of the text tower")
+parser.add_argument("--size", type=int, default=224, help="of the images in pixels")
+parser.add_argument("--batch", type=int, default=256, help="rows that are contrasted with each other")
+parser.add_argument("--epochs", type=float, default=10)
+parser.add_argument("--output", default="outputs/finetuned")
+parser.add_argument("--push", metavar="USER/NAME", help="push the result to the Hub")
+options = parser.parse_args()
+
+rows = load_dataset("imagefolder", data_dir=options.pictures, split="train")
+
+# Two pretrained towers, new projections. The regularizers need a second view of each image; the views below give it.
+model = LatentCLIP.from_vision_text_pretrained(
+    options.image,
+    options.text,
+    projection_dim=256,
+    regularizers={"brownian_bridge": {"weight": 0.3}, "geometric_consistency": {"weight": 0.1, "augmented": False}},
+)
+tokenizer = AutoTokenizer.from_pretrained(options.text)
+processor = LatentCLIPProcessor.for_size(options.size, tokenizer)
+views = Views({"image": build_view("image", size=options.size), "text": build_view("none")})
+
+arguments = LatentTrainingArguments(
+    options.output,
+    global_batch_size=options.batch,
+    num_train_epochs=options.epochs,
+    learning_rate=1e-5,
+    warmup_steps=0.1,
+    save_strategy="epoch",
+    save_total_limit=1,
+)
+trainer = LatentTrainer(model, arguments, train_dataset=rows, processing_class=processor, views=views)
+trainer.train()
+trainer.save_model()
+
+if options.push:
+    model.push_to_hub(options.push)
+    processor.push_to_hub(options.push)

@@ -1,0 +1,62 @@
+"""Low-rank adapters on the encoders, by PEFT; what stands behind the encoders is trained whole."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ..errors import UserError
+from ..models.embeddings import LatentPreTrainedModel
+
+# What the query and value projections of attention are called in transformers.
+ATTENTION = ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2022) instead of training the encoders whole.
+
+    Args:
+        rank: Of the updates.
+        alpha: Their scale is alpha / rank.
+        dropout: On their input.
+        targets: Endings of the names of the linear layers that get one; by default the query and value projections
+            of every attention.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: list[str] | None = None
+
+
+def add_lora(model: LatentPreTrainedModel, options: Lora) -> Any:
+    """The model with adapters in its encoders. Its weights are frozen there and trained everywhere else.
+
+    Raises:
+        UserError: If no layer of the encoders has such a name.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    endings = tuple(options.targets or ATTENTION)
+    linear = [name for name, module in model.encoders.named_modules() if isinstance(module, nn.Linear)]
+    targets = [f"encoders.{name}" for name in linear if name.endswith(endings)]
+    if not targets:
+        raise UserError(
+            f"lora.targets: no linear layer of the encoders ends in {', '.join(endings)}; there are "
+            f"{', '.join(sorted({name.rsplit('.')[-1] for name in linear})) or 'none'}"
+        )
+    # PEFT replaces modules: those that are looked up in a ModuleDict are named one by one.
+    whole = [
+        name
+        for name, module in model.named_modules()
+        if name and not name.startswith("encoders") and any(True for _ in module.parameters(recurse=False))
+    ]
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=targets,
+        modules_to_save=whole,
+    )
+    return get_peft_model(model, config)

@@ -1,0 +1,41 @@
+"""The examples run as they stand, on small towers and pictures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, BertConfig, ViTConfig
+
+from hf_latent.data.tokenizers import word_tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def test_finetune_clip(tmp_path):
+    colors = ["red", "green", "blue", "white"]
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    lines = ["file_name,text"]
+    for i in range(24):
+        noise = np.random.default_rng(i).integers(0, 256, (20 + i, 24, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(pictures / f"{i}.png")
+        lines.append(f"{i}.png,a {colors[i % 4]} picture")
+    (pictures / "metadata.csv").write_text("\n".join(lines) + "\n")
+    tokenizer = word_tokenizer([*lines, "a picture"])
+    AutoModel.from_config(ViTConfig(**SMALL, image_size=16, patch_size=8)).save_pretrained(tmp_path / "vit")
+    AutoModel.from_config(BertConfig(**SMALL, vocab_size=len(tokenizer))).save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    command = [sys.executable, str(ROOT / "examples" / "finetune_clip.py"), "pictures", "--image", "vit"]
+    command += ["--text", "bert", "--size", "16", "--batch", "8", "--epochs", "1", "--output", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    model = AutoModel.from_pretrained(tmp_path / "out").eval()
+    processor = AutoProcessor.from_pretrained(tmp_path / "out")
+    batch = processor(images=[Image.new("RGB", (30, 20))], text=["a red picture"])
+    with torch.no_grad():
+        assert model(**batch).logits_per_image.shape == (1, 1)
+    assert set(model.config.regularizers) == {"brownian_bridge", "geometric_consistency"}
