@@ -16,6 +16,8 @@ class LatentTrainingArguments(TrainingArguments):
         global_batch_size: Rows that are contrasted with each other, over all processes. Sets
             `per_device_train_batch_size` to its share; the incomplete last global batch of an epoch is dropped.
             Without it, `per_device_train_batch_size` rows a process are contrasted together.
+        unique_ids: Keep rows with equal ids out of one global batch. By default they may meet, as positives of each
+            other. The training set must have `ids`, an array of integers.
         augment_first_view: The modalities whose first view is augmented, too. By default all of CoMM and none of
             LatentCLIP, whose first view is the picture and the caption as they are.
 
@@ -34,6 +36,7 @@ class LatentTrainingArguments(TrainingArguments):
     augment_first_view: list[str] | None = field(
         default=None, metadata={"help": "Modalities whose first view is augmented too. Default: as in the paper."}
     )
+    unique_ids: bool = field(default=False, metadata={"help": "Keep rows of equal ids out of one global batch."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that `forward` does not name."})
     label_names: list[str] | None = field(default_factory=list, metadata={"help": "Label columns; none here."})
     logging_steps: float = field(default=10, metadata={"help": "Log every this many optimizer steps."})

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from transformers import ProgressCallback, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
@@ -24,6 +24,7 @@ from .arguments import LatentTrainingArguments
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpoints import STAGING, publish
 from .distributed import barrier, gather_embeddings, mean_over_processes
+from .sampling import UniqueIdSampler
 
 
 class LatentTrainer(Trainer):
@@ -114,6 +115,15 @@ class LatentTrainer(Trainer):
             self.args.dataloader_drop_last = keep
         self._batches_per_epoch = len(loader) if hasattr(loader, "__len__") else None
         return loader
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        if not self.args.unique_ids:
+            return super()._get_train_sampler(train_dataset)
+        ids = getattr(self.train_dataset, "ids", None)
+        if ids is None:
+            raise UserError("training.unique_ids: this training set has no ids: leave it out")
+        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        return UniqueIdSampler(ids, self.args.rows_contrasted, seed)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)

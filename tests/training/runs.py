@@ -86,6 +86,10 @@ def build_trainer(
 class RandomCaptions(RandomPairs):
     """The first mosaic of each pair with a sentence of its own length; every third sentence is the same."""
 
+    @property
+    def ids(self):
+        return [0 if i % 3 == 0 else i for i in range(len(self))]
+
     def __getitem__(self, i):
         words = ["red", "green", "blue", "small", "large"]
         sentence = "a red square" if i % 3 == 0 else " ".join(words[(i * k) % 5] for k in range(1, 3 + i % 4))

@@ -1,0 +1,62 @@
+"""The order of rows in training."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from ..errors import UserError
+
+
+class UniqueIdSampler(Sampler[int]):
+    """An order in which no two rows of one batch have the same id, so that no positive passes for a negative.
+
+    An epoch has as many batches as can be filled so: the largest m with sum_i min(count_i, m) >= m * batch. Which rows
+    of a frequent id are left out is drawn anew in every epoch.
+
+    Args:
+        ids: `(rows,)` integers.
+        batch: Rows of one global batch.
+        seed: The order depends on it and on the epoch only.
+
+    Raises:
+        UserError: If there are fewer distinct ids than rows in a batch.
+    """
+
+    def __init__(self, ids: Any, batch: int, seed: int) -> None:
+        self.batch, self.seed, self.epoch = batch, seed, 0
+        distinct, self._group, counts = np.unique(np.asarray(ids), return_inverse=True, return_counts=True)
+        if len(distinct) < batch:
+            raise UserError(
+                f"training.unique_ids: the data set has {len(distinct)} distinct ids, fewer than one global batch of "
+                f"{batch}: write a smaller training.global_batch_size"
+            )
+        low, high = 1, len(self._group) // batch
+        while low < high:
+            middle = (low + high + 1) // 2
+            enough = np.minimum(counts, middle).sum() >= middle * batch
+            low, high = (middle, high) if enough else (low, middle - 1)
+        self.batches = low
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        rows = rng.permutation(len(self._group))
+        groups = rng.permutation(self._group.max() + 1)[self._group[rows]]  # ids in random order
+        order = np.argsort(groups, kind="stable")
+        rows, groups = rows[order], groups[order]
+        # At most one row of an id a batch: those beyond the number of batches are left out, ...
+        place = np.arange(len(rows)) - np.searchsorted(groups, groups)
+        rows, groups = rows[place < self.batches], groups[place < self.batches]
+        kept = np.sort(rng.permutation(len(rows))[: len(self)])
+        # ... and the rest are dealt like cards: the rows of an id lie side by side, so each goes to another batch.
+        table = rows[kept].reshape(self.batch, self.batches).T
+        table = rng.permuted(table[rng.permutation(self.batches)], axis=1)
+        return iter(table.ravel().tolist())
