@@ -1,6 +1,7 @@
 """One run: train a recipe, measure what it learned, and leave its folder behind."""
 
 import json
+from collections.abc import Sized
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -80,6 +81,8 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     arguments = _arguments(recipe)
     main = arguments.should_save
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
+    if not isinstance(data.train, Sized) and arguments.max_steps < 1:
+        raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
     with blamed_on("training.seed"):
         set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with blamed_on("model"):

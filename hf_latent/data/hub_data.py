@@ -1,18 +1,20 @@
 """Data sets of the Hub or of the disk, whose columns become modalities."""
 
+import hashlib
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 
 from ..errors import UserError, suggest
 from .loaded import CaptionBenchmark, LoadedData
-from .tokenizers import load_tokenizer
+from .tokenizers import WORDS, load_tokenizer
 
 _REMEDY = "repair or remove it, or write data.on_bad_row: skip"
 
@@ -31,8 +33,11 @@ class HubData:
         ids: A column whose equal values make rows positives of each other, such as the column of the captions. By
             default every row of the data set is its own, and its captions are positives of each other.
         test_split: A split of images and texts to measure retrieval and geometry on.
+        streaming: Read the rows as they come instead of downloading them first; training then needs `max_steps`. The
+            stream starts again at its end.
+        shuffle_buffer: Of a stream, how many rows wait to be drawn from; 0 keeps the order.
         on_bad_row: `"error"` stops at a row that cannot be read and names it; `"skip"` reads every row once before
-            training, leaves the bad ones out and counts them.
+            training, leaves the bad ones out and counts them; of a stream they are left out as they come.
         tokenizers: The tokenizer of each text modality: a checkpoint's name, a folder, or `words` for one made of the
             words of its column.
         options: Further arguments of `datasets.load_dataset`.
@@ -45,6 +50,8 @@ class HubData:
     split: str = "train"
     ids: str | None = None
     test_split: str | None = None
+    streaming: bool = False
+    shuffle_buffer: int = 1000
     on_bad_row: Literal["error", "skip"] = "error"
     tokenizers: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -53,19 +60,28 @@ class HubData:
         for name in self.tokenizers:
             if name not in self.columns:
                 raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, self.columns)}")
-        rows = self._rows(self.split, progress)
-        tokenizers = {
-            name: load_tokenizer(value, rows.sentences(self.columns[name])) for name, value in self.tokenizers.items()
-        }
+        rows = self._stream() if self.streaming else self._rows(self.split, progress)
+        tokenizers = {}
+        for name, value in self.tokenizers.items():
+            if value == WORDS and isinstance(rows, ModalityStream):
+                raise UserError(f"data.tokenizers.{name}: the words of a stream are not known: name a checkpoint")
+            sentences = rows.sentences(self.columns[name]) if isinstance(rows, ModalityRows) else []
+            tokenizers[name] = load_tokenizer(value, sentences)
         captions = None
         if self.test_split is not None:
             captions = self._benchmark(self._rows(self.test_split, progress))
-        summary = f"{Path(self.path).name}: {len(rows):,} rows"
+        size = f"{len(rows):,} rows" if isinstance(rows, ModalityRows) else "a stream of rows"
+        summary = f"{Path(self.path).name}: {size}"
         return LoadedData(rows, dict(self.columns), summary, tokenizers, captions=captions)
 
     def _rows(self, split: str, progress: bool) -> "ModalityRows":
         rows = ModalityRows(self._open(split), list(self.columns.values()), self.ids)
         return rows.without_bad_rows(progress) if self.on_bad_row == "skip" else rows
+
+    def _stream(self) -> "ModalityStream":
+        opened = self._open(self.split, streaming=True)
+        columns = list(self.columns.values())
+        return ModalityStream(opened, columns, self.ids, self.shuffle_buffer, self.on_bad_row == "skip")
 
     def _benchmark(self, test: "ModalityRows") -> CaptionBenchmark:
         missing = {"image", "text"} - set(self.columns)
@@ -80,21 +96,24 @@ class HubData:
             texts=np.unique(distinct, return_index=True)[1],
         )
 
-    def _open(self, split: str) -> Any:
+    def _open(self, split: str, streaming: bool = False) -> Any:
         import datasets
 
-        if self.options.get("streaming"):
-            raise UserError("data.options.streaming: streamed data sets are not read yet: leave it out")
+        if "streaming" in self.options:
+            raise UserError("data.options.streaming: write data.streaming: true")
         try:
             if (Path(self.path) / "state.json").exists() or (Path(self.path) / "dataset_dict.json").exists():
                 opened = datasets.load_from_disk(self.path)
                 opened = opened[split] if isinstance(opened, datasets.DatasetDict) else opened
+                opened = opened.to_iterable_dataset() if streaming else opened
             else:
-                opened = datasets.load_dataset(self.path, split=split, **self.options)
+                opened = datasets.load_dataset(self.path, split=split, streaming=streaming, **self.options)
         except KeyError:
             raise UserError(f"data.split={split!r}: {self.path} has no such split") from None
         except Exception as error:  # the builders of datasets raise what they like
             raise UserError(f"data.path={self.path!r} cannot be opened: {error}") from error
+        if opened.features is None:  # a stream may not say what it holds before it is read
+            opened = opened._resolve_features()
         for modality, column in self.columns.items():
             if column not in opened.column_names:
                 raise UserError(f"data.columns.{modality}={column!r}: {suggest(column, opened.column_names)}")
@@ -103,72 +122,31 @@ class HubData:
         return opened
 
 
-class ModalityRows(Dataset):
-    """Rows of a `datasets.Dataset`, decoded one by one, with `ids`.
+class RowReader:
+    """Decodes the values of rows. Images are decoded here and not by `datasets`, so that a broken one can be named."""
 
-    Images are decoded here and not by `datasets`, so that one that is broken can be named.
-
-    Args:
-        dataset: A map-style `datasets.Dataset`.
-        columns: The columns of the modalities.
-        ids: A column whose equal values are equal ids; the row number by default.
-        index: `(row, caption)` of each of our rows; by default all, with every caption of a row that has several.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        columns: Sequence[str],
-        ids: str | None = None,
-        index: Sequence[tuple[int, int]] | None = None,
-    ) -> None:
+    def __init__(self, features: Any, columns: Sequence[str]) -> None:
         import datasets
 
-        for column in columns:
-            if isinstance(dataset.features[column], datasets.Image):
-                dataset = dataset.cast_column(column, datasets.Image(decode=False))
-        self.dataset = dataset
         self.columns = list(columns)
-        self.images = {c for c in columns if isinstance(dataset.features[c], datasets.Image)}
-        self.lists = [c for c in columns if _holds_sentences(dataset.features[c])]
-        self.id_column = ids
-        self._numbers: list[int] | None = None
-        if ids is not None:
-            # Numbered by first appearance, so that every process finds the same.
-            seen: dict[str, int] = {}
-            self._numbers = [seen.setdefault(str(value), len(seen)) for value in self._column(ids)]
-        if index is not None:
-            self.index = list(index)
-        elif self.lists:
-            counts = [len(texts or [None]) for texts in self._column(self.lists[0])]
-            self.index = [(row, caption) for row, count in enumerate(counts) for caption in range(max(count, 1))]
-        else:
-            self.index = [(row, 0) for row in range(len(dataset))]
+        self.images = {c for c in columns if isinstance(features[c], datasets.Image)}
+        self.lists = [c for c in columns if _holds_sentences(features[c])]
 
-    def _column(self, name: str) -> Iterable[Any]:
-        return self.dataset.select_columns(name)[name]
+    def undecoded(self, dataset: Any) -> Any:
+        """The data set with its images as bytes."""
+        import datasets
 
-    @property
-    def ids(self) -> np.ndarray:
-        """`(rows,)` int64."""
-        return np.array([self._id(row) for row, _ in self.index], dtype=np.int64)
+        for column in self.images:
+            dataset = dataset.cast_column(column, datasets.Image(decode=False))
+        return dataset
 
-    def _id(self, row: int) -> int:
-        return row if self._numbers is None else self._numbers[row]
+    def captions(self, row: dict[str, Any]) -> int:
+        """How many rows one row of the data set becomes."""
+        return max(1, len(row[self.lists[0]] or ())) if self.lists else 1
 
-    def sentences(self, column: str) -> Iterator[str]:
-        """The texts of one column, row by row."""
-        texts = list(self._column(column))
-        return (str(texts[row][caption] if column in self.lists else texts[row]) for row, caption in self.index)
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        number, caption = self.index[i]
-        row = self.dataset[number]
-        values = {column: self._value(number, column, caption, row[column]) for column in self.columns}
-        return {**values, "ids": self._id(number)}
+    def read(self, number: int, row: dict[str, Any], caption: int) -> dict[str, Any]:
+        """The values of one row; a UserError names a bad one."""
+        return {column: self._value(number, column, caption, row[column]) for column in self.columns}
 
     def _value(self, number: int, column: str, caption: int, value: Any) -> Any:
         if column in self.lists:
@@ -191,6 +169,62 @@ class ModalityRows(Dataset):
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"row {number}, column {column!r} is not an image that can be read: {_REMEDY}") from error
 
+
+class ModalityRows(Dataset):
+    """Rows of a `datasets.Dataset`, decoded one by one, with `ids`.
+
+    Args:
+        dataset: A map-style `datasets.Dataset`.
+        columns: The columns of the modalities.
+        ids: A column whose equal values are equal ids; the row number by default.
+        index: `(row, caption)` of each of our rows; by default all, with every caption of a row that has several.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        columns: Sequence[str],
+        ids: str | None = None,
+        index: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        self.reader = RowReader(dataset.features, columns)
+        self.dataset = self.reader.undecoded(dataset)
+        self.id_column = ids
+        self._numbers: list[int] | None = None
+        if ids is not None:
+            # Numbered by first appearance, so that every process finds the same.
+            seen: dict[str, int] = {}
+            self._numbers = [seen.setdefault(str(value), len(seen)) for value in self._column(ids)]
+        if index is None:
+            lists = self.reader.lists
+            counts = [max(1, len(texts or ())) for texts in self._column(lists[0])] if lists else [1] * len(dataset)
+            index = [(row, caption) for row, count in enumerate(counts) for caption in range(count)]
+        self.index = list(index)
+
+    def _column(self, name: str) -> Iterable[Any]:
+        return self.dataset.select_columns(name)[name]
+
+    @property
+    def ids(self) -> np.ndarray:
+        """`(rows,)` int64."""
+        return np.array([self._id(row) for row, _ in self.index], dtype=np.int64)
+
+    def _id(self, row: int) -> int:
+        return row if self._numbers is None else self._numbers[row]
+
+    def sentences(self, column: str) -> Iterator[str]:
+        """The texts of one column, row by row."""
+        texts = list(self._column(column))
+        listed = column in self.reader.lists
+        return (str((texts[row] or [""])[caption] if listed else texts[row]) for row, caption in self.index)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        number, caption = self.index[i]
+        return {**self.reader.read(number, self.dataset[number], caption), "ids": self._id(number)}
+
     def without_bad_rows(self, progress: bool = False) -> "ModalityRows":
         """The rows that can be read; says how many were left out."""
         good, first = [], None
@@ -203,7 +237,53 @@ class ModalityRows(Dataset):
                 good.append(self.index[i])
         if first is not None:
             print(f"Skipped {len(self) - len(good)} of {len(self)} rows; the first: {str(first).split(': ')[0]}")
-        return ModalityRows(self.dataset, self.columns, self.id_column, good)
+        return ModalityRows(self.dataset, self.reader.columns, self.id_column, good)
+
+
+class ModalityStream(IterableDataset):
+    """Rows of a `datasets.IterableDataset`, again and again, shuffled anew each time.
+
+    It never ends: whoever resumes finds the place by counting rows. Every process reads the same rows and keeps its
+    share; with several workers each decodes its own.
+
+    Args:
+        dataset: A `datasets.IterableDataset`.
+        columns, ids: As of [`ModalityRows`]; without `ids` every row is its own.
+        buffer: Rows that wait to be drawn from; 0 keeps the order.
+        skip: Leave rows out that cannot be read, instead of stopping.
+    """
+
+    def __init__(self, dataset: Any, columns: Sequence[str], ids: str | None, buffer: int, skip: bool) -> None:
+        self.reader = RowReader(dataset.features, columns)
+        dataset = self.reader.undecoded(dataset)
+        self.dataset = dataset.shuffle(seed=0, buffer_size=buffer) if buffer else dataset
+        self.id_column, self.skip = ids, skip
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        share, shares = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        count = 0
+        for epoch in itertools.count():
+            self.dataset.set_epoch(epoch)
+            before = count
+            for number, row in enumerate(self.dataset):
+                for caption in range(self.reader.captions(row)):
+                    if count % shares == share:
+                        try:
+                            values = self.reader.read(number, row, caption)
+                        except UserError:
+                            if not self.skip:
+                                raise
+                            continue
+                        yield {**values, "ids": count if self.id_column is None else _hash(row[self.id_column])}
+                    count += 1
+            if count == before:
+                raise UserError("the stream holds no row that can be read")
+
+
+def _hash(value: Any) -> int:
+    """The same number for the same value in every process."""
+    return int.from_bytes(hashlib.blake2b(str(value).encode(), digest_size=7).digest(), "big")
 
 
 def _holds_sentences(feature: Any) -> bool:

@@ -45,6 +45,9 @@ class LatentTrainingArguments(TrainingArguments):
     ddp_broadcast_buffers: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
 
     def __post_init__(self) -> None:
+        # Every process reads its own share of a stream; the first would otherwise read and send all of it.
+        if self.accelerator_config is None:
+            self.accelerator_config = {"dispatch_batches": False}
         # Said out loud, or accelerate takes the processes of a machine without GPUs for strangers to each other.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()

@@ -1,5 +1,6 @@
 """A Trainer for objectives that look across the whole batch."""
 
+import itertools
 import shutil
 from collections.abc import Sized
 from pathlib import Path
@@ -113,7 +114,7 @@ class LatentTrainer(Trainer):
             loader = super().get_train_dataloader()
         finally:
             self.args.dataloader_drop_last = keep
-        self._batches_per_epoch = len(loader) if hasattr(loader, "__len__") else None
+        self._batches_per_epoch = len(loader) if size is not None else None
         return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
@@ -216,8 +217,8 @@ class LatentTrainer(Trainer):
         Nothing changes: no gradient, no statistics, no random state.
         """
         model = cast(LatentPreTrainedModel, self.model).eval()
-        rows = cast(Any, self.train_dataset)
-        inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator([rows[0], rows[1]]))
+        rows = list(itertools.islice(iter(cast(Any, self.train_dataset)), 2))
+        inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator(rows))
         if self.views is not None:
             inputs = self._with_views(inputs, training=True)
         with torch.no_grad(), self.compute_loss_context_manager():

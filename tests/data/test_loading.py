@@ -1,6 +1,7 @@
 """Data sets of the Hub and of the disk: columns become modalities, and a bad row is named or left out."""
 
 import io
+import itertools
 
 import datasets
 import numpy as np
@@ -163,8 +164,29 @@ def test_csv_and_image_folders(tmp_path):
     (tmp_path / "rows.csv").write_text("a,b\n1.5,x\n2.5,y\n")
     options = {"data_files": str(tmp_path / "rows.csv")}
     assert HubData("csv", {"table": "a"}, options=options).load().train[1]["a"] == 2.5
-    with pytest.raises(UserError, match="streamed data sets are not read yet"):
+    with pytest.raises(UserError, match="write data.streaming: true"):
         HubData("csv", {"table": "a"}, options={**options, "streaming": True}).load()
+
+
+def test_a_stream_gives_every_row_once_a_pass(tmp_path):
+    path = captioned(tmp_path)
+    stream = HubData(path, IMAGE_TEXT, streaming=True, on_bad_row="skip").load().train
+    rows = list(itertools.islice(iter(stream), 10))
+    expected = ["a red square", "blue", "green", "red", "red"]
+    passes = [[row["captions"] for row in rows[start : start + 5]] for start in (0, 5)]
+    assert sorted(passes[0]) == sorted(passes[1]) == expected
+    assert passes[0] != passes[1]  # shuffled anew
+    assert len({row["ids"] for row in rows[:5]}) == 5
+    again = [row["captions"] for row in itertools.islice(iter(stream), 10)]
+    assert again == passes[0] + passes[1]
+    ordered = HubData(path, IMAGE_TEXT, ids="group", streaming=True, shuffle_buffer=0, on_bad_row="skip").load().train
+    rows = list(itertools.islice(iter(ordered), 5))
+    assert [row["captions"] for row in rows] == ["red", "a red square", "green", "blue", "red"]
+    assert rows[0]["ids"] == rows[1]["ids"] == rows[3]["ids"] != rows[2]["ids"]
+    with pytest.raises(UserError, match="row 2, column 'captions' is empty"):
+        list(itertools.islice(iter(HubData(path, IMAGE_TEXT, streaming=True, shuffle_buffer=0).load().train), 5))
+    with pytest.raises(UserError, match="the words of a stream are not known"):
+        HubData(path, IMAGE_TEXT, streaming=True, tokenizers={"text": "words"}).load()
 
 
 def test_trifeature_captions_leave_the_texture_to_the_image():

@@ -17,6 +17,7 @@ from hf_latent import (
     Views,
     build_view,
 )
+from hf_latent.data.hub_data import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.training.distributed import shut_down
 from tests.models.small import small_clip
@@ -96,6 +97,19 @@ class RandomCaptions(RandomPairs):
         return {"image": self.images[i, 0], "text": sentence, "ids": 0 if i % 3 == 0 else i}
 
 
+def captions_as_a_stream():
+    """The same rows as a stream of encoded pictures."""
+    import datasets
+    from PIL import Image
+
+    rows = RandomCaptions()
+    pictures = [Image.fromarray(rows[i]["image"].permute(1, 2, 0).numpy()) for i in range(len(rows))]
+    table = {"image": pictures, "text": [rows[i]["text"] for i in range(len(rows))]}
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    stream = datasets.Dataset.from_dict(table, features=features).to_iterable_dataset()
+    return ModalityStream(stream, ["image", "text"], ids="text", buffer=16, skip=False)
+
+
 REGULARIZERS = {
     "feature_separation": {"weight": 0.5, "ramp": 0.5},
     "brownian_bridge": {"weight": 0.3},
@@ -105,7 +119,7 @@ REGULARIZERS = {
 }
 
 
-def build_clip_trainer(folder, double=False, **arguments):
+def build_clip_trainer(folder, double=False, stream=False, **arguments):
     """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
     set_seed(0)
     tokenizer = word_tokenizer(["a red square green blue small large"])
@@ -117,7 +131,7 @@ def build_clip_trainer(folder, double=False, **arguments):
         model=model.double() if double else model.float(),
         args=LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
         views=Views(views, seed=0),
-        train_dataset=RandomCaptions(),
+        train_dataset=captions_as_a_stream() if stream else RandomCaptions(),
         processing_class=LatentCLIPProcessor.for_size(16, tokenizer),
     )
 

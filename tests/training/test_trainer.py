@@ -57,18 +57,28 @@ def test_two_processes_give_the_curve_of_one(tmp_path, objective):
 
 
 @pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
-def test_two_processes_give_the_curve_of_one_with_every_regularizer(tmp_path):
-    trainer = build_clip_trainer(tmp_path / "one", double=True)
+@pytest.mark.parametrize("stream", [False, True])
+def test_two_processes_give_the_curve_of_one_with_every_regularizer(tmp_path, stream):
+    trainer = build_clip_trainer(tmp_path / "one", double=True, stream=stream)
     trainer.train()
     one = curve(trainer)
     (tmp_path / "two").mkdir()
-    two = torchrun(tmp_path / "two", 2, {"clip": True, "double": True})
+    two = torchrun(tmp_path / "two", 2, {"clip": True, "double": True, "stream": stream})
     assert {f"loss_{name}" for name in REGULARIZERS} < set(one[0])
     for ours, theirs in zip(one, two["curve"], strict=True):
         for key, value in ours.items():
             assert theirs[key] == pytest.approx(value, rel=1e-6), (ours["step"], key)
     features = torch.from_numpy(trainer.features(RandomCaptions(7)))
     torch.testing.assert_close(torch.tensor(two["features"]), features, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
+def test_a_stream_resumes_at_the_same_row(tmp_path):
+    whole = build_clip_trainer(tmp_path / "run", stream=True, save_strategy="steps", save_steps=6)
+    whole.train()  # 8 steps of 12 rows: the 52 rows of the stream begin again
+    again = build_clip_trainer(tmp_path / "again", stream=True)
+    again.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-6"))
+    assert curve(again) == curve(whole)
 
 
 def test_terms_are_logged(tmp_path):
