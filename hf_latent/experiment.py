@@ -14,6 +14,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from . import __version__
 from .data.collator import LatentCollator
+from .data.hub_data import ModalityRows
 from .data.loaded import LoadedData
 from .errors import UserError, blamed_on, suggest
 from .evaluation import CaptionsEvaluation, InteractionsEvaluation
@@ -97,6 +98,8 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
             model = add_lora(model, recipe.lora)
     trainer = _trainer(model, processor, arguments, data, recipe)
     print(data.summary)
+    if main:
+        _say_what_is_cut(trainer, data)
     barrier()  # all have looked at the folder before one writes into it
     if main:
         (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
@@ -226,6 +229,17 @@ def _trainer(
             data_collator=LatentCollator(processor, data.columns, word_ids=views.of_words),
             processing_class=processor,
         )
+
+
+def _say_what_is_cut(trainer: LatentTrainer, data: LoadedData) -> None:
+    """Count the captions that are longer than the context, before training; those of a stream are not known."""
+    collator = cast(LatentCollator, trainer.data_collator)
+    for name in data.tokenizers:
+        if isinstance(data.train, ModalityRows):
+            cut = collator.too_long(name, data.train.sentences(data.columns[name]))
+            if cut:
+                most = collator.processor.modalities[name]["max_length"]
+                print(f"{cut:,} of {len(data.train):,} captions are longer than {most} tokens and will be cut there")
 
 
 def _save(run: Path, trainer: LatentTrainer) -> None:

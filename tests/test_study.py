@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from transformers import AutoModel, AutoProcessor, pipeline
 
 from hf_latent import experiment
@@ -88,8 +90,6 @@ def test_a_run_of_two_towers_is_whole(study, capsys):
     assert model.config.extra_heads == ["independent"] and processor.modalities["image"]["size"] == 16
     classify = pipeline("zero-shot-image-classification", model=str(run))
     image = experiment.load_recipe(run / "recipe.yaml").data.load().train[0]["image"]
-    from PIL import Image
-
     assert len(classify(Image.fromarray(image), candidate_labels=["red star", "blue circle"])) == 2
     before = metrics
     assert main(["evaluate", str(run)]) == 0
@@ -151,3 +151,42 @@ def test_mistakes_in_a_two_tower_recipe_end_in_code_2(folder, tmp_path, capsys, 
     assert main(["train", *arguments]) == 2
     told = capsys.readouterr().err
     assert words in told and "Traceback" not in told
+
+
+def test_an_image_folder_trains_by_recipe_and_long_captions_are_counted(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    lines = ["file_name,text"]
+    for i in range(20):
+        noise = np.random.default_rng(i).integers(0, 256, (16, 18, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "images" / f"{i}.png")
+        lines.append(f"{i}.png,{'long ' * (90 if i < 3 else 2)}picture {i}")
+    (tmp_path / "images" / "metadata.csv").write_text("\n".join(lines) + "\n")
+    data = f"""\
+data:
+  name: dataset
+  path: imagefolder
+  options: {{data_dir: {tmp_path / "images"}}}
+  columns: {{image: image, text: text}}
+  tokenizers: {{text: words}}
+  test_split: train
+"""
+    start, end = TINY.index("data:"), TINY.index("views:")
+    text = TINY[:start] + data + TINY[end:].replace("global_batch_size: 32", "global_batch_size: 8")
+    (tmp_path / "own.yaml").write_text(text)
+    run = tmp_path / "run"
+    assert main(["train", str(tmp_path / "own.yaml"), f"training.output_dir={run}"]) == 0
+    assert "3 of 20 captions are longer than 77 tokens and will be cut there" in capsys.readouterr().out
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert {"text_to_image_r1", "gap_centroid", "cka"} < set(metrics) and "zero_shot_top1" not in metrics
+    for rows, words in (
+        ("0.png,a\n1.png,", "row 1, column 'text' is empty"),
+        ("0.png,a\n1.png,b", "2 rows, fewer than"),
+    ):
+        (tmp_path / "images" / "metadata.csv").write_text(f"file_name,text\n{rows}\n")
+        assert main(["train", str(tmp_path / "own.yaml"), f"training.output_dir={run}2"]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "own.yaml"), "data.columns.text=txt", f"training.output_dir={run}2"]) == 2
+    assert "did you mean 'text'" in capsys.readouterr().err
+    streamed = ["data.streaming=true", "training.max_steps=0", "data.tokenizers.text=/nothing"]
+    assert main(["train", str(tmp_path / "own.yaml"), *streamed, f"training.output_dir={run}2"]) == 2
+    assert "cannot be loaded" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """From rows to the batch that a model reads."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,3 +52,8 @@ class LatentCollator:
         if "ids" in rows[0]:
             batch["ids"] = torch.tensor([row["ids"] for row in rows])
         return batch
+
+    def too_long(self, name: str, sentences: Iterable[str]) -> int:
+        """How many sentences the processor will cut."""
+        tokenizer, most = self.processor.tokenizers[name], self.processor.modalities[name]["max_length"]
+        return sum(len(ids) > most for ids in tokenizer(list(sentences), truncation=False, verbose=False)["input_ids"])

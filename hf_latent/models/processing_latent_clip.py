@@ -58,6 +58,11 @@ class LatentCLIPProcessor(ProcessorMixin):
             "text": {"kind": "text", "max_length": self.tokenizer.model_max_length},
         }
 
+    @property
+    def tokenizers(self) -> dict[str, Any]:
+        """The tokenizer of each text modality, as in a [`CoMMProcessor`]."""
+        return {"text": self.tokenizer}
+
     def stack(self, name: str, values: Sequence[Any], word_ids: bool = False) -> dict[str, Tensor]:
         """The values of one modality as tensors, before any view: arrays of one size stay uint8."""
         options = self.modalities[name]
