@@ -100,13 +100,13 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     print(data.summary)
     if main:
         _say_what_is_cut(trainer, data)
+    with blamed_on("the first batch cannot be embedded"):
+        trainer.try_batch()
     barrier()  # all have looked at the folder before one writes into it
     if main:
         (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml())
-    with blamed_on("the first batch cannot be embedded"):
-        trainer.try_batch()
     if checkpoint is None or not trainer.is_finished(checkpoint):
         trainer.train(resume_from_checkpoint=checkpoint)
     if main:

@@ -178,11 +178,9 @@ data:
     assert "3 of 20 captions are longer than 77 tokens and will be cut there" in capsys.readouterr().out
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"text_to_image_r1", "gap_centroid", "cka"} < set(metrics) and "zero_shot_top1" not in metrics
-    for rows, words in (
-        ("0.png,a\n1.png,", "row 1, column 'text' is empty"),
-        ("0.png,a\n1.png,b", "2 rows, fewer than"),
-    ):
-        (tmp_path / "images" / "metadata.csv").write_text(f"file_name,text\n{rows}\n")
+    eight = [f"{i}.png,{'' if i == 1 else 'a picture'}" for i in range(8)]
+    for rows, words in ((eight, "row 1, column 'text' is empty"), (eight[2:4], "2 rows, fewer than one global")):
+        (tmp_path / "images" / "metadata.csv").write_text("\n".join(["file_name,text", *rows]) + "\n")
         assert main(["train", str(tmp_path / "own.yaml"), f"training.output_dir={run}2"]) == 2
         assert words in capsys.readouterr().err
     assert main(["train", str(tmp_path / "own.yaml"), "data.columns.text=txt", f"training.output_dir={run}2"]) == 2

@@ -102,13 +102,7 @@ class LatentTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """As in `Trainer`, without the incomplete last global batch: padding it would repeat rows as negatives."""
-        rows = self.args.rows_contrasted
-        size = len(self.train_dataset) if isinstance(self.train_dataset, Sized) else None
-        if size is not None and size < rows:
-            raise UserError(
-                f"the training set has {size} rows, fewer than one global batch of {rows}: "
-                "write a smaller training.global_batch_size"
-            )
+        size = self._checked_size()
         keep, self.args.dataloader_drop_last = self.args.dataloader_drop_last, True
         try:
             loader = super().get_train_dataloader()
@@ -116,6 +110,17 @@ class LatentTrainer(Trainer):
             self.args.dataloader_drop_last = keep
         self._batches_per_epoch = len(loader) if size is not None else None
         return loader
+
+    def _checked_size(self) -> int | None:
+        """The rows of the training set, at least one global batch; None of a stream."""
+        size = len(self.train_dataset) if isinstance(self.train_dataset, Sized) else None
+        rows = self.args.rows_contrasted
+        if size is not None and size < rows:
+            raise UserError(
+                f"the training set has {size} rows, fewer than one global batch of {rows}: "
+                "write a smaller training.global_batch_size"
+            )
+        return size
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         if not self.args.unique_ids:
@@ -216,6 +221,7 @@ class LatentTrainer(Trainer):
 
         Nothing changes: no gradient, no statistics, no random state.
         """
+        self._checked_size()
         model = cast(LatentPreTrainedModel, self.model).eval()
         rows = list(itertools.islice(iter(cast(Any, self.train_dataset)), 2))
         inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator(rows))
