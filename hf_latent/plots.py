@@ -253,7 +253,8 @@ def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figur
     panel.plot([0, end], [0, end], "--", color="black", lw=1.3, label="bound: cost = gap")
     panel.fill_between([0, end], [0, end], color=GREY, alpha=0.12, lw=0, label="impossible")
     _style(panel, "", "information gap (nats)", "extra cross-entropy of aligned encoders (nats)")
-    panel.legend(frameon=False, fontsize=10, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 

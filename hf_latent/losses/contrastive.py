@@ -3,11 +3,20 @@
 Embeddings are L2-normalised `(batch, dim)` tensors, scored in float32 or wider. Every loss is a mean over rows, and
 `rows` picks the rows that this process scores against all columns: the mean over processes of such partial losses is
 the loss of the whole batch, in value and in gradient.
+
+Large batches are scored in tiles of rows, whose logits are made again in the backward pass: memory does not grow with
+the square of the batch. `tile_size` is the number of rows in a tile; by default as many as `TILE` logits hold.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+TILE = 2**24
+"""Logits that are held at once by default, 64 MiB in float32."""
 
 
 def wide(embeds: Tensor) -> Tensor:
@@ -41,8 +50,30 @@ def info_nce(logits: Tensor, positives: Tensor) -> Tensor:
     return F.cross_entropy(logits, positives)
 
 
+def tiled_mean(loss: Callable[[Tensor], Tensor], rows: Tensor, columns: int, tile_size: int | None = None) -> Tensor:
+    """The mean over rows of a loss, tile by tile.
+
+    Args:
+        loss: Gives the mean over the rows whose numbers it is given.
+        rows: `(rows,)` int64.
+        columns: How many logits it makes of a row.
+        tile_size: Rows in a tile.
+    """
+    size = tile_size or max(1, TILE // columns)
+    if len(rows) <= size:
+        return loss(rows)
+    parts = [checkpoint(loss, part, use_reentrant=False) * (len(part) / len(rows)) for part in rows.split(size)]
+    return torch.stack(parts).sum()
+
+
 def one_way_info_nce(
-    anchors: Tensor, columns: Tensor, scale: Tensor | float, *, rows: slice | None = None, ids: Tensor | None = None
+    anchors: Tensor,
+    columns: Tensor,
+    scale: Tensor | float,
+    *,
+    rows: slice | None = None,
+    ids: Tensor | None = None,
+    tile_size: int | None = None,
 ) -> Tensor:
     """InfoNCE of anchors against columns, row i of the one being the positive of row i of the other.
 
@@ -52,18 +83,28 @@ def one_way_info_nce(
         scale: The inverse temperature.
         rows: The anchors to score, all by default.
         ids: `(batch,)`; rows with the same id are positives of each other.
+        tile_size: Anchors that are scored at once.
 
     Returns:
         Scalar mean over the anchors.
     """
     anchors, columns = wide(anchors), wide(columns)
-    own = _selected(len(anchors), rows, anchors.device)
-    positives = own if ids is None else ids[own, None] == ids
-    return info_nce(_logits(anchors[own], columns, scale), positives)
+
+    def loss(own: Tensor) -> Tensor:
+        positives = own if ids is None else ids[own, None] == ids
+        return info_nce(_logits(anchors[own], columns, scale), positives)
+
+    return tiled_mean(loss, _selected(len(anchors), rows, anchors.device), len(columns), tile_size)
 
 
 def symmetric_info_nce(
-    first: Tensor, second: Tensor, scale: Tensor | float, *, rows: slice | None = None, ids: Tensor | None = None
+    first: Tensor,
+    second: Tensor,
+    scale: Tensor | float,
+    *,
+    rows: slice | None = None,
+    ids: Tensor | None = None,
+    tile_size: int | None = None,
 ) -> Tensor:
     """InfoNCE in both directions between two modalities, as CLIP trains (Radford et al. 2021).
 
@@ -72,13 +113,19 @@ def symmetric_info_nce(
     Returns:
         Scalar mean over rows and directions.
     """
-    forward = one_way_info_nce(first, second, scale, rows=rows, ids=ids)
-    backward = one_way_info_nce(second, first, scale, rows=rows, ids=ids)
+    forward = one_way_info_nce(first, second, scale, rows=rows, ids=ids, tile_size=tile_size)
+    backward = one_way_info_nce(second, first, scale, rows=rows, ids=ids, tile_size=tile_size)
     return (forward + backward) / 2
 
 
 def nt_xent(
-    first: Tensor, second: Tensor, scale: Tensor | float, *, rows: slice | None = None, ids: Tensor | None = None
+    first: Tensor,
+    second: Tensor,
+    scale: Tensor | float,
+    *,
+    rows: slice | None = None,
+    ids: Tensor | None = None,
+    tile_size: int | None = None,
 ) -> Tensor:
     """NT-Xent: each of 2 x batch embeddings against the 2 x batch - 1 others (Chen et al. 2020, equation 1).
 
@@ -90,11 +137,15 @@ def nt_xent(
     """
     columns = wide(torch.cat([first, second]))
     batch = len(first)
+    everything = torch.arange(2 * batch, device=columns.device)
+    twice = None if ids is None else torch.cat([ids, ids])
+
+    def loss(own: Tensor) -> Tensor:
+        itself = own[:, None] == everything
+        logits = _logits(columns[own], columns, scale).masked_fill(itself, float("-inf"))
+        if twice is None:
+            return info_nce(logits, (own + batch) % (2 * batch))
+        return info_nce(logits, (twice[own, None] == twice) & ~itself)
+
     own = _selected(batch, rows, columns.device)
-    anchors = torch.cat([own, own + batch])
-    itself = anchors[:, None] == torch.arange(2 * batch, device=columns.device)
-    logits = _logits(columns[anchors], columns, scale).masked_fill(itself, float("-inf"))
-    if ids is None:
-        return info_nce(logits, torch.cat([own + batch, own]))
-    twice = torch.cat([ids, ids])
-    return info_nce(logits, (twice[anchors, None] == twice) & ~itself)
+    return tiled_mean(loss, torch.cat([own, own + batch]), 2 * batch, tile_size)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..losses.contrastive import info_nce
+from ..losses.contrastive import info_nce, tiled_mean
 from ..losses.uniformity import uniformity
 from .base import Regularizer, is_number, mean, register_regularizer
 
@@ -75,9 +75,12 @@ class FeatureSeparation(Regularizer):
 
 
 def _contrast(first: Tensor, second: Tensor, scale: Tensor | float, ids: Tensor | None) -> Tensor:
-    logits = scale * first @ second.T
-    itself = torch.arange(len(first), device=first.device)
-    if ids is not None:
-        same = (ids[:, None] == ids) & (itself[:, None] != itself)
-        logits = logits.masked_fill(same, float("-inf"))
-    return info_nce(logits, itself)
+    everything = torch.arange(len(first), device=first.device)
+
+    def loss(own: Tensor) -> Tensor:
+        logits = scale * first[own] @ second.T
+        if ids is not None:
+            logits = logits.masked_fill((ids[own, None] == ids) & (own[:, None] != everything), float("-inf"))
+        return info_nce(logits, own)
+
+    return tiled_mean(loss, everything, len(second))

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_latent.losses import nt_xent, symmetric_info_nce
+from hf_latent.losses import contrastive, nt_xent, one_way_info_nce, symmetric_info_nce
 from tests.models.reference import nt_xent_by_rows
+from tests.regularizers.reference import LargestTensor
 
 
 def embeddings(rows, dim=5, seed=0):
@@ -59,3 +60,29 @@ def test_half_precision_is_scored_in_float32():
     a, b = (view.detach().bfloat16() for view in embeddings(6))
     assert nt_xent(a, b, 10.0).dtype == torch.float32
     torch.testing.assert_close(nt_xent(a, b, 10.0), nt_xent(a.float(), b.float(), 10.0))
+
+
+@pytest.mark.parametrize("tile_size", [1, 4, 5, 100])
+@pytest.mark.parametrize("with_ids", [False, True])
+@pytest.mark.parametrize("rows", [None, slice(3, 9)])
+@pytest.mark.parametrize("loss", [nt_xent, one_way_info_nce, symmetric_info_nce])
+def test_tiles_change_neither_value_nor_gradient(loss, rows, with_ids, tile_size):
+    draw = torch.Generator().manual_seed(0)
+    first, second = (F.normalize(torch.randn(12, 5, generator=draw, dtype=torch.float64), dim=1) for _ in range(2))
+    ids = torch.tensor([0, 1, 1, 2, 3, 4, 5, 5, 5, 6, 7, 0]) if with_ids else None
+    scale = torch.tensor(7.0, dtype=torch.float64)
+    inputs = [tensor.requires_grad_() for tensor in (first, second, scale)]
+    whole = loss(*inputs, rows=rows, ids=ids)
+    tiled = loss(*inputs, rows=rows, ids=ids, tile_size=tile_size)
+    torch.testing.assert_close(tiled, whole, rtol=1e-12, atol=1e-14)
+    for a, b in zip(torch.autograd.grad(tiled, inputs), torch.autograd.grad(whole, inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("loss", [nt_xent, symmetric_info_nce])
+def test_large_batches_are_tiled_and_make_no_square_matrix(loss, monkeypatch):
+    monkeypatch.setattr(contrastive, "TILE", 64 * 50)
+    embeds = [F.normalize(torch.randn(400, 4), dim=1).requires_grad_() for _ in range(2)]
+    with LargestTensor() as largest:
+        loss(*embeds, 10.0, ids=torch.arange(400) // 2).backward()
+    assert largest.elements <= 64 * 50
