@@ -1,7 +1,7 @@
 """What every model returns, and the base class that every model shares."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
@@ -53,6 +53,15 @@ class Embeddings(ModelOutput):
 
         self.map(note)
         return found
+
+    @classmethod
+    def join(cls, parts: Sequence["Embeddings"]) -> "Embeddings":
+        """The rows of several batches, one after the other; `loss` is dropped."""
+        columns = iter([torch.cat(column) for column in zip(*(part.tensors() for part in parts), strict=True)])
+        whole = parts[0].map(lambda _: next(columns))
+        ids = [part.ids for part in parts if part.ids is not None]
+        whole.ids = torch.cat(ids) if ids else None
+        return whole
 
     def map(self, function: Callable[[Tensor], Tensor], fields: Collection[str] = FIELDS) -> "Embeddings":
         """A copy with `function` applied to every embedding of `fields`, the others and `ids` as they are; `loss` is

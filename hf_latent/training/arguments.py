@@ -16,6 +16,10 @@ class LatentTrainingArguments(TrainingArguments):
         global_batch_size: Rows that are contrasted with each other, over all processes. Sets
             `per_device_train_batch_size` to its share; the incomplete last global batch of an epoch is dropped.
             Without it, `per_device_train_batch_size` rows a process are contrasted together.
+        gradient_cache_chunk_size: Embed so many rows of a process at a time, twice each, and score them all together:
+            the memory of one chunk, the gradient of the whole batch. By default all at once.
+        freeze_batch_norm: BatchNorms in encoders normalise by their running statistics, which stay as they are. The
+            cache, and several processes without GPUs, need it where an encoder has any.
         unique_ids: Keep rows with equal ids out of one global batch. By default they may meet, as positives of each
             other. The training set must have `ids`, an array of integers.
         augment_first_view: The modalities whose first view is augmented, too. By default all of CoMM and none of
@@ -35,6 +39,12 @@ class LatentTrainingArguments(TrainingArguments):
     )
     augment_first_view: list[str] | None = field(
         default=None, metadata={"help": "Modalities whose first view is augmented too. Default: as in the paper."}
+    )
+    gradient_cache_chunk_size: int | None = field(
+        default=None, metadata={"help": "Rows a process embeds at a time; memory is that of one chunk."}
+    )
+    freeze_batch_norm: bool = field(
+        default=False, metadata={"help": "Keep the running statistics of BatchNorms in encoders as they are."}
     )
     unique_ids: bool = field(default=False, metadata={"help": "Keep rows of equal ids out of one global batch."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that `forward` does not name."})
@@ -62,6 +72,8 @@ class LatentTrainingArguments(TrainingArguments):
         self.dataloader_drop_last = False  # of evaluation; training always drops, see the Trainer
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to copy to
+        if self.gradient_cache_chunk_size is not None and self.gradient_cache_chunk_size < 1:
+            raise UserError(f"gradient_cache_chunk_size={self.gradient_cache_chunk_size}: write 1 or more")
         if self.global_batch_size is not None:
             share, rest = divmod(self.global_batch_size, self.world_size)
             if rest:

@@ -1,6 +1,7 @@
 """The only collectives of the library. Every function is the identity in a single process."""
 
 import gc
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -70,6 +71,22 @@ def mean_over_processes(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= world_size()
     return values
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """The mean over the processes of gradients that each made alone, in one message a dtype."""
+    if world_size() == 1:
+        return
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            by_dtype.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+    for gradients in by_dtype.values():
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= world_size()
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
 
 def barrier() -> None:

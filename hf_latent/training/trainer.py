@@ -2,7 +2,9 @@
 
 import itertools
 import shutil
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +26,8 @@ from ..views import Views
 from .arguments import LatentTrainingArguments
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpoints import STAGING, publish
-from .distributed import barrier, gather_embeddings, mean_over_processes
+from .distributed import average_gradients, barrier, gather_embeddings, mean_over_processes
+from .gradient_cache import cached_backward
 from .sampling import UniqueIdSampler
 
 
@@ -84,17 +87,28 @@ class LatentTrainer(Trainer):
         self._term_count = 0
 
     def _keep_rows_apart(self, model: LatentPreTrainedModel) -> None:
-        """A BatchNorm below the scoring would see this process's rows only: synchronise it, or refuse it."""
-        if self.args.world_size == 1:
-            return
+        """A BatchNorm below the scoring would see a part of the rows only: synchronise it, or refuse it."""
+        cached = self.args.gradient_cache_chunk_size is not None
         for name, child in model.named_children():
             trained = [m for m in child.modules() if isinstance(m, BATCH_NORMS) and any_requires_grad(m)]
             if name in model.scoring_modules or not trained:
                 continue
+            if self.args.freeze_batch_norm:
+                for module in trained:
+                    keep_in_evaluation(module)
+                continue
+            if cached:
+                raise UserError(
+                    f"{name} hold a BatchNorm, which with gradient_cache_chunk_size would normalise each chunk alone: "
+                    "write training.freeze_batch_norm: true, norm: group, or leave the chunks out"
+                )
+            if self.args.world_size == 1:
+                continue
             if self.args.device.type != "cuda":
                 raise UserError(
                     f"{name} hold a BatchNorm, which on several processes without GPUs would normalise each process's "
-                    "rows alone: write norm: group, freeze the encoder (frozen: true), or train in one process"
+                    "rows alone: write norm: group, freeze the encoder (frozen: true), write "
+                    "training.freeze_batch_norm: true, or train in one process"
                 )
             setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 
@@ -130,6 +144,41 @@ class LatentTrainer(Trainer):
             raise UserError("training.unique_ids: this training set has no ids: leave it out")
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
         return UniqueIdSampler(ids, self.args.rows_contrasted, seed)
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """As in `Trainer`, or chunk by chunk where `gradient_cache_chunk_size` asks for it."""
+        chunk = self.args.gradient_cache_chunk_size
+        if chunk is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        core = self.accelerator.unwrap_model(model)
+        inputs = super()._prepare_inputs(inputs)
+        key = self._view_key()
+        size = self.args.per_device_train_batch_size
+        chunks = [slice(start, min(start + chunk, size)) for start in range(0, size, chunk)]
+        embed = [partial(self._embed_chunk, core, inputs, rows, key) for rows in chunks]
+
+        def score(embeddings: Embeddings) -> Tensor:
+            with self.compute_loss_context_manager():
+                return self._score(model, embeddings) / self.current_gradient_accumulation_steps
+
+        # Hooks of DistributedDataParallel would average after every chunk.
+        with cast(Any, model).no_sync() if hasattr(model, "no_sync") else nullcontext():
+            loss = cached_backward(embed, score, self.accelerator.backward, self.args.device)
+        if self.accelerator.sync_gradients:
+            average_gradients(core.parameters())
+        return loss
+
+    def _embed_chunk(self, core: nn.Module, inputs: dict[str, Any], rows: slice, key: dict[str, Any]) -> Embeddings:
+        chunk = _rows_of(inputs, rows)
+        if self.views is not None:
+            start = key["rows"].start
+            key = {**key, "rows": slice(start + rows.start, start + rows.stop)}
+            chunk = self._with_views(chunk, training=True, **key)
+        with self.compute_loss_context_manager():
+            return core(**chunk, return_loss=False)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
@@ -184,6 +233,11 @@ class LatentTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Embeddings]:
         embeddings = model(**inputs, return_loss=False)
+        loss = self._score(model, embeddings)
+        return (loss, embeddings) if return_outputs else loss
+
+    def _score(self, model: nn.Module, embeddings: Embeddings) -> Tensor:
+        """The loss of this process's rows among those of all processes; its terms are kept for the log."""
         whole, rows = gather_embeddings(embeddings)
         core = self.accelerator.unwrap_model(model)
         progress = self.state.global_step / max(self.state.max_steps, 1)
@@ -193,7 +247,7 @@ class LatentTrainer(Trainer):
             for name, value in terms.items():
                 self._terms[name] = self._terms[name] + value.detach() if name in self._terms else value.detach()
             self._term_count += 1
-        return (loss, embeddings) if return_outputs else loss
+        return loss
 
     def _check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
         if torch.isfinite(loss):
@@ -309,6 +363,19 @@ class LatentTrainer(Trainer):
                 use_mtime=True,
             )
         barrier()
+
+
+def _rows_of(inputs: Any, rows: slice) -> Any:
+    """Some rows of a nested batch."""
+    if isinstance(inputs, Mapping):
+        return {name: _rows_of(value, rows) for name, value in inputs.items()}
+    return inputs[rows] if isinstance(inputs, Tensor) else inputs
+
+
+def keep_in_evaluation(module: nn.Module) -> None:
+    """Let `train()` pass the module by."""
+    module.eval()
+    module.train = lambda mode=True: module  # type: ignore[method-assign]
 
 
 def any_requires_grad(module: nn.Module) -> bool:
