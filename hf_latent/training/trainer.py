@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import warnings
 from collections.abc import Mapping, Sized
 from contextlib import nullcontext
 from functools import partial
@@ -73,6 +74,13 @@ class LatentTrainer(Trainer):
         core = cast(LatentPreTrainedModel, self.model)
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
         self.loss_is_scaled_for_ga = False
+        if args.gradient_accumulation_steps > 1:
+            warnings.warn(
+                f"gradient_accumulation_steps={args.gradient_accumulation_steps} averages gradients and adds no "
+                "negatives: to contrast more rows in the same memory, write a larger global_batch_size and "
+                "gradient_cache_chunk_size",
+                stacklevel=2,
+            )
         self.views = views
         self._keep_rows_apart(cast(Any, core).get_base_model() if hasattr(core, "get_base_model") else core)
         self.add_callback(LogBeforeSaveCallback)
