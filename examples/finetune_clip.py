@@ -8,7 +8,7 @@
 import argparse
 
 from datasets import load_dataset
-from transformers import AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer
 
 from hf_latent import LatentCLIP, LatentCLIPProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
 
@@ -33,8 +33,10 @@ model = LatentCLIP.from_vision_text_pretrained(
     regularizers={"brownian_bridge": {"weight": 0.3}, "geometric_consistency": {"weight": 0.1, "augmented": False}},
 )
 tokenizer = AutoTokenizer.from_pretrained(options.text)
-processor = LatentCLIPProcessor.for_size(options.size, tokenizer)
-views = Views({"image": build_view("image", size=options.size), "text": build_view("none")})
+pixels = AutoImageProcessor.from_pretrained(options.image)
+mean, std = pixels.image_mean, pixels.image_std
+processor = LatentCLIPProcessor.for_size(options.size, tokenizer, mean, std)
+views = Views({"image": build_view("image", size=options.size, mean=mean, std=std), "text": build_view("none")})
 
 arguments = LatentTrainingArguments(
     options.output,

@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hf-latent: {error.strerror or error}{where}; what was finished before is still there", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nhf-latent: stopped; go on with --resume", file=sys.stderr)
+        how = "with --resume" if hasattr(options, "resume") else "by the same command"
+        print(f"\nhf-latent: stopped; go on {how}", file=sys.stderr)
         return 130
     return 0
 

@@ -76,7 +76,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     """
     run = recipe.output_dir
     checkpoint = _claim(run, recipe, resume)
-    if resume and (run / METRICS).exists() and load_recipe(run / RECIPE).values == recipe.values:
+    if resume and _is_finished(run, recipe):
         print(f"{run} is finished already\n")
         return _report(run, read_metrics(run))
     arguments = _arguments(recipe)
@@ -90,7 +90,8 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         _fit_vocabularies(recipe.config, data.tokenizers)
         model = recipe.model_class(recipe.config)
         _ = model.objective
-        if checkpoint is None or recipe.lora is not None:  # a checkpoint of adapters holds only what was trained
+        # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
+        if checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None):
             model.load_pretrained()
     processor = build_processor(model, recipe.views, data.tokenizers)
     if recipe.lora is not None:
@@ -161,8 +162,10 @@ def build_processor(
             )
     with blamed_on("model"):
         if isinstance(model, LatentCLIPModel):
-            image = modalities["image"]
-            return LatentCLIPProcessor.for_size(image["size"], tokenizers["text"], image["mean"], image["std"])
+            image, text = modalities["image"], model.config.modalities["text"].get("config", {})
+            padding = "max_length" if text.get("model_type") == "siglip_text_model" else "longest"
+            options = (image["size"], tokenizers["text"], image["mean"], image["std"])
+            return LatentCLIPProcessor.for_size(*options, padding=padding)
         return CoMMProcessor(modalities, tokenizers)
 
 
@@ -176,6 +179,10 @@ def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
         spec = config.modalities[name].get("config")
         if spec is None:
             continue
+        positions = spec.get("max_position_embeddings")
+        if positions:
+            offset = tokenizer.pad_token_id + 1 if "roberta" in spec["model_type"] else 0  # it counts from there
+            tokenizer.model_max_length = min(tokenizer.model_max_length, positions - offset)
         if "vocab_size" not in spec:
             spec.update(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
         if spec["vocab_size"] < len(tokenizer):
@@ -183,6 +190,21 @@ def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
                 f"model.modalities.{name}: vocab_size={spec['vocab_size']}, but the tokenizer has {len(tokenizer)} "
                 "tokens: leave vocab_size out"
             )
+
+
+def _is_finished(run: Path, recipe: Recipe) -> bool:
+    """Whether the folder holds all of this recipe's run, however the folder is spelled."""
+    if not (run / METRICS).exists() or not (run / "README.md").exists():
+        return False
+    before = load_recipe(run / RECIPE)
+    return {**before.values, "training": _without_folder(before)} == {
+        **recipe.values,
+        "training": _without_folder(recipe),
+    }
+
+
+def _without_folder(recipe: Recipe) -> dict[str, Any]:
+    return {key: value for key, value in recipe.values.get("training", {}).items() if key != "output_dir"}
 
 
 def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:

@@ -96,7 +96,9 @@ def load_recipe(
         values = OmegaConf.to_container(
             OmegaConf.merge(written, *changes, OmegaConf.from_dotlist(list(overrides))), resolve=True
         )
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except (YAMLError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     try:
         return parse_recipe(cast(dict[str, Any], values), name=path.stem)
@@ -188,6 +190,20 @@ def _checkpoint_tokenizers(config: LatentConfig) -> dict[str, str]:
     }
 
 
+def _checkpoint_image(config: LatentConfig, modality: str) -> dict[str, Any]:
+    """Mean and deviation of the pixels that the checkpoint of an image tower was trained on, if it says so."""
+    checkpoint = getattr(config, "clip", None) or config.modalities[modality].get("pretrained")
+    if not checkpoint:
+        return {}
+    from transformers import AutoImageProcessor
+
+    try:
+        processor = AutoImageProcessor.from_pretrained(checkpoint)
+        return {"mean": list(processor.image_mean), "std": list(processor.image_std)}
+    except (AttributeError, OSError, TypeError, ValueError):
+        return {}
+
+
 def _views(section: Mapping[str, Any], config: LatentConfig, image_size: int | None) -> dict[str, View]:
     views = {}
     for modality, options in section.items():
@@ -196,8 +212,10 @@ def _views(section: Mapping[str, Any], config: LatentConfig, image_size: int | N
         if not isinstance(options, Mapping):
             raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
-        if options.get("kind") == "image" and image_size is not None:
-            options.setdefault("size", image_size)
+        if options.get("kind") == "image":
+            options = {**_checkpoint_image(config, modality), **options}
+            if image_size is not None:
+                options.setdefault("size", image_size)
         try:
             views[modality] = build_view(str(options.pop("kind", None)), **options)
         except (TypeError, ValueError) as error:

@@ -1,6 +1,8 @@
 """What a run can have measured: the one list that tables and cards read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,33 @@ RESULTS: dict[str, Result] = {
 }
 
 
-def table(metrics: dict[str, dict[str, float | None]]) -> str:
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def columns(rows: Rows) -> dict[str, str]:
+    """The results that tables show of some runs, and the heads of their columns."""
+    return {k: r.short or k for k, r in RESULTS.items() if r.column and any(k in row for row in rows.values())}
+
+
+def table(metrics: Rows) -> str:
     """Runs as rows, results as columns; a result that no run has is left out."""
-    columns = [key for key, result in RESULTS.items() if result.column and any(key in run for run in metrics.values())]
-    heads = [RESULTS[key].short or key for key in columns]
+    heads = columns(metrics)
     width = max(len("run"), *map(len, metrics))
-    lines = ["  ".join(["run".ljust(width), *heads])]
+    lines = ["  ".join(["run".ljust(width), *heads.values()])]
     for name, values in metrics.items():
-        cells = [RESULTS[key].cell(values.get(key)) for key in columns]
-        lines.append("  ".join([name.ljust(width), *(c.rjust(len(h)) for c, h in zip(cells, heads, strict=True))]))
+        cells = [RESULTS[key].cell(values.get(key)).rjust(len(head)) for key, head in heads.items()]
+        lines.append("  ".join([name.ljust(width), *cells]))
     return "\n".join(lines)
+
+
+def markdown(summary: Rows) -> str:
+    """The same of means and spreads, `{"mean", "std", "runs"}`, as Markdown."""
+    heads = columns(summary)
+    lines = [f"| structure | {' | '.join(heads.values())} |", f"|---{'|---:' * len(heads)}|"]
+    for name, row in summary.items():
+        cells = []
+        for result, cell in ((RESULTS[key], row.get(key)) for key in heads):
+            spread = f" ± {result.cell(cell['std'])}" if cell and cell["runs"] > 1 else ""
+            cells.append(result.cell(cell["mean"]) + spread if cell else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

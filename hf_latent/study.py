@@ -16,7 +16,7 @@ from . import experiment
 from .errors import UserError, blamed_on, suggest
 from .plots import MAX_RUNS, plot_interactions, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe
-from .results import RESULTS, table
+from .results import RESULTS, markdown, table
 from .runs import read_metrics
 from .training.checkpoints import staged_files
 
@@ -24,7 +24,7 @@ KEYS = ("recipe", "seeds", "changes", "structures")
 
 
 def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
-    """Print the metrics of runs side by side, and draw them as bars.
+    """Print the metrics of runs side by side, and draw them: interactions as bars, two towers as points.
 
     Args:
         runs: Run folders; each is called by its folder's name.
@@ -40,10 +40,14 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
     print(table(metrics))
     if len(metrics) > MAX_RUNS:
         raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
+    path = output or runs[0].resolve().parent / "comparison.png"
     with blamed_on("the picture cannot be drawn"):
-        picture = plot_interactions(metrics, output or runs[0].resolve().parent / "comparison.png")
-    print(f"\nBars: {picture}")
-    return picture
+        if any("redundancy" in values for values in metrics.values()):
+            plot_interactions(metrics, path)
+        else:
+            plot_trade_offs({name: _summary([values]) for name, values in metrics.items()}, path)
+    print(f"\nPicture: {path}")
+    return path
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,14 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
         if key not in KEYS:
             raise UserError(f"{path}: unknown key {key!r}: {suggest(str(key), KEYS)}")
     seeds, structures = values.get("seeds", [42]), values["structures"]
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise UserError(f"{path}: seeds={seeds!r}: write a list of whole numbers")
+    whole = isinstance(seeds, list) and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    if not whole or not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"{path}: seeds={seeds!r}: write a list of different whole numbers, 0 or more")
+    if not isinstance(structures, dict) or not isinstance(values["recipe"], str):
+        raise UserError(f"{path}: recipe is a name or a file, and structures are {{name: changes}}")
+    for name, changes in (("changes", values.get("changes")), *structures.items()):
+        if not isinstance(changes, dict | None):
+            raise UserError(f"{path}: {name}: {changes!r}: write the sections and keys that change")
     folder = output_dir or Path("outputs") / path.stem
     runs = {}
     for structure, changes in cast(Mapping[str, Any], structures).items():
@@ -141,23 +151,6 @@ def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float 
 def _write(study: Study, summary: dict[str, dict[str, Any]]) -> None:
     with staged_files(study.output_dir) as staging:
         (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n")
-        (staging / "study.md").write_text(_markdown(summary))
+        (staging / "study.md").write_text(markdown(summary))
         if any("zero_shot_top1" in row for row in summary.values()):
             plot_trade_offs(summary, staging / "trade_offs.png")
-
-
-def _markdown(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """The table as Markdown, mean and spread."""
-    columns = [key for key, result in RESULTS.items() if result.column and any(key in row for row in summary.values())]
-    heads = [RESULTS[key].short or key for key in columns]
-    lines = [f"| structure | {' | '.join(heads)} |", f"|---{'|---:' * len(columns)}|"]
-    for name, row in summary.items():
-        cells = []
-        for key in columns:
-            if key not in row:
-                cells.append("")
-                continue
-            spread = f" ± {RESULTS[key].cell(row[key]['std'])}" if row[key]["runs"] > 1 else ""
-            cells.append(RESULTS[key].cell(row[key]["mean"]) + spread)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"

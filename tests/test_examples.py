@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModel, AutoProcessor, BertConfig, ViTConfig
+from transformers import AutoModel, AutoProcessor, BertConfig, ViTConfig, ViTImageProcessorPil
 
 from hf_latent.data.tokenizers import word_tokenizer
 
@@ -29,6 +29,7 @@ def test_finetune_clip(tmp_path):
     AutoModel.from_config(ViTConfig(**SMALL, image_size=16, patch_size=8)).save_pretrained(tmp_path / "vit")
     AutoModel.from_config(BertConfig(**SMALL, vocab_size=len(tokenizer))).save_pretrained(tmp_path / "bert")
     tokenizer.save_pretrained(tmp_path / "bert")
+    ViTImageProcessorPil(image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(tmp_path / "vit")
     command = [sys.executable, str(ROOT / "examples" / "finetune_clip.py"), "pictures", "--image", "vit"]
     command += ["--text", "bert", "--size", "16", "--batch", "8", "--epochs", "1", "--output", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -38,4 +39,5 @@ def test_finetune_clip(tmp_path):
     batch = processor(images=[Image.new("RGB", (30, 20))], text=["a red picture"])
     with torch.no_grad():
         assert model(**batch).logits_per_image.shape == (1, 1)
+    assert list(processor.image_processor.image_mean) == [0.5] * 3
     assert set(model.config.regularizers) == {"brownian_bridge", "geometric_consistency"}

@@ -112,7 +112,11 @@ def test_the_studies_that_ship_are_valid(name):
     [
         ("recipe: latent_clip_quick", "a study has the keys recipe, seeds"),
         ("recipe: latent_clip_quick\nstructure: {a: {}}\nstructures: {a: {}}", "did you mean 'structures'"),
-        ("recipe: latent_clip_quick\nseeds: x\nstructures: {a: {}}", "write a list of whole numbers"),
+        ("recipe: latent_clip_quick\nseeds: x\nstructures: {a: {}}", "write a list of different whole numbers"),
+        ("recipe: latent_clip_quick\nseeds: [1, 1]\nstructures: {a: {}}", "write a list of different whole numbers"),
+        ("recipe: latent_clip_quick\nstructures: [plain]", "structures are {name: changes}"),
+        ("recipe: latent_clip_quick\nstructures: {a: 3}", "a: 3: write the sections"),
+        ("recipe: latent_clip_quick\nstructures: {a: {model: 3}}", "structure 'a'"),
         ("recipe: latent_clip_quick\nstructures: {a/b: {}}", "names a folder"),
         ("recipe: latent_clip_quik\nstructures: {a: {}}", "did you mean 'latent_clip_quick.yaml'"),
         (

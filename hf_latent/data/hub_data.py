@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from ..errors import UserError, suggest
@@ -150,7 +150,7 @@ class RowReader:
 
     def _value(self, number: int, column: str, caption: int, value: Any) -> Any:
         if column in self.lists:
-            value = value[caption] if value else None
+            value = value[caption] if value and caption < len(value) else None
         if value is None or (isinstance(value, str) and not value.strip()):
             raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}")
         if column in self.images:
@@ -244,11 +244,11 @@ class ModalityStream(IterableDataset):
     """Rows of a `datasets.IterableDataset`, again and again, shuffled anew each time.
 
     It never ends: whoever resumes finds the place by counting rows. Every process reads the same rows and keeps its
-    share; with several workers each decodes its own.
+    share, so that the batches are the same on any number of processes; workers would break that.
 
     Args:
         dataset: A `datasets.IterableDataset`.
-        columns, ids: As of [`ModalityRows`]; without `ids` every row is its own.
+        columns, ids: As of [`ModalityRows`].
         buffer: Rows that wait to be drawn from; 0 keeps the order.
         skip: Leave rows out that cannot be read, instead of stopping.
     """
@@ -260,24 +260,22 @@ class ModalityStream(IterableDataset):
         self.id_column, self.skip = ids, skip
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        share, shares = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         count = 0
         for epoch in itertools.count():
             self.dataset.set_epoch(epoch)
-            before = count
+            read = False
             for number, row in enumerate(self.dataset):
                 for caption in range(self.reader.captions(row)):
-                    if count % shares == share:
-                        try:
-                            values = self.reader.read(number, row, caption)
-                        except UserError:
-                            if not self.skip:
-                                raise
-                            continue
-                        yield {**values, "ids": count if self.id_column is None else _hash(row[self.id_column])}
-                    count += 1
-            if count == before:
+                    try:
+                        values = self.reader.read(number, row, caption)
+                    except UserError:
+                        if not self.skip:
+                            raise
+                        continue
+                    read = True
+                    yield {**values, "ids": count if self.id_column is None else _hash(row[self.id_column])}
+                count += 1
+            if not read:
                 raise UserError("the stream holds no row that can be read")
 
 

@@ -119,7 +119,7 @@ def _shareable(recipe: dict[str, Any]) -> dict[str, Any]:
     def only(section: str, allowed: tuple[str, ...]) -> dict[str, Any]:
         return {key: value for key, value in recipe.get(section, {}).items() if key in allowed}
 
-    kept: dict[str, Any] = {key: recipe[key] for key in ("model", "views", "evaluation") if key in recipe}
+    kept: dict[str, Any] = {key: recipe[key] for key in ("model", "lora", "views", "evaluation") if key in recipe}
     return {**kept, "data": only("data", DATA_FIELDS), "training": only("training", TRAINING_FIELDS)}
 
 
@@ -130,7 +130,7 @@ def _header(name: str, config: dict[str, Any], recipe: dict[str, Any], results: 
             task_type=RESULTS[result["key"]].task,
             task_name=TASKS.get(RESULTS[result["key"]].task, "Retrieval"),
             dataset_type=dataset,
-            dataset_name=f"{dataset} (held-out combinations)",
+            dataset_name=f"{dataset} (held-out combinations)" if dataset.startswith("trifeature") else dataset,
             metric_type=RESULTS[result["key"]].metric,
             metric_name=result["key"],
             metric_value=round(float(result["value"]), 4),

@@ -40,20 +40,32 @@ class LatentConfig(PreTrainedConfig):
         self._refuse_misspellings(kwargs)
         # Copies: what is filled in below is not written into the caller's dictionaries.
         self.modalities = {name: copy.deepcopy(dict(spec)) for name, spec in (self.modalities or {}).items()}
-        self.regularizers = {name: copy.deepcopy(dict(spec or {})) for name, spec in (self.regularizers or {}).items()}
-        heads_of = type(self).heads_of
-        heads = {*(self.extra_heads or []), *(heads_of(self.regularizers) if heads_of else [])}
-        self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
+        self.fill_heads()
         super().__post_init__(**kwargs)
         for name, spec in self.modalities.items():
             if not isinstance(name, str) or not name.isidentifier():
                 raise ValueError(f"modality name {name!r}: use letters, digits and underscores")
             if name == "joint" or hasattr(nn.ModuleDict, name):
                 raise ValueError(f"modality name {name!r} is taken: choose another, such as {name}_input")
+            if not isinstance(spec.get("frozen", False), bool):
+                raise ValueError(f"modality {name!r}: frozen={spec['frozen']!r}: write true or false")
             if "encoder" not in spec:
                 raise ValueError(f"modality {name!r} has no encoder: add one, such as encoder: cnn")
             if spec.get("pretrained") and "config" not in spec:
                 spec["config"] = AutoConfig.from_pretrained(spec["pretrained"]).to_dict()
+
+    def fill_heads(self) -> None:
+        """Check the regularizers, and ask for the heads that they read."""
+        for name, spec in (self.regularizers or {}).items():
+            if not isinstance(spec, Mapping | None):
+                raise ValueError(f"regularizers.{name}={spec!r}: write its keys, such as {{'weight': {spec!r}}}")
+        self.regularizers = {name: copy.deepcopy(dict(spec or {})) for name, spec in (self.regularizers or {}).items()}
+        for head in self.extra_heads or []:
+            if head not in EXTRA_HEADS:
+                raise ValueError(f"extra_heads: {head!r}: {nearest(head, EXTRA_HEADS)}")
+        heads_of = type(self).heads_of
+        heads = {*(self.extra_heads or []), *(heads_of(self.regularizers) if heads_of else [])}
+        self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
 
     @classmethod
     def options(cls) -> dict[str, Any]:

@@ -18,8 +18,8 @@ class LatentCLIPConfig(LatentConfig):
         modalities: `{"image": {...}, "text": {...}}`, the two towers, as in [`LatentConfig`]. `"pooling"` says how
             the tokens of an `auto` encoder become one vector: `"pooler"` (the model's own, the default where it has
             one), `"mean"` (the default elsewhere) or `"cls"`.
-        clip: A CLIP or SigLIP checkpoint to start from, instead of `modalities`: its towers, projections, image and
-            text widths. A training run that begins takes its weights and its temperature, too.
+        clip: A CLIP or SigLIP checkpoint to start from: its towers and projections take the place of `modalities`,
+            `projection` and `projection_dim`. A training run that begins takes its weights and its temperature, too.
         projection_dim: Width of the shared space.
         projection: From a tower into the space: `"linear"`, `"mlp"` (one hidden layer, as wide as the tower) or
             `"none"`, for towers that end in it.
@@ -72,6 +72,11 @@ class LatentCLIPConfig(LatentConfig):
         self._check_counts("projection_dim")
         self._check_temperature(self.temperature)
         self._check_temperature(self.min_temperature)
+        if self.learn_temperature and not self.min_temperature <= self.temperature <= 1:
+            raise ValueError(
+                f"temperature={self.temperature}: one that is learned stays between min_temperature="
+                f"{self.min_temperature} and 1; write a lower min_temperature, or learn_temperature: false"
+            )
 
     def _take_from_clip(self, checkpoint: str) -> None:
         """Fill in the towers and the projection of a CLIP or SigLIP checkpoint."""

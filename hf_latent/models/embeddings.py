@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from .encoders import Encoder, build_encoder
+from .encoders import AutoEncoder, Encoder, build_encoder
 
 FIELDS = ("embeds", "augmented", "independent", "independent_augmented", "log_variance", "fused", "fused_augmented")
 
@@ -101,6 +101,7 @@ class LatentPreTrainedModel(PreTrainedModel):
 
     def __init__(self, config: Any) -> None:
         self._attention_asked_for = config._attn_implementation
+        config.fill_heads()  # `from_pretrained(..., regularizers=...)` sets them after the config was made
         super().__init__(config)
 
     def build_encoders(self, tokens_only: bool = False) -> nn.ModuleDict:
@@ -115,14 +116,16 @@ class LatentPreTrainedModel(PreTrainedModel):
                 encoder.drop_pooler()
             encoders[name] = encoder
             for model in encoder.children():
-                if self._attention_asked_for and isinstance(model, PreTrainedModel):
+                if self._attention_asked_for and isinstance(model, PreTrainedModel) and model._supports_sdpa:
                     model.set_attn_implementation(self._attention_asked_for)
         return encoders
 
     def load_pretrained(self) -> None:
         """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
-        for encoder in self.encoders.values():
+        for name, encoder in self.encoders.items():
             cast(Encoder, encoder).load_pretrained()
+            if isinstance(encoder, AutoEncoder) and encoder.pooling is not None:
+                self.config.modalities[name]["pooling"] = encoder.pooling  # as it turned out, for who loads it again
 
     @property
     def frozen_encoders(self) -> list[str]:
@@ -170,11 +173,14 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Whether a batch holds all that the objective, if there is one, reads."""
         if type(self).build_objective is None:
             return False
-        return all(getattr(embeddings, field) is not None for field in self.objective.requires)
+        if any(getattr(embeddings, field) is None for field in self.objective.requires):
+            return False
+        return self.objective.second_views(embeddings.embeds or {}) <= set(embeddings.augmented or {})
 
     def loss_of(self, embeddings: Embeddings) -> Tensor:
         """The objective of one whole batch of raw embeddings, as a scalar."""
-        loss, _ = self.objective(self.score(embeddings), self.scale)
+        # Of a schedule it is the end that counts: only a Trainer knows how far training is.
+        loss, _ = self.objective(self.score(embeddings), self.scale, progress=1.0)
         return loss
 
     @torch.no_grad()
@@ -187,6 +193,11 @@ class LatentPreTrainedModel(PreTrainedModel):
                 init.uniform_(module.bias, -bound, bound)
         else:
             super()._init_weights(module)
+
+
+def fit_together(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether the inputs of two views have the same keys and shapes; sentences may differ in length."""
+    return first.keys() == second.keys() and all(first[name].shape == second[name].shape for name in first)
 
 
 def concatenate_views(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -248,6 +248,8 @@ class AutoEncoder(Encoder):
             raise ValueError("encoder 'auto': config needs a model_type, such as 'vit' or 'bert'")
         if pooling not in (None, *self.POOLING):
             raise ValueError(f"pooling={pooling!r}: {nearest(str(pooling), self.POOLING)}")
+        for key in ("dtype", "torch_dtype"):
+            options.pop(key, None)  # of the checkpoint; this tower has the dtype of the model that it is in
         model_config = AutoConfig.for_model(options.pop("model_type"), **options)
         self.model = self._from_config(model_config, backbone)
         self.pooling, self.backbone, self.pretrained = pooling, backbone, pretrained
@@ -257,7 +259,15 @@ class AutoEncoder(Encoder):
             self.drop_pooler()
         self.kind = "image" if self.model.main_input_name == "pixel_values" else "text"
         widths = getattr(model_config, "hidden_sizes", None)
-        self.hidden_size = self.model.channels[-1] if backbone else widths[-1] if widths else model_config.hidden_size
+        width = (
+            self.model.channels[-1] if backbone else widths[-1] if widths else getattr(model_config, "hidden_size", 0)
+        )
+        if not width:
+            raise ValueError(
+                f"encoder 'auto' does not know the width of a {model_config.model_type!r} model: give one whose "
+                "config has a hidden_size, such as resnet, vit or bert; of CLIP and SigLIP start with clip: CHECKPOINT"
+            )
+        self.hidden_size = width
 
     @staticmethod
     def _from_config(config: Any, backbone: bool) -> Any:
@@ -276,10 +286,15 @@ class AutoEncoder(Encoder):
     def load_pretrained(self) -> None:
         if self.pretrained is None:
             return
-        loaded = type(self.model).from_pretrained(self.pretrained, dtype=self.dtype)
-        missing = self.model.load_state_dict(loaded.state_dict(), strict=False).missing_keys
-        if missing:
+        source: Any = type(self.model)
+        loaded, report = source.from_pretrained(self.pretrained, dtype=self.dtype, output_loading_info=True)
+        missing = sorted(str(key) for key in report["missing_keys"])
+        if missing and all("pooler" in key for key in missing) and self.pooling is None:
+            self.pooling = "mean"  # a pooler that was never trained would only be noise
+            self.drop_pooler()
+        elif missing:
             raise ValueError(f"{self.pretrained} has no weights for {missing[0]} and {len(missing) - 1} more")
+        self.model.load_state_dict(loaded.state_dict(), strict=False)
 
     def forward(self, **inputs: Tensor) -> EncoderOutput:
         output = self.model(**inputs)

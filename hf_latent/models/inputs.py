@@ -49,16 +49,21 @@ def resized(images: Tensor, size: int) -> Tensor:
 
 
 def tokenize(
-    name: str, values: Sequence[Any], tokenizer: Any, max_length: int, word_ids: bool = False
+    name: str,
+    values: Sequence[Any],
+    tokenizer: Any,
+    max_length: int,
+    word_ids: bool = False,
+    padding: str = "longest",
 ) -> dict[str, Tensor]:
-    """Sentences as `input_ids` and `attention_mask`, padded to the longest, cut at `max_length`.
+    """Sentences as `input_ids` and `attention_mask`, padded to the longest or to `max_length`, and cut there.
 
     With `word_ids`, also the word that each token belongs to, -1 where none.
     """
     for row, text in enumerate(values):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"row {row} of modality {name!r}: expected a sentence, found {text!r}")
-    tokens = tokenizer(list(values), padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    tokens = tokenizer(list(values), padding=padding, truncation=True, max_length=max_length, return_tensors="pt")
     inputs = dict(tokens)
     if word_ids:
         if not tokenizer.is_fast:

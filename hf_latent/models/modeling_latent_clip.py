@@ -12,7 +12,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_latent_clip import LatentCLIPConfig
-from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision, wide
+from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, fit_together, full_precision, wide
 from .encoders import AutoEncoder, Encoder, couples_rows
 
 VECTORS = ("embeds", "augmented", "independent", "independent_augmented")  # what is scored on the unit sphere
@@ -102,6 +102,8 @@ class LatentCLIPModel(LatentPreTrainedModel):
     @torch.no_grad()
     def on_optimizer_step(self) -> None:
         """Keep the temperature between `config.min_temperature` and 1."""
+        if not self.config.learn_temperature:
+            return
         bound = torch.tensor(1 / self.config.min_temperature).log().item()
         self.logit_scale.weight.clamp_(0.0, bound)
 
@@ -160,6 +162,8 @@ class LatentCLIPModel(LatentPreTrainedModel):
                 raise ValueError(f"a second view of the {name} modality was given without the first")
         if not output.embeds:
             raise ValueError("give pixel_values, input_ids or both")
+        if return_loss and (len(output.embeds) < 2 or len({len(rows) for rows in output.embeds.values()}) > 1):
+            raise ValueError("the loss needs as many texts as images, row i of the one describing row i of the other")
         paired = len({len(rows) for rows in output.embeds.values()}) == 1 and len(output.embeds) == 2
         if return_logits if return_logits is not None else not self.training and len(output.embeds) == 2:
             scored = cast(dict[str, Tensor], self.score(output).embeds)
@@ -174,11 +178,14 @@ class LatentCLIPModel(LatentPreTrainedModel):
         encoder = self.encoders[name]
         if not second:
             pooled = [encoder(**first).pool()]
-        elif couples_rows(encoder):
+        elif couples_rows(encoder) or not fit_together(first, second):
             # A BatchNorm of an encoder takes its statistics from one view at a time.
             pooled = [encoder(**first).pool(), encoder(**second).pool()]
         else:
             pooled = list(encoder(**concatenate_views(first, second)).pool().chunk(2))
+
+        if len({len(rows) for rows in pooled}) > 1:
+            raise ValueError(f"the second view of the {name} modality has {len(pooled[1])} rows, not {len(pooled[0])}")
 
         def add(field: str, rows: Tensor) -> None:
             setattr(output, field, {**(getattr(output, field) or {}), name: rows})
@@ -228,7 +235,8 @@ class LatentCLIPModel(LatentPreTrainedModel):
         """A CLIP or SigLIP checkpoint, with its exact embeddings and temperature, to train on with a chosen structure.
 
         Args:
-            checkpoint: What `AutoModel` loads as CLIP or SigLIP.
+            checkpoint: What `AutoModel` loads as CLIP or SigLIP. SigLIP wants its sentences padded to the full length:
+                `LatentCLIPProcessor(..., padding="max_length")`.
             **options: Of [`LatentCLIPConfig`].
 
         Raises:
@@ -242,7 +250,8 @@ class LatentCLIPModel(LatentPreTrainedModel):
     def load_pretrained(self) -> None:
         """Take the weights that the config names: of a CLIP checkpoint, or of each tower."""
         if self.config.clip is None:
-            return super().load_pretrained()
+            super().load_pretrained()
+            return
         clip: Any = AutoModel.from_pretrained(self.config.clip, dtype=self.dtype)
         for name, tower in (("image", clip.vision_model), ("text", clip.text_model)):
             cast(AutoEncoder, self.encoders[name]).model.load_state_dict(tower.state_dict())

@@ -13,7 +13,7 @@ MAX_LENGTH = 77  # of a caption in tokens, where the tokenizer knows no limit of
 
 
 class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
-    _defaults = {"text_kwargs": {"padding": True, "truncation": True}, "common_kwargs": {"return_tensors": "pt"}}  # type: ignore[misc]
+    _defaults = {"text_kwargs": {"truncation": True}, "common_kwargs": {"return_tensors": "pt"}}  # type: ignore[misc]
 
 
 class LatentCLIPProcessor(ProcessorMixin):
@@ -25,11 +25,15 @@ class LatentCLIPProcessor(ProcessorMixin):
     Args:
         image_processor: Any image processor of transformers.
         tokenizer: Any tokenizer of transformers. One without a limit is given one of 77 tokens.
+        padding: `"longest"`, to the longest sentence of the batch, or `"max_length"`, as SigLIP's towers want it.
     """
 
     valid_processor_kwargs = LatentCLIPProcessorKwargs
 
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, image_processor: Any = None, tokenizer: Any = None, padding: str = "longest", **kwargs: Any
+    ) -> None:
+        self.padding = padding
         if tokenizer is not None and tokenizer.model_max_length > 1_000_000:
             tokenizer.model_max_length = MAX_LENGTH
         super().__init__(image_processor, tokenizer, **kwargs)
@@ -41,12 +45,19 @@ class LatentCLIPProcessor(ProcessorMixin):
         tokenizer: Any,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        padding: str = "longest",
     ) -> "LatentCLIPProcessor":
         """A processor that resizes images to `size` x `size` (bilinear) and normalises them."""
         square = {"height": size, "width": size}
         options: Any = {"size": square, "resample": 2, "do_center_crop": False, "crop_size": square}
         image_processor = CLIPImageProcessorPil(**options, image_mean=list(mean), image_std=list(std))
-        return cls(image_processor, tokenizer)
+        return cls(image_processor, tokenizer, padding)
+
+    def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
+        """As every processor: `pixel_values`, `input_ids` and `attention_mask`, as torch tensors."""
+        if text is not None:
+            kwargs.setdefault("padding", self.padding)
+        return super().__call__(images=images, text=text, **kwargs)
 
     @property
     def modalities(self) -> dict[str, dict[str, Any]]:
@@ -68,7 +79,7 @@ class LatentCLIPProcessor(ProcessorMixin):
         options = self.modalities[name]
         if name == "image":
             return stack_images(name, values, options["size"])
-        return tokenize(name, values, self.tokenizer, options["max_length"], word_ids)
+        return tokenize(name, values, self.tokenizer, options["max_length"], word_ids, self.padding)
 
     def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """What the model reads, from raw values of both modalities."""

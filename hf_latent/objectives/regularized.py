@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
@@ -25,9 +26,15 @@ class Weighted:
     def __post_init__(self) -> None:
         for key, low, high in (("weight", 0.0, float("inf")), ("start", 0.0, 1.0), ("ramp", 0.0, 1.0)):
             value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+            if not number or not low <= value <= high:
                 wanted = "0 or more" if high == float("inf") else "from 0 to 1"
                 raise ValueError(f"{key}={value!r}: write a number {wanted}")
+
+        if self.start + self.ramp > 1:
+            raise ValueError(
+                f"start={self.start} and ramp={self.ramp}: together at most 1, or it never has its weight"
+            )
 
     def weight_at(self, progress: float) -> float:
         """The weight when the share `progress` of the training is done."""

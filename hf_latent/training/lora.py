@@ -38,19 +38,27 @@ def add_lora(model: LatentPreTrainedModel, options: Lora) -> Any:
     """
     from peft import LoraConfig, get_peft_model
 
+    if options.rank < 1 or options.alpha <= 0:
+        raise UserError(f"lora.rank={options.rank}, lora.alpha={options.alpha}: write numbers above 0")
     endings = tuple(options.targets or ATTENTION)
     linear = [name for name, module in model.encoders.named_modules() if isinstance(module, nn.Linear)]
+    frozen = model.frozen_encoders
+    linear = [name for name in linear if name.split(".")[0] not in frozen]
     targets = [f"encoders.{name}" for name in linear if name.endswith(endings)]
-    if not targets:
-        raise UserError(
-            f"lora.targets: no linear layer of the encoders ends in {', '.join(endings)}; there are "
-            f"{', '.join(sorted({name.rsplit('.')[-1] for name in linear})) or 'none'}"
-        )
+    for tower in model.encoders:
+        if tower not in frozen and not any(name.startswith(f"encoders.{tower}.") for name in targets):
+            own = sorted({name.rsplit(".")[-1] for name in linear if name.startswith(f"{tower}.")})
+            raise UserError(
+                f"lora.targets: no linear layer of the {tower} encoder ends in {', '.join(endings)}; there are "
+                f"{', '.join(own) or 'none: write frozen: true for it, or leave lora out'}"
+            )
     # PEFT replaces modules: those that are looked up in a ModuleDict are named one by one.
     whole = [
         name
         for name, module in model.named_modules()
-        if name and not name.startswith("encoders") and any(True for _ in module.parameters(recurse=False))
+        if name
+        and not name.startswith("encoders")
+        and any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     ]
     config = LoraConfig(
         r=options.rank,

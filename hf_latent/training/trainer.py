@@ -137,6 +137,8 @@ class LatentTrainer(Trainer):
         """The rows of the training set, at least one global batch; None of a stream."""
         size = len(self.train_dataset) if isinstance(self.train_dataset, Sized) else None
         rows = self.args.rows_contrasted
+        if size is None and self.args.dataloader_num_workers:
+            raise UserError("training.dataloader_num_workers: a stream is read by the process itself: write 0")
         if size is not None and size < rows:
             raise UserError(
                 f"the training set has {size} rows, fewer than one global batch of {rows}: "
@@ -284,6 +286,8 @@ class LatentTrainer(Trainer):
         Nothing changes: no gradient, no statistics, no random state.
         """
         self._checked_size()
+        if self.args.unique_ids:
+            self._get_train_sampler()
         model = cast(LatentPreTrainedModel, self.model).eval()
         rows = list(itertools.islice(iter(cast(Any, self.train_dataset)), 2))
         inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator(rows))

@@ -12,6 +12,7 @@ from transformers import (
     AutoModel,
     AutoProcessor,
     BertConfig,
+    BertForMaskedLM,
     CLIPConfig,
     CLIPModel,
     DistilBertConfig,
@@ -293,3 +294,73 @@ def test_config_keeps_what_a_regularizer_needs():
     config = LatentCLIPConfig(regularizers={"feature_separation": {"weight": 0.5}, "geometric_consistency": {}})
     assert config.extra_heads == ["independent"]
     assert LatentCLIPConfig(regularizers={"feature_separation": {"weight": 0}}).extra_heads == []
+
+
+def test_regularizers_can_be_chosen_for_a_model_that_is_loaded(tmp_path):
+    small_clip(dtype=torch.float32).save_pretrained(tmp_path)
+    regularizers = {"feature_separation": {"weight": 1.0}}
+    model = LatentCLIP.from_pretrained(tmp_path, regularizers=regularizers, in_modal=True)
+    batch = small_pairs(dtype=torch.float32)
+    loss = model(**batch, **{f"augmented_{key}": value for key, value in batch.items()}).loss
+    assert model.config.extra_heads == ["independent"] and torch.isfinite(loss)
+    with pytest.raises(ValueError, match="did you mean 'feature_separation'"):
+        LatentCLIP.from_pretrained(tmp_path, regularizers={"feature_seperation": {}})
+
+
+def test_a_fixed_temperature_is_left_alone_and_a_learned_one_must_fit():
+    model = small_clip(temperature=0.005, learn_temperature=False)
+    model.on_optimizer_step()
+    assert model.scale.item() == pytest.approx(200)
+    with pytest.raises(ValueError, match="write a lower min_temperature"):
+        small_clip(temperature=0.005)
+
+
+def test_second_views_of_another_length_are_embedded_apart():
+    model, first, second = small_clip(in_modal=True).eval(), small_pairs(seed=1), small_pairs(seed=2)
+    pad = {"input_ids": 0, "attention_mask": 0}
+    longer = {key: F.pad(second[key], (0, 3), value=value) for key, value in pad.items()}
+    both = model(**first, augmented_pixel_values=second["pixel_values"], augmented_input_ids=longer["input_ids"],
+                 augmented_attention_mask=longer["attention_mask"])  # fmt: skip
+    torch.testing.assert_close(both.augmented["text"], model(**second).embeds["text"])
+    with pytest.raises(ValueError, match="second view of the image modality has 4 rows, not 6"):
+        model(**first, augmented_pixel_values=second["pixel_values"][:4])
+    with pytest.raises(ValueError, match="as many texts as images"):
+        model(pixel_values=first["pixel_values"][:4], input_ids=first["input_ids"], return_loss=True)
+
+
+def test_a_schedule_is_at_its_end_where_nobody_knows_the_progress():
+    batch = small_pairs()
+    plain, late = (small_clip(regularizers={"alignment": {"ramp": ramp}}) for ramp in (0.0, 0.5))
+    assert torch.equal(plain(**batch).loss, late(**batch).loss)
+
+
+def test_towers_of_half_precision_and_without_a_trained_pooler(tmp_path):
+    bert = AutoModel.from_config(TEXT["bert"]).half()
+    bert.save_pretrained(tmp_path / "half")
+    BertForMaskedLM(TEXT["bert"]).save_pretrained(tmp_path / "headless")
+    vision = save(AutoModel.from_config(VISION["resnet"]), tmp_path / "resnet")
+    batch = small_pairs(dtype=torch.float32)
+    for text in ("half", "headless"):
+        model = LatentCLIP.from_vision_text_pretrained(vision, str(tmp_path / text), projection_dim=8).eval()
+        assert model.dtype == torch.float32
+        model.save_pretrained(tmp_path / f"both_{text}")
+        again = AutoModel.from_pretrained(tmp_path / f"both_{text}", attn_implementation="sdpa").eval()
+        assert torch.equal(again(**batch).logits_per_image, model(**batch).logits_per_image)
+    assert model.config.modalities["text"]["pooling"] == "mean"  # a pooler that nobody trained is left out
+
+
+def test_a_whole_clip_is_no_tower():
+    spec = {"encoder": "auto", "config": CLIPConfig(vision_config=ENCODER, text_config=ENCODER).to_dict()}
+    with pytest.raises(ValueError, match="modality 'image': .* start with clip: CHECKPOINT"):
+        small_clip(modalities={"image": spec, "text": {"encoder": "auto", "config": TEXT["bert"].to_dict()}})
+
+
+def test_padding_to_the_full_length_where_a_tower_wants_it(tmp_path):
+    tokenizer = word_tokenizer(SENTENCES, max_length=12)
+    LatentCLIPProcessor.for_size(16, tokenizer, padding="max_length").save_pretrained(tmp_path)
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    assert (
+        processor(text=SENTENCES)["input_ids"].shape
+        == processor.stack("text", SENTENCES)["input_ids"].shape
+        == (3, 12)
+    )

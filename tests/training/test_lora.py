@@ -12,6 +12,7 @@ from hf_latent.cli import main
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.data.trifeature import CAPTIONS
 from hf_latent.recipe import load_recipe
+from hf_latent.training.lora import Lora, add_lora
 
 RECIPE = """\
 model: {{type: latent_clip, clip: {clip}, regularizers: {{geometric_consistency: {{weight: 0.1}}}}}}
@@ -78,6 +79,16 @@ def test_resume_goes_on_from_the_adapters(folder):
     assert torch.equal(*(logits(AutoModel.from_pretrained(folder / name)) for name in ("run", "cut")))
 
 
+def test_what_is_frozen_stays_so_beside_adapters(folder):
+    model = LatentCLIP.from_clip_pretrained(
+        str(folder / "clip"), learn_temperature=False, modalities={"image": {"frozen": True}}
+    )
+    trained = {name for name, parameter in add_lora(model, Lora(rank=2)).named_parameters() if parameter.requires_grad}
+    assert trained and not any(
+        "logit_scale" in name or ".image." in name for name in trained if "projections" not in name
+    )
+
+
 def test_the_checkpoint_brings_its_tokenizer_and_its_temperature(folder):
     recipe = load_recipe(folder / "run.yaml")
     assert recipe.data.tokenizers == {"text": str(folder / "clip")}
@@ -96,7 +107,7 @@ def test_the_recipe_that_ships_is_valid(folder):
     [
         ("lora.targets=[q_prj]", "there are fc1, fc2, k_proj, out_proj, q_proj, v_proj"),
         ("lora.rnk=2", "did you mean 'rank'"),
-        ("lora.rank=0", "lora: "),
+        ("lora.rank=0", "write numbers above 0"),
         ("model.clip=/nothing", "model: "),
     ],
 )
