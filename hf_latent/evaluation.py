@@ -81,7 +81,8 @@ class CaptionsEvaluation:
         found: dict[str, float] = {}
         if self.train is None:
             return found
-        features = _image_features(self.train), _image_features(self.test)
+        unit = self.protocol != "cyclip"  # which reads the features as they are
+        features = _image_features(self.train, unit), _image_features(self.test, unit)
         for factor, labels in self.benchmark.train_labels.items():
             kinds = ["", "_full"] if factor in self.benchmark.private and len(features[0]) > 1 else [""]
             for kind in kinds:
@@ -112,10 +113,10 @@ def embed_texts(model: LatentCLIPModel, processor: Any, sentences: Sequence[str]
     return torch.cat(rows) if rows else torch.empty(0, model.config.projection_dim)
 
 
-def _image_features(embeddings: Embeddings) -> list[np.ndarray]:
-    """The unit image embedding, and the independent one where there is one."""
-    fields = (embeddings.embeds, embeddings.independent)
-    return [F.normalize(field["image"].float(), dim=-1).numpy() for field in fields if field is not None]
+def _image_features(embeddings: Embeddings, unit: bool) -> list[np.ndarray]:
+    """The image embedding, of unit length if so asked, and the independent one where there is one."""
+    images = [field["image"].float() for field in (embeddings.embeds, embeddings.independent) if field is not None]
+    return [(F.normalize(rows, dim=-1) if unit else rows).numpy() for rows in images]
 
 
 def _some(total: int, most: int = MAP_ROWS) -> np.ndarray:

@@ -160,13 +160,39 @@ def test_information_gap_draws_a_point_a_distribution_above_the_bound(tmp_path):
     np.testing.assert_allclose(image, np.array([[0, 0], [0.5, 0.5], [1, 1]]), atol=1e-12)
     np.testing.assert_allclose(text, np.array([[0, 1], [0.5, 1.5]]), atol=1e-12)
     assert (bound[:, 0] == bound[:, 1]).all() and bound[1, 0] > 1
-    names = [entry.get_text() for entry in panel.get_legend().get_texts()]
+    (legend,) = figure.legends
+    names = [entry.get_text() for entry in legend.get_texts()]
     assert names == [*families, "bound: cost = gap", "impossible"]
     figure.draw_without_rendering()
-    assert not panel.get_legend().get_window_extent().overlaps(panel.get_window_extent())
+    assert not legend.get_window_extent().overlaps(panel.get_window_extent())
     assert_whole_png(plots.plot_information_gap(families, tmp_path / "gap.png"), figure)
     (panel,) = shown(plots.information_gap_figure({"none": [factor_joint(0)]}))
     assert panel.get_xlim() == (0, 0.1)
+
+
+def test_trade_offs_draw_a_point_a_structure(tmp_path):
+    def cell(mean, std=0.0):
+        return {"mean": mean, "std": std}
+
+    summary = {
+        "plain": {
+            "zero_shot_top1": cell(90, 2),
+            "probe_texture": cell(20, 1),
+            "gap_centroid": cell(0.3),
+            "cka": cell(0.8),
+        },
+        "apart": {"zero_shot_top1": cell(70), "probe_texture": cell(40), "probe_texture_full": cell(60)},
+    }
+    figure = plots.trade_offs_figure(summary)
+    shared, space = shown(figure)
+    points = [tuple(container.lines[0].get_data()) for container in shared.containers]
+    assert [(x[0], y[0]) for x, y in points] == [(90, 20), (70, 60)]  # the full probe where there is one
+    assert len(space.containers) == 1  # what was not measured is not drawn
+    (legend,) = figure.legends
+    assert [entry.get_text() for entry in legend.get_texts()] == ["plain", "apart"]
+    assert_whole_png(plots.plot_trade_offs(summary, tmp_path / "trade.png"), figure)
+    with pytest.raises(ValueError, match="Give 1 to 70 structures"):
+        plots.trade_offs_figure({})
 
 
 def test_information_gap_refuses_what_it_cannot_show():

@@ -58,7 +58,9 @@ class Objective:
         missing = sorted(field for field in self.requires if getattr(embeddings, field) is None)
         if missing:
             name = type(self).__name__
-            raise ValueError(f"{name} needs {', '.join(missing)}: give the model a second view of the batch")
+            views = any(field.endswith("augmented") for field in missing)
+            remedy = "give the model a second view of the batch" if views else "the model was made without these heads"
+            raise ValueError(f"{name} needs {', '.join(missing)}: {remedy}")
         return embeddings
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import suggest
+from ..losses.contrastive import wide
 from ..models.embeddings import Embeddings
 
 _REGULARIZERS: dict[str, type["Regularizer"]] = {}
@@ -72,10 +73,10 @@ class Regularizer(ABC):
             missing = sorted(needed - set(getattr(embeddings, field) or ()))
             if missing:
                 raise ValueError(f"{self.name} needs {field} of {', '.join(missing)}")
-        wide = embeddings.map(lambda tensor: tensor if tensor.dtype == torch.float64 else tensor.float())
-        device = next(iter(wide.tensors())).device
+        z = embeddings.map(wide)
+        device = next(iter(z.tensors())).device
         with torch.autocast(device.type, enabled=False):
-            return self.value(wide, scale)
+            return self.value(z, scale)
 
     @abstractmethod
     def value(self, z: Any, scale: Tensor | float) -> Tensor:

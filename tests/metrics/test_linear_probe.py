@@ -164,7 +164,7 @@ def test_among_equal_costs_the_strongest_regularization_is_chosen():
         (dict(train_labels=np.array([0] * 7 + [1])), r"too small.*1 row\(s\) in the rarest"),
         (dict(test_features=np.zeros((2, 3))), "Train features have 2 columns, test features 3"),
         (dict(test_features=np.zeros(2)), r"must be \(N, D\)"),
-        (dict(protocol="fast"), "Unknown probe protocol 'fast'; choose one of comm2025, standard"),
+        (dict(protocol="fast"), "Unknown probe protocol 'fast'; choose one of comm2025, cyclip, standard"),
     ],
 )
 def test_errors_in_plain_words(change, message):
@@ -183,3 +183,15 @@ def test_a_missing_scikit_learn_says_what_to_install(monkeypatch):
     x, y = clusters(40, 2, 4, 3.0)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
         linear_probe(x, y, x, y)
+
+
+def test_cyclip_protocol_reads_separable_classes_and_is_deterministic() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 100)
+    features = 3 * np.eye(4)[labels] @ rng.normal(size=(4, 8)) + rng.normal(size=(400, 8))
+    chance = rng.permutation(labels)
+    first, again = (linear_probe(features, labels, features, labels, protocol="cyclip") for _ in range(2))
+    assert first == again and first.accuracy > 95 and first.regularization == 0.01
+    assert linear_probe(features, chance, features, chance, protocol="cyclip").accuracy < 45
+    # features as they are: another scale is another probe
+    assert linear_probe(features / 1000, labels, features / 1000, labels, protocol="cyclip") != first
