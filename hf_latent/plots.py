@@ -216,7 +216,7 @@ def latent_map_figure(
         raise ValueError("Give one factor at least, to color the map by.")
     classes = {name: _class_ids(name, ids, len(x), (class_names or {}).get(name)) for name, ids in factors.items()}
     points, method = _two_dimensions(x)
-    columns = min(3, len(classes))
+    columns = 2 if len(classes) == 4 else min(3, len(classes))
     title = f"Latent space of {len(x)} rows, {method}"
     figure, panels = _panels(title, ceil(len(classes) / columns), columns, (4.6, 5.2))
     size = float(np.clip(9000 / len(x), 6, 36))

@@ -79,7 +79,7 @@ RESULTS: dict[str, Result] = {
     ),
     "effective_rank_text": Result("Effective rank of the text embeddings", column=False, metric="effective_rank_text"),
     "separation": Result(
-        "Mean |cosine| between an image's embedding and its independent one", column=False, metric="separation"
+        "Mean absolute cosine of an image's embedding and its independent one", column=False, metric="separation"
     ),
     "temperature": Result("Temperature after training", column=False, metric="temperature"),
 }

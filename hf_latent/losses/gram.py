@@ -4,7 +4,8 @@ With \(S = A + B\) and \(D = A - B\), row by row,
 
 \[ AA^T - BB^T = \tfrac12 (SD^T + DS^T), \qquad AB^T - BA^T = \tfrac12 (DS^T - SD^T), \]
 
-so every sum below is made of \(S^T S\), \(D^T D\) and \(D^T S\). The expansion in \(A^T A\), \(B^T B\) and \(A^T B\)
+so the sums of their squares are made of \(S^T S\), \(D^T D\) and \(D^T S\), and both together are
+`squared_products(first + second, first - second)`. The expansion in \(A^T A\), \(B^T B\) and \(A^T B\)
 is equal on paper, but subtracts numbers that agree where A and B do: in float32 it has no correct digit left once
 paired rows are 1e-4 apart, where these forms keep all but the last. Time is O(batch dim^2).
 """
@@ -34,13 +35,6 @@ def squared_products(first: Tensor, second: Tensor) -> Tensor:
     return (_products(first, first) * _products(second, second)).sum()
 
 
-def _halves(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = wide(first), wide(second)
-    total, difference = first + second, first - second
-    mixed = _products(difference, total)
-    return squared_products(total, difference), (mixed * mixed.T).sum()
-
-
 def similarity_difference(first: Tensor, second: Tensor) -> Tensor:
     r"""\(\sum_{jk} (\langle a_j, a_k \rangle - \langle b_j, b_k \rangle)^2\): do two sets of rows have one geometry?
 
@@ -55,18 +49,7 @@ def similarity_difference(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Scalar, in float32 or wider.
     """
-    whole, crossed = _halves(first, second)
-    return (whole + crossed) / 2
-
-
-def similarity_asymmetry(first: Tensor, second: Tensor) -> Tensor:
-    r"""\(\sum_{jk} (\langle a_j, b_k \rangle - \langle a_k, b_j \rangle)^2\): is the similarity matrix symmetric?
-
-    Together with [`similarity_difference`] it is \(\sum_{jk} \langle a_j + b_j, a_k - b_k \rangle^2\), that is,
-    `squared_products(first + second, first - second)`. Arguments and rounding as there.
-
-    Returns:
-        Scalar, in float32 or wider.
-    """
-    whole, crossed = _halves(first, second)
-    return (whole - crossed) / 2
+    first, second = wide(first), wide(second)
+    total, difference = first + second, first - second
+    mixed = _products(difference, total)
+    return (squared_products(total, difference) + (mixed * mixed.T).sum()) / 2
