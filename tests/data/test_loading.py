@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import tarfile
 
 import datasets
 import numpy as np
@@ -202,3 +203,20 @@ def test_trifeature_captions_leave_the_texture_to_the_image():
     assert not train & test
     assert len(data.tokenizers["text"]) < 64
     assert (data.captions.test_ids[data.captions.texts] == np.unique(data.captions.test_ids)).all()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_web_datasets(tmp_path, streaming):
+    with tarfile.open(tmp_path / "shard-0.tar", "w") as shard:
+        for name, color in (("a", "red"), ("b", "blue")):
+            for suffix, content in (("png", png(color)["bytes"]), ("txt", f"a {color} one".encode())):
+                entry = tarfile.TarInfo(f"{name}.{suffix}")
+                entry.size = len(content)
+                shard.addfile(entry, io.BytesIO(content))
+    options = {"data_files": str(tmp_path / "shard-0.tar")}
+    columns = {"image": "png", "text": "txt"}
+    rows = HubData("webdataset", columns, options=options, streaming=streaming, shuffle_buffer=0).load().train
+    rows = list(itertools.islice(iter(rows), 2)) if streaming else [rows[i] for i in range(len(rows))]
+    assert [(row["txt"], row["png"].getpixel((0, 0))) for row in rows] == [
+        ("a red one", (255, 0, 0)), ("a blue one", (0, 0, 255))
+    ]  # fmt: skip
