@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..losses.contrastive import info_nce, tiled_mean
+from ..losses.contrastive import one_way_info_nce
+from ..losses.logsumexp import logsumexp
 from ..losses.uniformity import uniformity
 from .base import Regularizer, is_number, mean, register_regularizer
 
@@ -75,12 +76,9 @@ class FeatureSeparation(Regularizer):
 
 
 def _contrast(first: Tensor, second: Tensor, scale: Tensor | float, ids: Tensor | None) -> Tensor:
-    everything = torch.arange(len(first), device=first.device)
-
-    def loss(own: Tensor) -> Tensor:
-        logits = scale * first[own] @ second.T
-        if ids is not None:
-            logits = logits.masked_fill((ids[own, None] == ids) & (own[:, None] != everything), float("-inf"))
-        return info_nce(logits, own)
-
-    return tiled_mean(loss, everything, len(second))
+    if ids is None:
+        return one_way_info_nce(first, second, scale)
+    first = scale * first
+    own = (first * second).sum(dim=1)
+    others = logsumexp(first, second, row_labels=ids, column_labels=ids)
+    return (torch.logaddexp(others, own) - own).mean()

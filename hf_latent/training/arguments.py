@@ -18,6 +18,8 @@ class LatentTrainingArguments(TrainingArguments):
             Without it, `per_device_train_batch_size` rows a process are contrasted together.
         gradient_cache_chunk_size: Embed so many rows of a process at a time, twice each, and score them all together:
             the memory of one chunk, the gradient of the whole batch. By default all at once.
+        loss_tile_size: Losses look at so many rows and columns of similarities at once, whatever the batch. By default
+            what suits the device. It changes memory and speed, never the gradient.
         freeze_batch_norm: BatchNorms in encoders normalise by their running statistics, which stay as they are. The
             cache, and several processes without GPUs, need it where an encoder has any.
         unique_ids: Keep rows with equal ids out of one global batch. By default they may meet, as positives of each
@@ -43,6 +45,9 @@ class LatentTrainingArguments(TrainingArguments):
     gradient_cache_chunk_size: int | None = field(
         default=None, metadata={"help": "Rows a process embeds at a time; memory is that of one chunk."}
     )
+    loss_tile_size: int | None = field(
+        default=None, metadata={"help": "Rows and columns of similarities that a loss holds at once."}
+    )
     freeze_batch_norm: bool = field(
         default=False, metadata={"help": "Keep the running statistics of BatchNorms in encoders as they are."}
     )
@@ -67,13 +72,13 @@ class LatentTrainingArguments(TrainingArguments):
         for name, wrong in (("auto_find_batch_size", True), ("train_sampling_strategy", "group_by_length")):
             if getattr(self, name, None) == wrong:
                 raise UserError(f"{name}={wrong}: it would change which rows are contrasted; leave it out")
-        if self.gradient_accumulation_steps < 1:
-            raise UserError(f"gradient_accumulation_steps={self.gradient_accumulation_steps}: write 1 or more")
+        for name in ("gradient_accumulation_steps", "gradient_cache_chunk_size", "loss_tile_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name}={value}: write 1 or more")
         self.dataloader_drop_last = False  # of evaluation; training always drops, see the Trainer
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to copy to
-        if self.gradient_cache_chunk_size is not None and self.gradient_cache_chunk_size < 1:
-            raise UserError(f"gradient_cache_chunk_size={self.gradient_cache_chunk_size}: write 1 or more")
         if self.global_batch_size is not None:
             share, rest = divmod(self.global_batch_size, self.world_size)
             if rest:

@@ -20,6 +20,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..data.collator import LatentCollator
 from ..errors import UserError, suggest
+from ..losses import loss_tile_size
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..models.encoders import BATCH_NORMS
 from ..objectives import Objective
@@ -251,7 +252,8 @@ class LatentTrainer(Trainer):
         whole, rows = gather_embeddings(embeddings)
         core = self.accelerator.unwrap_model(model)
         progress = self.state.global_step / max(self.state.max_steps, 1)
-        loss, terms = self.objective(core.score(whole), core.scale, rows=rows, progress=progress)
+        with loss_tile_size(self.args.loss_tile_size):
+            loss, terms = self.objective(core.score(whole), core.scale, rows=rows, progress=progress)
         if model.training:
             self._check_finite(loss, terms)
             for name, value in terms.items():

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_latent.losses import contrastive, nt_xent, one_way_info_nce, symmetric_info_nce
+from hf_latent.losses import loss_tile_size, nt_xent, one_way_info_nce, symmetric_info_nce
+from hf_latent.losses.logsumexp import CPU_TILE
 from tests.models.reference import nt_xent_by_rows
 from tests.regularizers.reference import LargestTensor
 
@@ -73,16 +74,30 @@ def test_tiles_change_neither_value_nor_gradient(loss, rows, with_ids, tile_size
     scale = torch.tensor(7.0, dtype=torch.float64)
     inputs = [tensor.requires_grad_() for tensor in (first, second, scale)]
     whole = loss(*inputs, rows=rows, ids=ids)
-    tiled = loss(*inputs, rows=rows, ids=ids, tile_size=tile_size)
+    with loss_tile_size(tile_size):
+        tiled = loss(*inputs, rows=rows, ids=ids)
     torch.testing.assert_close(tiled, whole, rtol=1e-12, atol=1e-14)
     for a, b in zip(torch.autograd.grad(tiled, inputs), torch.autograd.grad(whole, inputs), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("loss", [nt_xent, symmetric_info_nce])
-def test_large_batches_are_tiled_and_make_no_square_matrix(loss, monkeypatch):
-    monkeypatch.setattr(contrastive, "TILE", 64 * 50)
-    embeds = [F.normalize(torch.randn(400, 4), dim=1).requires_grad_() for _ in range(2)]
+def test_large_batches_make_no_square_matrix(loss):
+    embeds = [F.normalize(torch.randn(900, 4), dim=1).requires_grad_() for _ in range(2)]
     with LargestTensor() as largest:
-        loss(*embeds, 10.0, ids=torch.arange(400) // 2).backward()
-    assert largest.elements <= 64 * 50
+        loss(*embeds, 10.0, ids=torch.arange(900) // 2).backward()
+    assert largest.elements <= CPU_TILE**2 < 900**2
+
+
+@pytest.mark.parametrize("scale", [10.0, 100.0])
+@pytest.mark.parametrize("loss", [nt_xent, symmetric_info_nce])
+def test_float32_keeps_its_digits(loss, scale):
+    """Also at CLIP's largest scale, where most rows are told apart and gradients are small."""
+    draw = torch.Generator().manual_seed(0)
+    first = F.normalize(torch.randn(64, 16, generator=draw, dtype=torch.float64), dim=1)
+    second = F.normalize(first + 0.2 * torch.randn(64, 16, generator=draw, dtype=torch.float64), dim=1)
+    exact, rounded = ([x.to(dtype).requires_grad_() for x in (first, second)] for dtype in (None, torch.float32))
+    value, found = loss(*exact, scale), loss(*rounded, scale)
+    torch.testing.assert_close(found.double(), value, rtol=1e-4, atol=1e-6)
+    wanted, got = (torch.cat(torch.autograd.grad(f, x)) for f, x in ((value, exact), (found, rounded)))
+    assert (got.double() - wanted).norm() <= 1e-4 * wanted.norm()

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from hf_latent.losses import loss_tile_size
+from hf_latent.losses.logsumexp import CPU_TILE
 from hf_latent.losses.uniformity import uniformity
 from tests.regularizers.reference import LargestTensor
 
@@ -22,14 +24,16 @@ def plain(tensors, t):
 @pytest.mark.parametrize("t", [2.0, 0.3])
 def test_values_and_gradients(count, tile_size, t):
     tensors = sets(count)
-    fast, slow = uniformity(tensors, t, tile_size=tile_size), plain(tensors, t)
+    with loss_tile_size(tile_size):
+        fast, slow = uniformity(tensors, t), plain(tensors, t)
     torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-14)
     for ours, theirs in zip(torch.autograd.grad(fast, tensors), torch.autograd.grad(slow, tensors), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-14)
 
 
 def test_gradcheck():
-    assert torch.autograd.gradcheck(lambda *tensors: uniformity(tensors, 0.5, tile_size=3), sets())
+    with loss_tile_size(3):
+        assert torch.autograd.gradcheck(lambda *tensors: uniformity(tensors, 0.5), sets())
 
 
 def test_known_values():
@@ -40,18 +44,18 @@ def test_known_values():
 
 
 def test_memory_is_a_tile_forward_and_backward():
-    tensors = sets(rows=300)
+    tensors = sets(rows=900)
     with LargestTensor() as largest:
-        uniformity(tensors, tile_size=10).backward()
-    assert largest.elements == 300 * 10
+        uniformity(tensors).backward()
+    assert largest.elements == CPU_TILE**2
 
 
 def test_half_precision_and_autocast_are_summed_in_float32():
     tensors = [tensor.detach().bfloat16().requires_grad_() for tensor in sets()]
-    exact = uniformity([tensor.float() for tensor in tensors], tile_size=2)
+    exact = uniformity([tensor.float() for tensor in tensors])
     expected = torch.autograd.grad(exact, tensors)
     with torch.autocast("cpu", torch.bfloat16):
-        value = uniformity(tensors, tile_size=2)
+        value = uniformity(tensors)
         gradients = torch.autograd.grad(value, tensors)
     assert torch.equal(value, exact)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(gradients, expected, strict=True))
