@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except UserError as error:
-        print(f"hf-latent: {error}", file=sys.stderr)
+        # From a worker of a data loader it comes with the worker's traceback before it.
+        print(f"hf-latent: {str(error).rpartition(f'{UserError.__module__}.UserError: ')[2]}", file=sys.stderr)
         return 2
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""

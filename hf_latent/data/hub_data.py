@@ -1,5 +1,6 @@
 """Data sets of the Hub or of the disk, whose columns become modalities."""
 
+import copy
 import hashlib
 import io
 import itertools
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 
 from ..errors import UserError, suggest
@@ -243,8 +244,8 @@ class ModalityRows(Dataset):
 class ModalityStream(IterableDataset):
     """Rows of a `datasets.IterableDataset`, again and again, shuffled anew each time.
 
-    It never ends: whoever resumes finds the place by counting rows. Every process reads the same rows and keeps its
-    share, so that the batches are the same on any number of processes; workers would break that.
+    It never ends: whoever resumes finds the place by counting rows. Processes and their workers share the rows, each
+    row once a pass: by files where the number of files allows it, else by turns.
 
     Args:
         dataset: A `datasets.IterableDataset`.
@@ -258,13 +259,35 @@ class ModalityStream(IterableDataset):
         dataset = self.reader.undecoded(dataset)
         self.dataset = dataset.shuffle(seed=0, buffer_size=buffer) if buffer else dataset
         self.id_column, self.skip = ids, skip
+        self.share, self.shares = 0, 1
+
+    @property
+    def max_workers(self) -> int:
+        """Workers that have something to read: one a file."""
+        return self.dataset.num_shards
+
+    def share_of(self, process: int, processes: int) -> "ModalityStream":
+        """The rows that one of several processes reads."""
+        from datasets.distributed import split_dataset_by_node
+
+        part = copy.copy(self)
+        part.dataset = split_dataset_by_node(self.dataset, rank=process, world_size=processes)
+        part.share, part.shares = process, processes
+        return part
+
+    def _numbers(self) -> Iterator[int]:
+        """Numbers of rows that no other process or worker gives."""
+        worker = get_worker_info()
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        return itertools.count(self.share * workers + number, self.shares * workers)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        count = 0
+        numbers = self._numbers()
         for epoch in itertools.count():
             self.dataset.set_epoch(epoch)
             read = False
             for number, row in enumerate(self.dataset):
+                own = next(numbers)
                 for caption in range(self.reader.captions(row)):
                     try:
                         values = self.reader.read(number, row, caption)
@@ -273,10 +296,10 @@ class ModalityStream(IterableDataset):
                             raise
                         continue
                     read = True
-                    yield {**values, "ids": count if self.id_column is None else _hash(row[self.id_column])}
-                count += 1
+                    yield {**values, "ids": own if self.id_column is None else _hash(row[self.id_column])}
             if not read:
-                raise UserError("the stream holds no row that can be read")
+                here = "" if self.shares == 1 else f" for process {self.share} of {self.shares}"
+                raise UserError(f"the stream holds no row that can be read{here}")
 
 
 def _hash(value: Any) -> int:

@@ -1,7 +1,7 @@
 """What every model returns, and the base class that every model shares."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
@@ -175,7 +175,11 @@ class LatentPreTrainedModel(PreTrainedModel):
             return False
         if any(getattr(embeddings, field) is None for field in self.objective.requires):
             return False
-        return self.objective.second_views(embeddings.embeds or {}) <= set(embeddings.augmented or {})
+        return self.second_views(embeddings.embeds or {}) <= set(embeddings.augmented or {})
+
+    def second_views(self, modalities: Iterable[str]) -> set[str]:
+        """Those of the modalities whose second view the objective needs."""
+        return self.objective.second_views(modalities)
 
     def loss_of(self, embeddings: Embeddings) -> Tensor:
         """The objective of one whole batch of raw embeddings, as a scalar."""

@@ -81,6 +81,10 @@ class CoMMModel(LatentPreTrainedModel):
     def scale(self) -> float:
         return 1 / self.config.temperature
 
+    def second_views(self, modalities: Iterable[str]) -> set[str]:
+        """As of the base class, but all of them where any is needed: a view is fused whole."""
+        return set(modalities) if super().second_views(modalities) else set()
+
     def pack(
         self, modalities: Modalities, augmented: Modalities | None = None, ids: Tensor | None = None
     ) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class LogitScale(nn.Module):
         self.weight = nn.Parameter(torch.tensor(1 / temperature).log())
 
     def forward(self) -> Tensor:
-        return self.weight.float().exp()
+        return wide(self.weight).exp()
 
 
 def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:

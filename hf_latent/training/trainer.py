@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
@@ -126,6 +127,9 @@ class LatentTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """As in `Trainer`, without the incomplete last global batch: padding it would repeat rows as negatives."""
         size = self._checked_size()
+        if hasattr(self.train_dataset, "share_of"):
+            self._batches_per_epoch = None
+            return self._stream_loader()
         keep, self.args.dataloader_drop_last = self.args.dataloader_drop_last, True
         try:
             loader = super().get_train_dataloader()
@@ -134,12 +138,29 @@ class LatentTrainer(Trainer):
         self._batches_per_epoch = len(loader) if size is not None else None
         return loader
 
+    def _stream_loader(self) -> DataLoader:
+        args = self.args
+        share = cast(Any, self.train_dataset).share_of(args.process_index, args.world_size)
+        if args.dataloader_num_workers > share.max_workers:
+            raise UserError(
+                f"training.dataloader_num_workers={args.dataloader_num_workers}: of this stream a process reads "
+                f"{share.max_workers} file(s), each by one worker: write {share.max_workers} or less"
+            )
+        loader = DataLoader(
+            share,
+            batch_size=args.per_device_train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+        # As of a single process: accelerate would read and decode everything and keep a share.
+        return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
+
     def _checked_size(self) -> int | None:
         """The rows of the training set, at least one global batch; None of a stream."""
         size = len(self.train_dataset) if isinstance(self.train_dataset, Sized) else None
         rows = self.args.rows_contrasted
-        if size is None and self.args.dataloader_num_workers:
-            raise UserError("training.dataloader_num_workers: a stream is read by the process itself: write 0")
         if size is not None and size < rows:
             raise UserError(
                 f"the training set has {size} rows, fewer than one global batch of {rows}: "
@@ -214,7 +235,7 @@ class LatentTrainer(Trainer):
         """What the model reads: the views of a batch that its objective needs."""
         rows, views = inputs["modalities"], cast(Views, self.views)
         core = cast(LatentPreTrainedModel, self.model)
-        second = self.objective.second_views(rows) if training else None
+        second = core.second_views(rows) if training else None
         augmented = views.augmented(rows, view=1, only=second, **key) if second else None
         first = views.plain(rows)
         if training and self._augmented_first:

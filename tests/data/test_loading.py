@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from hf_latent import CoMMProcessor
 from hf_latent.data.collator import LatentCollator
@@ -190,6 +191,31 @@ def test_a_stream_gives_every_row_once_a_pass(tmp_path):
         list(itertools.islice(iter(HubData(path, IMAGE_TEXT, streaming=True, shuffle_buffer=0).load().train), 5))
     with pytest.raises(UserError, match="the words of a stream are not known"):
         HubData(path, IMAGE_TEXT, streaming=True, tokenizers={"text": "words"}).load()
+
+
+def numbered(folder, files, rows=7):
+    for file in range(files):
+        numbers = range(file * rows, (file + 1) * rows)
+        (folder / f"{file}.csv").write_text("a,b\n" + "".join(f"{i}.5,row {i}\n" for i in numbers))
+    return {"data_files": [str(folder / f"{file}.csv") for file in range(files)]}
+
+
+@pytest.mark.parametrize("buffer", [0, 5])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
+@pytest.mark.parametrize(
+    ("files", "workers", "shares"),
+    [(4, 0, [14, 14]), (4, 2, [14, 14]), (3, 0, [11, 10]), (3, 3, [12, 9]), (1, 1, [3, 2, 2])],
+)
+def test_processes_and_workers_share_a_stream(tmp_path, files, workers, shares, buffer):
+    """Each row once a pass, under a number that no other row of the pass has; files are shared where they can be."""
+    data = HubData("csv", {"table": "a"}, options=numbered(tmp_path, files), streaming=True, shuffle_buffer=buffer)
+    stream = data.load().train
+    parts = [stream.share_of(process, len(shares)) for process in range(len(shares))]
+    loaders = [DataLoader(part, batch_size=None, num_workers=workers) for part in parts]
+    rows = [row for loader, count in zip(loaders, shares, strict=True) for row in itertools.islice(loader, count)]
+    assert sorted(row["a"] for row in rows) == [i + 0.5 for i in range(7 * files)]
+    assert len({row["ids"] for row in rows}) == len(rows)
+    assert parts[0].max_workers == (files // len(shares) if files % len(shares) == 0 else files)
 
 
 def test_trifeature_captions_leave_the_texture_to_the_image():

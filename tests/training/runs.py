@@ -2,10 +2,11 @@
 
 import json
 import sys
+import warnings
 
 import torch
 from torch.utils.data import Dataset
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 
 from hf_latent import (
     CoMMConfig,
@@ -19,7 +20,8 @@ from hf_latent import (
 )
 from hf_latent.data.hub_data import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
-from hf_latent.training.distributed import shut_down
+from hf_latent.training.distributed import rank, shut_down
+from hf_latent.training.lora import Lora, add_lora
 from tests.models.small import small_clip
 
 NAMES = ("image1", "image2")
@@ -49,6 +51,7 @@ def build_trainer(
     loss_terms="both",
     views=True,
     double=False,
+    regularizers=None,
     **arguments,
 ):
     set_seed(0)
@@ -61,27 +64,23 @@ def build_trainer(
         projection_dim=8,
         objective=objective,
         loss_terms=loss_terms,
+        regularizers=regularizers or {},
     )
-    defaults = {
-        "global_batch_size": 12,
-        "max_steps": 8,
-        "learning_rate": 1e-3,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "seed": 0,
-    }
-    processor = CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES})
     model = CoMMModel(config)
     return LatentTrainer(
         model=model.double() if double else model,
-        args=LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
+        args=_arguments(folder, **arguments),
         views=Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None,
         train_dataset=dataset or RandomPairs(),
         eval_dataset=eval_dataset,
-        processing_class=processor,
+        processing_class=CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES}),
     )
+
+
+def _arguments(folder, **arguments):
+    defaults = {"global_batch_size": 12, "max_steps": 8, "learning_rate": 1e-3, "logging_steps": 1}
+    defaults |= {"save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "seed": 0}
+    return LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments})
 
 
 class RandomCaptions(RandomPairs):
@@ -119,21 +118,26 @@ REGULARIZERS = {
 }
 
 
-def build_clip_trainer(folder, double=False, stream=False, **arguments):
+def build_clip_trainer(
+    folder, double=False, stream=False, in_modal=True, regularizers=REGULARIZERS, lora=None, **arguments
+):
     """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
     set_seed(0)
     tokenizer = word_tokenizer(["a red square green blue small large"])
-    model = small_clip(vocab_size=len(tokenizer), in_modal=True, regularizers=REGULARIZERS)
+    options = {"in_modal": in_modal, "regularizers": regularizers or {}, "frozen": lora is not None}
+    model = small_clip(vocab_size=len(tokenizer), dtype=torch.float64 if double else torch.float32, **options)
     views = {"image": build_view("image", size=16), "text": build_view("words").for_tokenizer(tokenizer)}
-    defaults = {"global_batch_size": 12, "max_steps": 8, "learning_rate": 1e-3, "logging_steps": 1}
-    defaults |= {"save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "seed": 0}
     return LatentTrainer(
-        model=model.double() if double else model.float(),
-        args=LatentTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
+        model=model if lora is None else add_lora(model, Lora(**lora)),
+        args=_arguments(folder, **arguments),
         views=Views(views, seed=0),
         train_dataset=captions_as_a_stream() if stream else RandomCaptions(),
         processing_class=LatentCLIPProcessor.for_size(16, tokenizer),
     )
+
+
+def build(folder, clip=False, **options):
+    return (build_clip_trainer if clip else build_trainer)(folder, **options)
 
 
 def curve(trainer):
@@ -142,16 +146,36 @@ def curve(trainer):
     return [{k: v for k, v in e.items() if k.startswith(keep)} for e in trainer.state.log_history if "loss" in e]
 
 
-def main(folder, options):
-    clip = options.pop("clip", False)
-    trainer = build_clip_trainer(folder, **options) if clip else build_trainer(folder, **options)
+class FirstGradient(TrainerCallback):
+    """Keeps the gradient of the first optimizer step, all parameters in one vector."""
+
+    vector = None
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if self.vector is None:
+            parameters = model.parameters()
+            self.vector = torch.cat([p.grad.flatten().clone() for p in parameters if p.grad is not None])
+
+
+def run(folder, options):
+    """Train, and tell what happened."""
+    # Clipping would scale the gradient; a norm that is never reached only measures it.
+    trainer = build(folder, **{"max_grad_norm": 1e9, **options})
+    trainer.add_callback(gradient := FirstGradient())
     trainer.train()
-    features = trainer.features(RandomCaptions(7) if clip else RandomPairs(7))
-    if trainer.args.should_save:
-        with open(f"{folder}/curve.json", "w") as file:
-            json.dump({"curve": curve(trainer), "features": features.tolist()}, file)
+    features = trainer.features(RandomCaptions(7) if options.get("clip") else RandomPairs(7))
+    return {"curve": curve(trainer), "gradient": gradient.vector, "features": features}
+
+
+def run_all(folder, cases):
+    """`{name: options}` -> `{name: result}`, also written to the folder, by the first process."""
+    results = {name: run(folder, options) for name, options in cases.items()}
+    if rank() == 0:
+        torch.save(results, f"{folder}/results.pt")
+    return results
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    warnings.filterwarnings("ignore")
+    run_all(sys.argv[1], json.loads(sys.argv[2]))
     shut_down()

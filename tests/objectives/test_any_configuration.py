@@ -1,0 +1,96 @@
+"""Any model, objective, regularizers, ids, chunks, tiles and shares of rows: the gradient of the plain formula."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_latent.losses import loss_tile_size
+from hf_latent.training.gradient_cache import cached_backward
+from tests.models.small import small_batch, small_clip, small_model, small_pairs
+from tests.objectives.reference import plain_loss
+from tests.regularizers.test_regularizers import CASES
+
+
+@st.composite
+def configurations(draw):
+    weights = st.floats(0.01, 2)
+    chosen = draw(st.lists(st.sampled_from(CASES), max_size=3, unique_by=lambda case: case[0]))
+    objective = draw(st.sampled_from(["clip", "comm", "cross", "cross_self"]))
+    regularizers = {name: {**options, "weight": draw(weights)} for name, options in chosen}
+    if objective != "clip" and "brownian_bridge" in regularizers:
+        regularizers["brownian_bridge"]["bridged"] = ["image"]
+    shares = draw(st.integers(1, 3))
+    return {
+        "objective": objective,
+        "in_modal": draw(st.booleans()),
+        "regularizers": regularizers,
+        "shares": shares,
+        "rows": shares * draw(st.integers(2, 3)),
+        "ids": draw(st.booleans()),
+        "chunk": draw(st.integers(1, 9)),
+        "tile": draw(st.integers(1, 20)),
+        "seed": draw(st.integers(0, 1000)),
+    }
+
+
+def model_and_batch(drawn):
+    rows, seed, regularizers = drawn["rows"], drawn["seed"], drawn["regularizers"]
+    if drawn["objective"] == "clip":
+        model = small_clip(seed, in_modal=drawn["in_modal"], regularizers=regularizers, learn_temperature=False)
+        second = {f"augmented_{key}": value for key, value in small_pairs(rows, seed + 1).items()}
+        batch = {**small_pairs(rows, seed), **second}
+    else:
+        names = ("image", "series")
+        model = small_model(names, seed, objective=drawn["objective"], regularizers=regularizers)
+        batch = {
+            "modalities": small_batch(names, rows, seed),
+            "augmented_modalities": small_batch(names, rows, seed + 1),
+        }
+    return model, batch
+
+
+def rows_of(batch, rows):
+    if isinstance(batch, dict):
+        return {key: rows_of(value, rows) for key, value in batch.items()}
+    return batch[rows]
+
+
+@given(configurations())
+@settings(max_examples=60, deadline=None)
+def test_the_gradient_is_that_of_the_plain_formula(drawn):
+    model, batch = model_and_batch(drawn)
+    if drawn["ids"]:
+        batch["ids"] = torch.arange(drawn["rows"]) // 2
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    whole = model.score(model(**batch, return_loss=False))
+    expected = plain_loss(model.config, whole, model.scale)
+    wanted = torch.autograd.grad(expected, parameters, allow_unused=True)
+
+    share = drawn["rows"] // drawn["shares"]
+    shares = [slice(start, start + share) for start in range(0, drawn["rows"], share)]
+    shares = shares if len(shares) > 1 else [None]
+    parts = torch.arange(drawn["rows"]).split(drawn["chunk"])
+    embed = [lambda rows=rows: model(**rows_of(batch, rows), return_loss=False) for rows in parts]
+
+    def score(embeddings):
+        """As so many processes: each scores its own rows, and their gradients are averaged."""
+        z = model.score(embeddings)
+        return torch.stack([model.objective(z, model.scale, rows=rows)[0] for rows in shares]).mean()
+
+    with loss_tile_size(drawn["tile"]):
+        loss = cached_backward(embed, score, lambda value: value.backward(), torch.device("cpu"))
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-10, atol=1e-12)
+    found, wanted = (
+        torch.cat(
+            [torch.zeros_like(p).flatten() if g is None else g.flatten() for p, g in zip(parameters, gs, strict=True)]
+        )
+        for gs in ([p.grad for p in parameters], wanted)
+    )
+    assert (found - wanted).norm() <= 1e-9 * wanted.norm()
+
+
+def test_a_wrong_gradient_would_be_seen(monkeypatch):
+    monkeypatch.setattr("hf_latent.objectives.clip.symmetric_info_nce", lambda a, b, scale, **_: (a * b).sum() * scale)
+    with pytest.raises(AssertionError):
+        test_the_gradient_is_that_of_the_plain_formula()

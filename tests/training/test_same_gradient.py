@@ -1,0 +1,109 @@
+"""One gradient, however a global batch is run: by 1, 2 or 3 processes, whole or in chunks and tiles.
+
+Every objective with every regularizer, on LatentCLIP and on CoMM. All cases of one number of processes share a spawn.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_latent.regularizers.base import _REGULARIZERS
+from tests.training.runs import REGULARIZERS, run_all
+
+pytestmark = pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = {
+    "clip": {"clip": True, "in_modal": False},
+    "clip in_modal": {"clip": True},
+    "comm": {"objective": "comm"},
+    "cross": {"objective": "cross"},
+    "cross_self": {"objective": "cross_self"},
+}
+# The ramp would leave the first step without it; the bridge is named after a modality.
+SPECS = {None: {}} | {name: {name: {**spec, "ramp": 0.0}} for name, spec in REGULARIZERS.items()}
+PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neither divides them
+CURVES = {"clip": {"clip": True}, "comm": {"regularizers": REGULARIZERS}}
+
+
+def fitted(model, regularizers):
+    """The bridge is between named modalities."""
+    if not model.get("clip") and "brownian_bridge" in regularizers:
+        return {**regularizers, "brownian_bridge": {**regularizers["brownian_bridge"], "bridged": ["image1"]}}
+    return regularizers
+
+
+def all_cases():
+    cases = {}
+    for variant, parts in (("whole", {}), ("in parts", PARTS)):
+        for name, model in MODELS.items():
+            for regularizer, specs in SPECS.items():
+                options = {"regularizers": fitted(model, specs), "double": True, "max_steps": 1}
+                cases[f"{name}, {regularizer}, {variant}"] = {**model, **options, **parts}
+        for name, model in CURVES.items():
+            specs = fitted(model, REGULARIZERS)
+            options = {**model, "regularizers": specs, "max_steps": 20, **parts}
+            cases[f"curve of {name}, {variant}"] = {**options, "double": True}
+            cases[f"float32 {name}, {variant}"] = {**options, "max_steps": 1}
+    return cases
+
+
+def torchrun(folder, processes, cases):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "tests.training.runs"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, str(folder), json.dumps(cases)], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return torch.load(folder / "results.pt", weights_only=False)
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda count: f"{count} processes")
+def results(request, one, tmp_path_factory):
+    return one if request.param == 1 else torchrun(tmp_path_factory.mktemp("run"), request.param, all_cases())
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return run_all(tmp_path_factory.mktemp("one"), all_cases())
+
+
+def difference(found, expected):
+    assert found.shape == expected.shape and expected.norm() > 0
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("variant", ["whole", "in parts"])
+@pytest.mark.parametrize("regularizer", SPECS)
+@pytest.mark.parametrize("model", MODELS)
+def test_the_gradient_is_that_of_one_process_and_one_piece(one, results, model, regularizer, variant):
+    found, expected = results[f"{model}, {regularizer}, {variant}"], one[f"{model}, {regularizer}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    without = one[f"{model}, None, whole"]["gradient"]
+    same_heads = without.shape == expected["gradient"].shape
+    assert regularizer is None or not same_heads or difference(expected["gradient"], without) > 1e-4
+
+
+@pytest.mark.parametrize("variant", ["whole", "in parts"])
+@pytest.mark.parametrize("model", CURVES)
+def test_float32_stays_near(one, results, model, variant):
+    found, expected = results[f"float32 {model}, {variant}"], one[f"float32 {model}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-4
+
+
+@pytest.mark.parametrize("variant", ["whole", "in parts"])
+@pytest.mark.parametrize("model", CURVES)
+def test_twenty_steps_are_one_curve(one, results, model, variant):
+    """All regularizers at once: the loss, each of its terms and the gradient's norm."""
+    found, expected = results[f"curve of {model}, {variant}"], one[f"curve of {model}, whole"]
+    assert {f"loss_{name}" for name in _REGULARIZERS} < set(expected["curve"][0])
+    assert len(expected["curve"]) == 20
+    for ours, theirs in zip(found["curve"], expected["curve"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6), ours["step"]
+    torch.testing.assert_close(*(torch.from_numpy(r["features"]) for r in (found, expected)), rtol=1e-5, atol=1e-6)
