@@ -76,28 +76,26 @@ class _LogSumExp(torch.autograd.Function):
         ctx.tile_size, ctx.both = tile_size, both
         of_rows = torch.full_like(rows[:, 0], float("-inf"))
         of_columns = of_rows if columns is None else torch.full_like(columns[:, 0], float("-inf"))
-        saved = [rows, columns, row_labels, column_labels]
-        for i, j, tile in _tiles(*saved, tile_size):
+        for i, j, tile in _tiles(rows, columns, row_labels, column_labels, tile_size):
             of_rows[i] = torch.logaddexp(of_rows[i], tile.logsumexp(1))
             if both and not (columns is None and i == j):
                 of_columns[j] = torch.logaddexp(of_columns[j], tile.logsumexp(0))
-        ctx.save_for_backward(*saved, of_rows, of_columns)
+        ctx.save_for_backward(rows, columns, row_labels, column_labels, of_rows, of_columns)
         return of_rows, of_columns if both and columns is not None else None
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_rows: Tensor, of_columns: Tensor | None) -> tuple[Tensor | None, ...]:
-        *saved, row_sums, column_sums = ctx.saved_tensors
-        rows, columns = saved[:2]
+    def backward(ctx: Any, row_pulls: Tensor, column_pulls: Tensor | None) -> tuple[Tensor | None, ...]:
+        rows, columns, row_labels, column_labels, row_sums, column_sums = ctx.saved_tensors
         mirrored = columns is None
-        row_pulls, column_pulls = of_rows, of_rows if mirrored else of_columns
+        column_pulls = row_pulls if column_pulls is None else column_pulls
         # A row that saw nothing has no share of it: e^(s - inf) is 0.
         row_sums, column_sums = (
             sums.masked_fill(sums == float("-inf"), float("inf")) for sums in (row_sums, column_sums)
         )
         row_gradient = torch.zeros_like(rows)
         column_gradient = row_gradient if mirrored else torch.zeros_like(columns)
-        for i, j, tile in _tiles(*saved, ctx.tile_size):
+        for i, j, tile in _tiles(rows, columns, row_labels, column_labels, ctx.tile_size):
             weights = (tile - row_sums[i, None]).exp_().mul_(row_pulls[i, None])
             if ctx.both and not (mirrored and i == j):
                 weights += tile.sub_(column_sums[j]).exp_().mul_(column_pulls[j])

@@ -1,13 +1,15 @@
 """The only collectives of the library. Every function is the identity in a single process."""
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..errors import UserError
 from ..models.embeddings import Embeddings
 
 
@@ -93,6 +95,25 @@ def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
         dist.barrier()
+
+
+def lost_process(error: Exception) -> bool:
+    """Whether an error says that another process is gone."""
+    return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
+
+
+@contextmanager
+def lost_processes_named() -> Iterator[None]:
+    """Inside, a process whose partner has died says so, instead of naming a socket."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not lost_process(error):
+            raise
+        raise UserError(
+            f"process {rank()} of {world_size()} lost another process of this run, whose own message tells why if it "
+            "could leave one: start all of them again, from the last checkpoint (--resume)"
+        ) from error
 
 
 def shut_down() -> None:

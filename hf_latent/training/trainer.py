@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import ProgressCallback, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
 from ..data.collator import LatentCollator
 from ..errors import UserError, suggest
@@ -29,7 +29,14 @@ from ..views import Views
 from .arguments import LatentTrainingArguments
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpoints import STAGING, publish
-from .distributed import average_gradients, barrier, gather_embeddings, mean_over_processes
+from .distributed import (
+    average_gradients,
+    barrier,
+    gather_embeddings,
+    lost_process,
+    lost_processes_named,
+    mean_over_processes,
+)
 from .gradient_cache import cached_backward
 from .sampling import UniqueIdSampler
 
@@ -122,6 +129,10 @@ class LatentTrainer(Trainer):
                 )
             setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        with lost_processes_named():
+            return super().train(*args, **kwargs)
+
     # Batches and views
 
     def get_train_dataloader(self) -> DataLoader:
@@ -155,7 +166,8 @@ class LatentTrainer(Trainer):
             prefetch_factor=args.dataloader_prefetch_factor,
         )
         # As of a single process: accelerate would read and decode everything and keep a share.
-        return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
+        alone = {"num_processes": 1, "process_index": 0, "dispatch_batches": False}
+        return prepare_data_loader(loader, args.device, put_on_device=True, **alone)
 
     def _checked_size(self) -> int | None:
         """The rows of the training set, at least one global batch; None of a stream."""
@@ -378,6 +390,8 @@ class LatentTrainer(Trainer):
             barrier()
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(staging, ignore_errors=True)
+            if lost_process(error):
+                raise
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"{name} could not be written ({reason}): is the disk full? Earlier ones are whole"

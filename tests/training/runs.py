@@ -1,5 +1,6 @@
 """A tiny training run, shared by the tests of the Trainer; also a script, so that torchrun can start it."""
 
+import itertools
 import json
 import sys
 import warnings
@@ -159,17 +160,25 @@ class FirstGradient(TrainerCallback):
 
 def run(folder, options):
     """Train, and tell what happened."""
+    options = dict(options)
+    resume = options.pop("resume", None)
     # Clipping would scale the gradient; a norm that is never reached only measures it.
     trainer = build(folder, **{"max_grad_norm": 1e9, **options})
     trainer.add_callback(gradient := FirstGradient())
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume)
     features = trainer.features(RandomCaptions(7) if options.get("clip") else RandomPairs(7))
-    return {"curve": curve(trainer), "gradient": gradient.vector, "features": features}
+    result = {"curve": curve(trainer), "gradient": gradient.vector, "features": features}
+    if options.get("stream"):
+        # What 52 rows are: one pass of all processes together.
+        batches = itertools.islice(trainer.get_train_dataloader(), 5)
+        own = torch.cat([batch["ids"] for batch in batches])[: 52 // trainer.args.world_size]
+        result["ids"] = trainer.accelerator.gather(own)
+    return result
 
 
 def run_all(folder, cases):
-    """`{name: options}` -> `{name: result}`, also written to the folder, by the first process."""
-    results = {name: run(folder, options) for name, options in cases.items()}
+    """`{name: options}` -> `{name: result}`, also written to the folder, by the first process; a folder a case."""
+    results = {name: run(f"{folder}/{name}", options) for name, options in cases.items()}
     if rank() == 0:
         torch.save(results, f"{folder}/results.pt")
     return results

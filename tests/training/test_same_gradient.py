@@ -4,20 +4,15 @@ Every objective with every regularizer, on LatentCLIP and on CoMM. All cases of 
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from hf_latent.regularizers.base import _REGULARIZERS
 from tests.training.runs import REGULARIZERS, run_all
+from tests.training.torchrun import torchrun
 
 pytestmark = pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
-
-ROOT = Path(__file__).resolve().parents[2]
 MODELS = {
     "clip": {"clip": True, "in_modal": False},
     "clip in_modal": {"clip": True},
@@ -51,17 +46,6 @@ def all_cases():
             cases[f"curve of {name}, {variant}"] = {**options, "double": True}
             cases[f"float32 {name}, {variant}"] = {**options, "max_steps": 1}
     return cases
-
-
-def torchrun(folder, processes, cases):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "tests.training.runs"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, str(folder), json.dumps(cases)], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return torch.load(folder / "results.pt", weights_only=False)
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda count: f"{count} processes")

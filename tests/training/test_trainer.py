@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +14,7 @@ from hf_latent.errors import UserError
 from hf_latent.training.arguments import LatentTrainingArguments
 from hf_latent.training.checkpoints import publish, staged_files
 from tests.training.runs import NAMES, RandomPairs, build_clip_trainer, build_trainer, curve
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.training.torchrun import ROOT, step_of, wait_for
 
 
 @pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
@@ -193,20 +191,18 @@ def test_kill_leaves_whole_checkpoints_that_resume(tmp_path, delay):
     options = json.dumps({"killed": {"save_strategy": "steps", "save_steps": 1, "max_steps": 200}})
     command = [sys.executable, "-m", "tests.training.runs", str(tmp_path), options]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    give_up = time.monotonic() + 120
-    while not list(tmp_path.glob("checkpoint-*")) and time.monotonic() < give_up:
-        time.sleep(0.01)
+    tmp_path = tmp_path / "killed"
+    wait_for(tmp_path, "checkpoint-*")
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    checkpoints = sorted(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    assert checkpoints
+    checkpoints = sorted(tmp_path.glob("checkpoint-*"), key=step_of)
     for checkpoint in checkpoints:
         step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
         assert checkpoint.name == f"checkpoint-{step}"
         names = {path.name for path in checkpoint.iterdir()}
         assert {"model.safetensors", "config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"} <= names
-    step = int(checkpoints[-1].name.split("-")[1])
+    step = step_of(checkpoints[-1])
     resumed = build_trainer(tmp_path, max_steps=step + 2, save_strategy="steps", save_steps=1)
     resumed.train(resume_from_checkpoint=str(checkpoints[-1]))
     assert not (tmp_path / ".staging").exists()
