@@ -3,8 +3,6 @@
 Every objective with every regularizer, on LatentCLIP and on CoMM. All cases of one number of processes share a spawn.
 """
 
-import json
-
 import pytest
 import torch
 
