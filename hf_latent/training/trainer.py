@@ -23,10 +23,10 @@ from ..data.collator import LatentCollator
 from ..errors import UserError, suggest
 from ..losses import loss_tile_size
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
-from ..models.encoders import BATCH_NORMS
 from ..objectives import Objective
 from ..views import Views
 from .arguments import LatentTrainingArguments
+from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpoints import STAGING, publish
 from .distributed import (
@@ -91,7 +91,7 @@ class LatentTrainer(Trainer):
                 stacklevel=2,
             )
         self.views = views
-        self._keep_rows_apart(cast(Any, core).get_base_model() if hasattr(core, "get_base_model") else core)
+        keep_rows_apart(cast(Any, core).get_base_model() if hasattr(core, "get_base_model") else core, args)
         self.add_callback(LogBeforeSaveCallback)
         self.add_callback(OptimizerStepCallback)
         if not args.disable_tqdm:
@@ -102,32 +102,6 @@ class LatentTrainer(Trainer):
         self._micro_batch = (-1, 0)
         self._terms: dict[str, Tensor] = {}
         self._term_count = 0
-
-    def _keep_rows_apart(self, model: LatentPreTrainedModel) -> None:
-        """A BatchNorm below the scoring would see a part of the rows only: synchronise it, or refuse it."""
-        cached = self.args.gradient_cache_chunk_size is not None
-        for name, child in model.named_children():
-            trained = [m for m in child.modules() if isinstance(m, BATCH_NORMS) and any_requires_grad(m)]
-            if name in model.scoring_modules or not trained:
-                continue
-            if self.args.freeze_batch_norm:
-                for module in trained:
-                    keep_in_evaluation(module)
-                continue
-            if cached:
-                raise UserError(
-                    f"{name} hold a BatchNorm, which with gradient_cache_chunk_size would normalise each chunk alone: "
-                    "write training.freeze_batch_norm: true, norm: group, or leave the chunks out"
-                )
-            if self.args.world_size == 1:
-                continue
-            if self.args.device.type != "cuda":
-                raise UserError(
-                    f"{name} hold a BatchNorm, which on several processes without GPUs would normalise each process's "
-                    "rows alone: write norm: group, freeze the encoder (frozen: true), write "
-                    "training.freeze_batch_norm: true, or train in one process"
-                )
-            setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         with lost_processes_named():
@@ -419,13 +393,3 @@ def _rows_of(inputs: Any, rows: slice) -> Any:
     if isinstance(inputs, Mapping):
         return {name: _rows_of(value, rows) for name, value in inputs.items()}
     return inputs[rows] if isinstance(inputs, Tensor) else inputs
-
-
-def keep_in_evaluation(module: nn.Module) -> None:
-    """Let `train()` pass the module by."""
-    module.eval()
-    module.train = lambda mode=True: module  # type: ignore[method-assign]
-
-
-def any_requires_grad(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())
