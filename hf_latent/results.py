@@ -6,12 +6,54 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Group:
+    """Results that belong together in a card: their heading, and what all of them are."""
+
+    title: str
+    text: str
+
+
+# In the order of a card: first what the model can do, then what its space looks like.
+GROUPS: dict[str, Group] = {
+    "zero_shot": Group("Zero-shot classification", "Every image takes the caption whose embedding lies nearest."),
+    "retrieval": Group(
+        "Retrieval", "Held-out images and captions look for each other by cosine; a caption that repeats counts once."
+    ),
+    "interactions": Group(
+        "Redundant, unique and synergistic information",
+        "What a linear probe reads from the frozen representation of a pair of images, as macro accuracy: what both "
+        "of them show, what only one of them shows, and what only the two together tell.",
+    ),
+    "probes": Group("Factors", "What a linear probe reads from the frozen embedding of an image, as accuracy."),
+    "gap": Group(
+        "The gap between the modalities",
+        "How far image and text embeddings lie from each other on the unit sphere (Liang et al. 2022; Wang and Isola "
+        "2020).",
+    ),
+    "spread": Group(
+        "The spread of each modality",
+        "How much of the space the embeddings use (Wang and Isola 2020; Roy and Vetterli 2007).",
+    ),
+    "agreement": Group(
+        "The agreement of the modalities",
+        "Whether what lies near each other in one modality does so in the other (Kornblith et al. 2019; Huh et al. "
+        "2024).",
+    ),
+    "parameters": Group("Heads and temperature", "What training made of them."),
+}
+STRUCTURE = ("gap", "spread", "agreement", "parameters")
+"""The groups that describe the space, and no task."""
+
+
+@dataclass(frozen=True)
 class Result:
     """One number of `metrics.json`.
 
     Attributes:
         title: What it tells, in words.
-        chance: What a constant guess reaches, or a collapsed space.
+        group: The key of its [`Group`].
+        chance: What a constant guess reaches.
+        reading: How to read it, where there is no chance level.
         unit: `%`, or nothing.
         column: Whether tables on the terminal show it.
         short: The head of its column; the key by default.
@@ -20,7 +62,9 @@ class Result:
     """
 
     title: str
+    group: str
     chance: str = ""
+    reading: str = ""
     unit: str = ""
     column: bool = True
     short: str = ""
@@ -32,56 +76,115 @@ class Result:
         return "n/a" if value is None else f"{value:.1f}" if self.unit == "%" else f"{value:.3f}"
 
 
+def _interaction(title: str, chance: str) -> Result:
+    return Result(title, "interactions", chance, unit="%", metric="balanced_accuracy")
+
+
 def _probe(factor: str, features: str) -> Result:
-    return Result(f"Linear probe of the {factor} on {features}", "10", "%")
+    return Result(f"Linear probe of the {factor} on {features}", "probes", "10", unit="%")
 
 
 def _zero_shot(k: int) -> Result:
-    title = f"Zero-shot classification among 100 captions, top {k}"
-    metric, task = "accuracy" if k == 1 else f"top_{k}_accuracy", "zero-shot-image-classification"
-    return Result(title, str(k), "%", k == 1, "zero_shot", metric, task)
+    return Result(
+        f"Zero-shot classification among 100 captions, top {k}",
+        "zero_shot",
+        str(k),
+        unit="%",
+        column=k == 1,
+        short="zero_shot",
+        metric="accuracy" if k == 1 else f"top_{k}_accuracy",
+        task="zero-shot-image-classification",
+    )
 
 
 def _recall(query: str, candidate: str, k: int) -> Result:
     return Result(
-        f"Retrieval, {query} to {candidate}, recall at {k}", "", "%", k == 1, f"{query[0]}2{candidate[0]}_r{k}"
+        f"Retrieval, {query} to {candidate}, recall at {k}",
+        "retrieval",
+        unit="%",
+        column=k == 1,
+        short=f"{query[0]}2{candidate[0]}_r{k}",
+        metric=f"recall_at_{k}",
     )
 
 
+def _median_rank(query: str, candidate: str) -> Result:
+    title = f"Retrieval, {query} to {candidate}, median rank"
+    return Result(title, "retrieval", reading="1 is best", column=False, metric="median_rank")
+
+
+def _geometry(metric: str, group: str, title: str, reading: str, column: bool = False) -> Result:
+    return Result(title, group, reading=reading, column=column, metric=metric)
+
+
 RESULTS: dict[str, Result] = {
-    "redundancy": Result("Redundancy: the shape that both images share", "10", "%"),
-    "uniqueness1": Result("Uniqueness 1: the texture of the first image", "10", "%"),
-    "uniqueness2": Result("Uniqueness 2: the texture of the second image", "10", "%"),
-    "synergy": Result("Synergy: does the second color fit the first texture? (class-weighted probe)", "50", "%"),
-    "synergy_unweighted": Result("Synergy, unweighted probe (the protocol of the CoMM paper)", "50", "%"),
-    "synergy_auroc": Result("Synergy, area under the ROC curve", "0.5", metric="roc_auc"),
+    "redundancy": _interaction("Redundancy: the shape that both images share", "10"),
+    "uniqueness1": _interaction("Uniqueness 1: the texture of the first image", "10"),
+    "uniqueness2": _interaction("Uniqueness 2: the texture of the second image", "10"),
+    "synergy": _interaction("Synergy: does the second color fit the first texture? (class-weighted probe)", "50"),
+    "synergy_unweighted": _interaction("Synergy, unweighted probe (the protocol of the CoMM paper)", "50"),
+    "synergy_auroc": Result("Synergy, area under the ROC curve", "interactions", "0.5", metric="roc_auc"),
     **{f"zero_shot_top{k}": _zero_shot(k) for k in (1, 3, 5)},
     **{f"image_to_text_r{k}": _recall("image", "text", k) for k in (1, 5, 10)},
+    "image_to_text_median_rank": _median_rank("image", "text"),
     **{f"text_to_image_r{k}": _recall("text", "image", k) for k in (1, 5, 10)},
+    "text_to_image_median_rank": _median_rank("text", "image"),
     "probe_shape": _probe("shape", "the image embedding"),
     "probe_color": _probe("color", "the image embedding"),
     "probe_texture": _probe("texture (no caption names it)", "the image embedding"),
     "probe_texture_full": _probe("texture", "the image embedding and its independent one"),
-    "gap_centroid": Result(
-        "Modality gap: distance between the mean image and the mean text", "0", metric="gap_centroid"
+    "gap_centroid": _geometry(
+        "gap_centroid",
+        "gap",
+        "Modality gap: distance between the mean image and the mean text",
+        "0 where the two clouds have one center, 2 at most",
+        column=True,
     ),
-    "gap_paired": Result("Mean distance between an image and its caption", "0", column=False, metric="gap_paired"),
-    "cka": Result("Linear CKA of images and their captions", metric="cka"),
-    "mutual_knn": Result(
-        "Share of the 10 nearest neighbours that images and captions agree on", column=False, metric="mutual_knn"
+    "gap_paired": _geometry(
+        "gap_paired", "gap", "Mean distance between an image and its caption", "0 where they coincide, 1.41 unrelated"
     ),
-    "uniformity_image": Result(
-        "Uniformity of the images (lower is more even)", "0", column=False, metric="uniformity_image"
+    "paired_cosine": _geometry(
+        "paired_cosine", "gap", "Mean cosine of an image and its caption", "1 where they coincide, 0 unrelated"
     ),
-    "uniformity_text": Result("Uniformity of the texts", "0", column=False, metric="uniformity_text"),
-    "effective_rank_image": Result(
-        "Effective rank of the image embeddings", column=False, metric="effective_rank_image"
+    "alignment": _geometry(
+        "alignment", "gap", "Alignment: mean squared distance of pairs", "0 where they coincide, 2 unrelated"
     ),
-    "effective_rank_text": Result("Effective rank of the text embeddings", column=False, metric="effective_rank_text"),
-    "separation": Result(
-        "Mean absolute cosine of an image's embedding and its independent one", column=False, metric="separation"
+    **{
+        f"uniformity_{name}": _geometry(
+            f"uniformity_{name}", "spread", f"Uniformity of the {name}s", "-4 spread evenly, 0 collapsed to a point"
+        )
+        for name in ("image", "text")
+    },
+    **{
+        f"effective_rank_{name}": _geometry(
+            f"effective_rank_{name}",
+            "spread",
+            f"Effective rank of the {name} embeddings",
+            "how many directions they use",
+        )
+        for name in ("image", "text")
+    },
+    "cka": _geometry(
+        "cka",
+        "agreement",
+        "Linear CKA of images and their captions",
+        "1 for one structure, 0 for none in common",
+        column=True,
     ),
-    "temperature": Result("Temperature after training", column=False, metric="temperature"),
+    "cka_unbiased": _geometry("cka_unbiased", "agreement", "The same, without its bias", "0 for unrelated modalities"),
+    "mutual_knn": _geometry(
+        "mutual_knn",
+        "agreement",
+        "Share of the 10 nearest neighbours that images and captions agree on",
+        "1 for all, 0 for none",
+    ),
+    "separation": _geometry(
+        "separation",
+        "parameters",
+        "Mean absolute cosine of an image's embedding and its independent one",
+        "0 where they are orthogonal",
+    ),
+    "temperature": _geometry("temperature", "parameters", "Temperature after training", "lower is a sharper contrast"),
 }
 
 

@@ -10,6 +10,12 @@ from ..models.embeddings import Embeddings
 
 _OBJECTIVES: dict[tuple[str, str], type["Objective"]] = {}
 
+# From modality A to modality B, as `losses.one_way_info_nce` computes it.
+INFO_NCE_FORMULA = (
+    r"L_{A \to B} = -\frac{1}{N} \sum_j \log \frac{e^{\langle z^A_j, z^B_j \rangle / \tau}}"
+    r"{\sum_k e^{\langle z^A_j, z^B_k \rangle / \tau}}"
+)
+
 
 class Objective:
     """A scalar to minimise, computed from the scored embeddings of a whole batch.
@@ -22,6 +28,17 @@ class Objective:
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.config = config
+
+    @property
+    def formula(self) -> str:
+        """What it computes with this config, for model cards: LaTeX without delimiters, one displayed formula a line.
+        Markdown would eat a backslash before punctuation."""
+        return ""
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """BibTeX of the papers that it is from, for model cards; see `hf_latent.citations`."""
+        return ()
 
     def __call__(
         self,

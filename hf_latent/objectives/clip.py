@@ -5,9 +5,10 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from ..citations import JIANG_2023, RADFORD_2021
 from ..losses.contrastive import one_way_info_nce, symmetric_info_nce
 from ..models.embeddings import Embeddings
-from .base import Objective, register_objective
+from .base import INFO_NCE_FORMULA, Objective, register_objective
 
 
 @register_objective("latent_clip", "clip")
@@ -29,6 +30,18 @@ class CLIPObjective(Objective):
         super().__init__(config)
         if config.in_modal:
             self.requires = frozenset({"embeds", "augmented"})
+
+    @property
+    def formula(self) -> str:
+        ways = [r"V \to T", r"T \to V"]
+        if self.config.in_modal:
+            ways += [r"V \to \tilde V", r"T \to \tilde T"]
+        total = " + ".join(f"L_{{{way}}}" for way in ways)
+        return rf"\frac{{1}}{{{len(ways)}}} ({total})" + "\n" + INFO_NCE_FORMULA
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (RADFORD_2021, JIANG_2023) if self.config.in_modal else (RADFORD_2021,)
 
     def __call__(
         self,

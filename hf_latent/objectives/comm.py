@@ -8,9 +8,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from ..citations import DUFUMIER_2025, RADFORD_2021
 from ..losses.contrastive import nt_xent, symmetric_info_nce
 from ..models.embeddings import Embeddings
-from .base import Objective, register_objective
+from .base import INFO_NCE_FORMULA, Objective, register_objective
+
+NT_XENT_FORMULA = (
+    r"\ell(a, b) = -\frac{1}{2N} \sum_j \log \frac{e^{\langle u_j, u_{p(j)} \rangle / \tau}}"
+    r"{\sum_{k \neq j} e^{\langle u_j, u_k \rangle / \tau}}, \quad u = (a_1, ..., a_N, b_1, ..., b_N)"
+)
 
 
 def _mean(losses: Sequence[Tensor]) -> Tensor:
@@ -44,6 +50,23 @@ class CoMMObjective(Objective):
             raise ValueError(f"loss_weights={weights}: give {len(self.terms)} numbers, for {', '.join(self.terms)}")
         self.weights = dict(zip(self.terms, weights or [1.0] * len(self.terms), strict=True))
 
+    @property
+    def formula(self) -> str:
+        # The modalities by their numbers: a name need not be LaTeX.
+        symbols = [r"L_\mathrm{joint}" if term == "joint" else f"L_{i}" for i, term in enumerate(self.terms, start=1)]
+        factors = ["" if weight == 1 else f"{weight:g} " for weight in self.weights.values()]
+        total = " + ".join(f"{factor}{symbol}" for factor, symbol in zip(factors, symbols, strict=True))
+        lines = [rf"\frac{{1}}{{{len(self.terms)}}} ({total})" if len(self.terms) > 1 else total]
+        if self.config.loss_terms != "joint":
+            lines.append(r"L_i = \frac{1}{2} [\ell(z_i, \tilde z) + \ell(\tilde z_i, z)]")
+        if self.config.loss_terms != "single":
+            lines.append(r"L_\mathrm{joint} = \ell(z, \tilde z)")
+        return "\n".join([*lines, NT_XENT_FORMULA])
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (DUFUMIER_2025,)
+
     def __call__(
         self,
         embeddings: Embeddings,
@@ -74,6 +97,14 @@ class CoMMObjective(Objective):
 class CrossObjective(Objective):
     """InfoNCE between the modalities, averaged over their pairs: "Cross" in the paper, as CLIP trains."""
 
+    @property
+    def formula(self) -> str:
+        return r"\frac{1}{2} (L_{A \to B} + L_{B \to A})" "\n" + INFO_NCE_FORMULA
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (DUFUMIER_2025, RADFORD_2021)
+
     def __call__(
         self,
         embeddings: Embeddings,
@@ -98,6 +129,11 @@ class CrossSelfObjective(CrossObjective):
     """Cross plus NT-Xent between the two views of each modality, averaged: "Cross+Self" in the paper."""
 
     requires = frozenset({"embeds", "augmented"})
+
+    @property
+    def formula(self) -> str:
+        total, *where = super().formula.splitlines()
+        return "\n".join([rf"{total} + \frac{{1}}{{n}} \sum_i \ell(z_i, \tilde z_i)", *where, NT_XENT_FORMULA])
 
     def __call__(
         self,

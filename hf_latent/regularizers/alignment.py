@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..citations import JIANG_2023
 from .base import Regularizer, is_number, mean, pairs_of, register_regularizer
 
 
@@ -34,6 +35,14 @@ class Alignment(Regularizer):
 
     def __post_init__(self) -> None:
         self.demand("epsilon", is_number(self.epsilon) and 0 < self.epsilon <= 1, "a number above 0, at most 1")
+
+    @property
+    def formula(self) -> str:
+        return r"\frac{1}{N} \sum_j \frac{1}{\max(\langle z^a_j, z^b_j \rangle^2, \epsilon)}"
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (JIANG_2023,)
 
     def value(self, z: Any, scale: Tensor | float) -> Tensor:
         return mean(self._pair(z.embeds[a], z.embeds[b]) for a, b in pairs_of(z.embeds))

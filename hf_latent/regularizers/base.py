@@ -35,6 +35,17 @@ class Regularizer(ABC):
     temperature_sensitive: ClassVar[bool] = False
 
     @property
+    def formula(self) -> str:
+        r"""What it computes with these hyper-parameters, for model cards: LaTeX without delimiters, one displayed
+        formula a line. A card says what z, N and \tau are. Markdown would eat a backslash before punctuation."""
+        return ""
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """BibTeX of the papers that it is from, for model cards; see `hf_latent.citations`."""
+        return ()
+
+    @property
     def requires(self) -> frozenset[str]:
         """The fields of [`Embeddings`] that it reads, given its hyper-parameters; others need not be computed."""
         return frozenset({"embeds"})

@@ -7,6 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..citations import JIANG_2023
 from ..errors import suggest
 from .base import Regularizer, is_number, mean, register_regularizer
 
@@ -50,6 +51,19 @@ class BrownianBridge(Regularizer):
         self.demand("bridged", names and len(self.bridged) > 0, "a list of modalities, such as [image]")
         self.demand("bridged", len(set(self.bridged)) == len(self.bridged), "each modality once")
         object.__setattr__(self, "bridged", tuple(self.bridged))  # a list from YAML would not hash
+
+    @property
+    def formula(self) -> str:
+        # V is the bridged modality, T the other.
+        middle = r"t z^V_j + (1 - t) z^T_j"
+        return (
+            r"\frac{1}{N} \sum_j \Vert \tilde z^V_j - \mu_j \Vert^2, \quad "
+            rf"\mu_j = \frac{{{middle}}}{{\Vert {middle} \Vert}}"
+        )
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (JIANG_2023,)
 
     @property
     def requires(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..citations import JIANG_2023
 from ..losses.contrastive import one_way_info_nce
 from ..losses.logsumexp import logsumexp
 from ..losses.uniformity import uniformity
@@ -56,6 +57,25 @@ class FeatureSeparation(Regularizer):
         self.demand(
             "contrast", any((self.orthogonality, self.contrast, self.uniformity)), "a weight above 0 for a term"
         )
+
+    @property
+    def formula(self) -> str:
+        terms = {
+            "orthogonality": r"\frac{2}{n} \sum_m \frac{1}{N} \sum_j \langle z^m_j, u^m_j \rangle^2",
+            "contrast": (
+                r"-\frac{2}{n} \sum_m \frac{1}{N} \sum_j \log \frac{e^{\langle u^m_j, \tilde u^m_j \rangle / \tau}}"
+                r"{\sum_k e^{\langle u^m_j, \tilde u^m_k \rangle / \tau}}"
+            ),
+            "uniformity": (r"\log \frac{2}{n} \sum_m \frac{1}{N} \sum_{jk} e^{-t \Vert u^m_j - u^m_k \Vert^2}"),
+        }
+        used = [name for name in terms if getattr(self, name)]
+        weights = {name: "" if getattr(self, name) == 1 else f"{getattr(self, name):g} " for name in used}
+        total = " + ".join(rf"{weights[name]}L_\mathrm{{{name}}}" for name in used)
+        return "\n".join([total, *(rf"L_\mathrm{{{name}}} = {terms[name]}" for name in used)])
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (JIANG_2023,)
 
     @property
     def requires(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..citations import GOEL_2022, JIANG_2023
 from ..losses.gram import similarity_difference, squared_products
 from .base import Regularizer, mean, pairs_of, register_regularizer
 
@@ -43,6 +44,34 @@ class GeometricConsistency(Regularizer):
 
     def __post_init__(self) -> None:
         self.demand("augmented", isinstance(self.augmented, bool), "true or false")
+
+    @property
+    def formula(self) -> str:
+        def squares(*differences: str) -> str:
+            return r"\frac{1}{N} \sum_{jk} " + "[" + " + ".join(f"({d})^2" for d in differences) + "]"
+
+        across = squares(
+            r"\langle z^V_j, z^T_k \rangle - \langle z^V_k, z^T_j \rangle",
+            r"\langle z^V_j, z^V_k \rangle - \langle z^T_j, z^T_k \rangle",
+        )
+        if not self.augmented:
+            return across
+        views = squares(
+            r"\langle z^V_j, z^V_k \rangle - \langle \tilde z^V_j, \tilde z^V_k \rangle",
+            r"\langle z^T_j, z^T_k \rangle - \langle \tilde z^T_j, \tilde z^T_k \rangle",
+        )
+        pairs = r"\frac{1}{N} \sum_j (\langle z^V_j, z^T_j \rangle - \langle \tilde z^V_j, \tilde z^T_j \rangle)^2"
+        return "\n".join(
+            [
+                r"L_\mathrm{across} + L_\mathrm{views}",
+                rf"L_\mathrm{{across}} = {across}",
+                rf"L_\mathrm{{views}} = {views} + {pairs}",
+            ]
+        )
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (JIANG_2023, GOEL_2022)
 
     @property
     def requires(self) -> frozenset[str]:

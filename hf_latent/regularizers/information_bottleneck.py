@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..citations import ALMUDEVAR_2025, LI_2026
 from .base import Regularizer, mean, pairs_of, register_regularizer
 
 
@@ -78,6 +79,25 @@ class InformationBottleneck(Regularizer):
         self.demand("relative", isinstance(self.relative, bool), "true or false")
         if self.mode == "kl":
             self.demand("pairs", self.pairs == "pairwise", "pairwise, or another mode than kl")
+
+    @property
+    def formula(self) -> str:
+        where = ""
+        if self.mode == "kl":
+            value = r"\frac{1}{2N} \sum_j [\mathrm{KL}(p^a_j \Vert p^b_j) + \mathrm{KL}(p^b_j \Vert p^a_j)]"
+            where = "\n" r"p^m_j = \mathcal{N}(z^m_j, \mathrm{diag}(e^{\tanh \lambda^m_j}))"
+        elif self.pairs == "one_vs_all":
+            half = r"\frac{1}{2} \cdot " if self.mode == "cosine" else ""
+            value = half + r"\frac{1}{nN} \sum_m \sum_j \Vert z^m_j - \frac{1}{n - 1} \sum_{i \neq m} z^i_j \Vert^2"
+        elif self.mode == "cosine":
+            value = r"1 - \frac{1}{N} \sum_j \langle z^a_j, z^b_j \rangle"
+        else:
+            value = r"\frac{1}{N} \sum_j \Vert z^a_j - z^b_j \Vert^2"
+        return (rf"\frac{{1}}{{\tau}} \left( {value} \right)" if self.relative else value) + where
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (ALMUDEVAR_2025, LI_2026) if self.pairs == "one_vs_all" else (ALMUDEVAR_2025,)
 
     @property
     def requires(self) -> frozenset[str]:
