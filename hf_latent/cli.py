@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
 
     card = commands.add_parser("card", help="write the model card of a run")
     card.add_argument("path", metavar="RUN", type=Path)
+    card.add_argument("--license", help="of the weights, as the Hub spells it; by default what the card says already")
+    card.add_argument("--open", action="store_true", help="show it in the browser")
     card.set_defaults(run=_card)
     return parser
 
@@ -108,4 +110,9 @@ def _study(options: argparse.Namespace) -> None:
 def _card(options: argparse.Namespace) -> None:
     from .hub.card import write_card
 
-    print(f"Card: {write_card(options.path)}")
+    card = write_card(options.path, license=options.license)
+    print(f"Card: {card}")
+    if options.open:
+        from .hub.card_page import open_card
+
+        print(f"Page: {open_card(card)}")

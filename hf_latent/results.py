@@ -39,7 +39,7 @@ GROUPS: dict[str, Group] = {
         "Whether what lies near each other in one modality does so in the other (Kornblith et al. 2019; Huh et al. "
         "2024).",
     ),
-    "parameters": Group("Heads and temperature", "What training made of them."),
+    "parameters": Group("Heads and temperature", "What became of them in training."),
 }
 STRUCTURE = ("gap", "spread", "agreement", "parameters")
 """The groups that describe the space, and no task."""
@@ -81,12 +81,12 @@ def _interaction(title: str, chance: str) -> Result:
 
 
 def _probe(factor: str, features: str) -> Result:
-    return Result(f"Linear probe of the {factor} on {features}", "probes", "10", unit="%")
+    return Result(f"{factor}, from {features}", "probes", "10", unit="%")
 
 
 def _zero_shot(k: int) -> Result:
     return Result(
-        f"Zero-shot classification among 100 captions, top {k}",
+        "Right caption nearest of 100" if k == 1 else f"Right caption among the nearest {k} of 100",
         "zero_shot",
         str(k),
         unit="%",
@@ -99,8 +99,9 @@ def _zero_shot(k: int) -> Result:
 
 def _recall(query: str, candidate: str, k: int) -> Result:
     return Result(
-        f"Retrieval, {query} to {candidate}, recall at {k}",
+        f"{query.capitalize()} to {candidate}, recall at {k}",
         "retrieval",
+        reading=f"share of {query}s with a right {candidate} among the nearest {k}",
         unit="%",
         column=k == 1,
         short=f"{query[0]}2{candidate[0]}_r{k}",
@@ -109,8 +110,10 @@ def _recall(query: str, candidate: str, k: int) -> Result:
 
 
 def _median_rank(query: str, candidate: str) -> Result:
-    title = f"Retrieval, {query} to {candidate}, median rank"
-    return Result(title, "retrieval", reading="1 is best", column=False, metric="median_rank")
+    title = f"{query.capitalize()} to {candidate}, median rank"
+    return Result(
+        title, "retrieval", reading=f"of the nearest right {candidate}; 1 is best", column=False, metric="median_rank"
+    )
 
 
 def _geometry(metric: str, group: str, title: str, reading: str, column: bool = False) -> Result:
@@ -129,10 +132,10 @@ RESULTS: dict[str, Result] = {
     "image_to_text_median_rank": _median_rank("image", "text"),
     **{f"text_to_image_r{k}": _recall("text", "image", k) for k in (1, 5, 10)},
     "text_to_image_median_rank": _median_rank("text", "image"),
-    "probe_shape": _probe("shape", "the image embedding"),
-    "probe_color": _probe("color", "the image embedding"),
-    "probe_texture": _probe("texture (no caption names it)", "the image embedding"),
-    "probe_texture_full": _probe("texture", "the image embedding and its independent one"),
+    "probe_shape": _probe("Shape", "the image embedding"),
+    "probe_color": _probe("Color", "the image embedding"),
+    "probe_texture": _probe("Texture, which no caption names", "the image embedding"),
+    "probe_texture_full": _probe("Texture", "the image embedding and its independent one, side by side"),
     "gap_centroid": _geometry(
         "gap_centroid",
         "gap",

@@ -83,7 +83,7 @@ def test_a_run_of_two_towers_is_whole(study, capsys):
     assert "`feature_separation` (weight 0.5)" in card and "`brownian_bridge` (weight 0.1)" in card
     assert "jiang2023" in card and "almudevar2025" not in card
     assert "pipeline_tag: zero-shot-image-classification" in card
-    assert "Zero-shot classification among 100 captions, top 1" in card and "loss_" not in card
+    assert "Right caption nearest of 100" in card and "loss_" not in card
     assert "|  % |" not in card and all(line.count("|") == 4 for line in card.splitlines() if line.startswith("| "))
     history = json.loads((run / "trainer_state.json").read_text())["log_history"]
     assert {"loss_contrastive", "loss_in_modal", "loss_feature_separation", "loss_brownian_bridge"} <= set(history[0])

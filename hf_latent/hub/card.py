@@ -1,158 +1,331 @@
-"""Model cards, written from what a run measured."""
+"""Model cards, written from what a run measured.
 
-import html
+What a card may tell is chosen in `card_fields.py`; its words are in `model_cards/`, one template a model, on a base
+that all share. Objectives and regularizers bring their own formulas and citations.
+"""
+
+import inspect
 import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ..errors import UserError
-from ..resources import resource_path
-from ..results import RESULTS
+from ..citations import DUFUMIER_2025, HERMANN_2020, HU_2022
+from ..data.loading import SOURCES
+from ..errors import UserError, blamed_on, suggest
+from ..models.configuration_base import LatentConfig
+from ..models.encoders import ENCODERS
+from ..objectives import Objective, RegularizedObjective, build_objective
+from ..objectives.regularized import Weighted
+from ..recipe import MODELS
+from ..resources import available_resources, resource_path
+from ..results import GROUPS, RESULTS, STRUCTURE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
+from .card_fields import fenced, markdown_text, number, one_line, repository_id, shareable, tellable
 
-# What a card may tell of a recipe. Everything else (paths, tokens, names of people and machines) stays at home.
-TRAINING_FIELDS = (
-    "adam_beta1",
-    "adam_beta2",
-    "adam_epsilon",
-    "bf16",
-    "fp16",
-    "global_batch_size",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "lr_scheduler_type",
-    "max_grad_norm",
-    "max_steps",
-    "num_train_epochs",
-    "optim",
-    "per_device_train_batch_size",
-    "seed",
-    "warmup_steps",
-    "weight_decay",
-)
-DATA_FIELDS = (
-    "biased",
-    "image_size",
-    "max_pairs",
-    "name",
-    "renders",
-    "seed",
-    "test_renders",
-    "texture_period",
-    "tokenizers",
-)
-
+CARD = "README.md"
 TASKS = {
     "feature-extraction": "Measurement of frozen features",
     "zero-shot-image-classification": "Zero-shot image classification",
 }
 PIPELINES = {"latent_clip": "zero-shot-image-classification"}
 FIGURES = {
+    "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by factor.",
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
-    "latent_map.png": "The representation of held-out pairs in two dimensions, colored by factor.",
     "losses.png": "The training loss and its terms.",
 }
+METRIC_FIELDS = ("seed", "train_loss", "train_runtime", "train_samples_per_second")
+DATA_CITATIONS = {"trifeature": (HERMANN_2020, DUFUMIER_2025), "trifeature_captions": (HERMANN_2020,)}
 
 
-def write_card(run: Path) -> Path:
+class _Dumper(yaml.SafeDumper):
+    """Lists on one line, as people write recipes."""
+
+
+_Dumper.add_representer(list, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, True))
+
+
+def write_card(run: Path, *, repository: str | None = None, license: str | None = None) -> Path:
     """Write `README.md` of a run from its config, recipe, metrics and figures.
 
+    Args:
+        run: The folder.
+        repository: The id on the Hub that the code of the card loads; by default a place to fill in.
+        license: Of the weights, as the Hub spells it, such as `apache-2.0`. By default the one that the card of the
+            run has already, or none.
+
     Raises:
-        UserError: If the folder holds no finished run.
+        UserError: If the folder holds no model of this library, or the license is no single word.
     """
-    text = render_card(run)
-    path = run / "README.md"
+    text = render_card(run, repository=repository, license=license)
+    path = run / CARD
     partial = path.with_suffix(".md.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
     return path
 
 
-def render_card(run: Path) -> str:
-    """The card of a run as Markdown with its YAML header."""
+def render_card(run: Path, *, repository: str | None = None, license: str | None = None) -> str:
+    """The card of a run as Markdown with its YAML header; see [`write_card`]. A recipe and metrics may be missing."""
     config = read_json(run_file(run, CONFIG), "train it again")
-    try:
-        recipe = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(run_file(run, RECIPE))))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{run / RECIPE} cannot be read: {error}") from None
-    metrics = read_metrics(run) if (run / METRICS).is_file() else {}
-    return render(run.resolve().name, config, recipe, metrics, {f for f in FIGURES if (run / "figures" / f).is_file()})
+    return render(
+        run.resolve().name,
+        config,
+        _read_recipe(run / RECIPE) if (run / RECIPE).is_file() else {},
+        read_metrics(run) if (run / METRICS).is_file() else {},
+        {file for file in FIGURES if (run / "figures" / file).is_file()},
+        repository=repository,
+        license=license or _license_of(run / CARD),
+        adapters="adapter" if (run / "adapter" / "adapter_config.json").is_file() else None,
+    )
 
 
 def render(
-    name: str, config: dict[str, Any], recipe: dict[str, Any], metrics: dict[str, Any], figures: set[str]
+    name: str,
+    config: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    figures: set[str],
+    *,
+    repository: str | None = None,
+    license: str | None = None,
+    adapters: str | None = None,
 ) -> str:
-    """Render a card from plain values; see [`render_card`]."""
-    results = [
-        {"title": result.title, "value": metrics[key], "chance": result.chance, "unit": result.unit, "key": key}
-        for key, result in RESULTS.items()
-        if key in metrics
-    ]
-    template = resource_path("model_cards", f"{config['model_type']}.md.jinja")
+    """Render a card from plain values; see [`render_card`].
+
+    Args:
+        name: Of the model.
+        config: What `config.json` holds.
+        recipe: The sections of a recipe; any may be missing.
+        metrics: What `metrics.json` holds; without any of `RESULTS` the card says that nothing was measured.
+        figures: Those of `FIGURES` that lie in `figures/`.
+        repository, license: As in [`write_card`].
+        adapters: Where low-rank adapters lie: None, the name of a folder beside the merged model, or "" where the
+            repository holds them in place of the weights.
+
+    Raises:
+        UserError: If the config is not of a model of this library, or names what is not known here.
+    """
+    if license is not None and not tellable(license):
+        raise UserError(f"license={license!r}: write it as the Hub does, in one word, such as apache-2.0")
+    objective = _objective(config)
+    with blamed_on(RECIPE):
+        shared, left_out = shareable(recipe)
+    model = cast(LatentConfig, objective.config)
+    base, regularizers = objective, {}
+    if isinstance(objective, RegularizedObjective):
+        base, regularizers = objective.objective, objective.regularizers
+    data = _data(shared.get("data", {}))
+    results = {key: value for key in RESULTS if (value := number(metrics.get(key))) is not None}
+    bases = _bases(model)
+    facts = {
+        "name": name,
+        "config": model,
+        "data": data,
+        "training": shared.get("training", {}),
+        "lora": shared.get("lora", {}) if "lora" in recipe else None,
+        "protocol": shared.get("evaluation", {}).get("protocol", "standard"),
+        "recipe_yaml": fenced(yaml.dump(shared, Dumper=_Dumper, sort_keys=False)) if shared else "",
+        "left_out": left_out,
+        "metrics": {key: number(metrics.get(key)) for key in METRIC_FIELDS},
+        "versions": _versions(metrics),
+        "groups": _groups(results),
+        "structure": STRUCTURE,
+        "objective": {"name": model.objective, "formula": base.formula.splitlines()},
+        "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
+        "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},
+        "bases": bases,
+        "adapters": adapters,
+        "model_id": repository or "user/name",
+        "published": repository is not None,
+        "license": license,
+        "figures": {file: caption for file, caption in FIGURES.items() if file in figures},
+        "citations": _citations(base, regularizers.values(), data, lora=adapters is not None or "lora" in recipe),
+    }
+    header = _header(name, model, data, results, bases, list(regularizers), license, adapters)
+    return f"---\n{header}\n---\n\n{_template(model).render(facts).strip()}\n"
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        recipe = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path} holds no recipe")
+    return cast(dict[str, Any], recipe)
+
+
+def _license_of(card: Path) -> str | None:
+    """The license in the header of a card that was written before, by us or by hand."""
+    try:
+        found = ModelCard.load(card, ignore_metadata_errors=True).data.license if card.is_file() else None
+    except (OSError, ValueError, YAMLError):
+        return None
+    return found if tellable(found) else None
+
+
+def _objective(config: Mapping[str, Any]) -> Objective:
+    """The objective of a config, whose own config is that of the model."""
+    with blamed_on(CONFIG), warnings.catch_warnings(action="ignore"):
+        name = str(config.get("model_type"))
+        if name not in MODELS:
+            raise UserError(f"{CONFIG} is of a {name!r} model: {suggest(name, MODELS)}")
+        return build_objective(MODELS[name][0].from_dict(dict(config)))
+
+
+def _template(config: LatentConfig) -> Any:
+    """The template of a model; the base where it has none of its own."""
+    own = f"{config.model_type}.md.jinja"
+    path = resource_path("model_cards", own if own in available_resources("model_cards") else "base.md.jinja")
     # A name or a setting is text: it must neither become markup nor be evaluated.
     environment = SandboxedEnvironment(
-        loader=FileSystemLoader(template.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(path.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["text"] = _text
-    body = environment.get_template(template.name).render(
-        name=name,
-        config=config,
-        recipe=_shareable(recipe),
-        recipe_yaml=_fenced(yaml.safe_dump(_shareable(recipe), sort_keys=False)),
-        metrics=metrics,
-        results=results,
-        protocol=recipe.get("evaluation", {}).get("protocol", "standard"),
-        figures=[(file, caption) for file, caption in FIGURES.items() if file in figures],
-    )
-    return f"---\n{_header(name, config, recipe, results)}\n---\n\n{body}"
+    environment.filters["text"] = markdown_text
+    return environment.get_template(path.name)
 
 
-def _shareable(recipe: dict[str, Any]) -> dict[str, Any]:
-    def only(section: str, allowed: tuple[str, ...]) -> dict[str, Any]:
-        return {key: value for key, value in recipe.get(section, {}).items() if key in allowed}
+def _data(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The data section with its defaults; `path` only where it is a repository on the Hub, `name` None if unknown."""
+    if section.get("name") not in SOURCES:
+        return {"name": None, "path": None}
+    own = fields(SOURCES[section["name"]])
+    defaults = {spec.name: spec.default for spec in own if isinstance(spec.default, int | float | str | None)}
+    path = section.get("path") or ""
+    return {**defaults, **section, "path": path if "/" in path else None}
 
-    kept: dict[str, Any] = {key: recipe[key] for key in ("model", "lora", "views", "evaluation") if key in recipe}
-    return {**kept, "data": only("data", DATA_FIELDS), "training": only("training", TRAINING_FIELDS)}
+
+def _bases(config: LatentConfig) -> list[str]:
+    """The checkpoints on the Hub that training started from."""
+    started = [getattr(config, "clip", None)] + [spec.get("pretrained") for spec in config.modalities.values()]
+    return list(dict.fromkeys(filter(None, map(repository_id, started))))
 
 
-def _header(name: str, config: dict[str, Any], recipe: dict[str, Any], results: list[dict[str, Any]]) -> str:
-    dataset = str(recipe.get("data", {}).get("name", "dataset"))
+def _versions(metrics: Mapping[str, Any]) -> str:
+    names = ("hf_latent", "torch", "transformers")
+    known = [f"{name} {metrics[key]}" for name in names if tellable(metrics.get(key := f"{name}_version"))]
+    return ", ".join(known)
+
+
+def _groups(results: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """The results by group, in the order of `GROUPS`."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, group in GROUPS.items():
+        rows = [
+            {
+                "title": RESULTS[name].title,
+                "value": RESULTS[name].cell(value) + (" %" if RESULTS[name].unit else ""),
+                "chance": RESULTS[name].chance + (" %" if RESULTS[name].chance and RESULTS[name].unit else ""),
+                "reading": RESULTS[name].reading,
+            }
+            for name, value in results.items()
+            if RESULTS[name].group == key
+        ]
+        if rows:
+            column = "Chance" if any(row["chance"] for row in rows) else "How to read it"
+            found[key] = {"title": group.title, "text": group.text, "rows": rows, "column": column}
+    return found
+
+
+def _described(name: str, weighted: Weighted) -> dict[str, Any]:
+    """A regularizer as its class describes it, with its weight and hyper-parameters."""
+    regularizer = weighted.regularizer
+    cls = type(regularizer)
+    words = inspect.getdoc(cls) or ""
+    if words.startswith(f"{cls.__name__}("):  # what a dataclass without a docstring is given
+        words = ""
+    return {
+        "name": name,
+        "weighted": weighted,
+        "summary": words.split("\n\n")[0].replace("\n", " "),
+        "options": {spec.name: _setting(getattr(regularizer, spec.name)) for spec in fields(cast(Any, regularizer))},
+        "formula": regularizer.formula.splitlines(),
+    }
+
+
+def _setting(value: Any) -> str:
+    """A hyper-parameter in words; what may hold anything else stays at home."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_setting, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else value if tellable(value) else "not shown"
+
+
+def _example(name: str, spec: Mapping[str, Any]) -> str:
+    """A value of a modality as Python, for the code of a card."""
+    kind = getattr(ENCODERS.get(spec["encoder"]), "kind", None)
+    if kind is None:  # an encoder of transformers
+        kind = "text" if "vocab_size" in (spec.get("config") or {}) else "image"
+    if kind == "image":
+        return f'Image.open("{name}.png")'
+    if kind == "text":
+        return '"a sentence"'
+    width = int(number(spec.get("input_dim")) or 1)
+    shape = f"(50, {width})" if kind == "series" else width
+    return f'np.zeros({shape}, dtype="float32")'
+
+
+def _citations(
+    objective: Objective, regularizers: Iterable[Weighted], data: Mapping[str, Any], lora: bool
+) -> list[str]:
+    """The papers of what was used, each once."""
+    found = [*objective.citations]
+    for weighted in regularizers:
+        found += weighted.regularizer.citations
+    found += [HU_2022] if lora else []
+    return list(dict.fromkeys([*found, *DATA_CITATIONS.get(data["name"], ())]))
+
+
+def _header(
+    name: str,
+    config: LatentConfig,
+    data: Mapping[str, Any],
+    results: Mapping[str, float],
+    bases: list[str],
+    regularizers: list[str],
+    license: str | None,
+    adapters: str | None,
+) -> str:
+    dataset = data.get("path") or data["name"] or "unknown"
+    title = "trifeature, held-out combinations" if dataset.startswith("trifeature") else dataset
     evaluations = [
         EvalResult(
-            task_type=RESULTS[result["key"]].task,
-            task_name=TASKS.get(RESULTS[result["key"]].task, "Retrieval"),
+            task_type=RESULTS[key].task,
+            task_name=TASKS[RESULTS[key].task],
             dataset_type=dataset,
-            dataset_name=f"{dataset} (held-out combinations)" if dataset.startswith("trifeature") else dataset,
-            metric_type=RESULTS[result["key"]].metric,
-            metric_name=result["key"],
-            metric_value=round(float(result["value"]), 4),
+            dataset_name=title,
+            dataset_split=data.get("test_split") or "test",
+            metric_type=RESULTS[key].metric,
+            metric_name=key,
+            metric_value=round(value, 4),
         )
-        for result in results
+        for key, value in results.items()
     ]
-    data = ModelCardData(
-        library_name="hf_latent",
-        pipeline_tag=PIPELINES.get(str(config["model_type"]), "feature-extraction"),
-        tags=["multimodal", "contrastive-learning", "representation-learning", str(config["model_type"])],
-        model_name=" ".join(name.split()),
+    tasks = [RESULTS[key].metric for key in results if RESULTS[key].group not in STRUCTURE]
+    relation = "adapter" if adapters == "" else "finetune"
+    tags = ["hf_latent", "multimodal", "contrastive-learning", "representation-learning", config.model_type]
+    header = ModelCardData(
+        library_name="peft" if adapters == "" else "transformers",
+        pipeline_tag=PIPELINES.get(config.model_type, "feature-extraction"),
+        tags=[*tags, *(["lora"] if adapters is not None else []), *regularizers],
+        base_model=(bases[0] if len(bases) == 1 else bases) or None,
+        base_model_relation=relation if len(bases) == 1 else None,
+        datasets=[data["path"]] if data.get("path") else None,
+        metrics=list(dict.fromkeys(tasks)) or None,
+        license=license,
+        model_name=one_line(name),
         eval_results=evaluations or None,
     )
-    return data.to_yaml(line_break="\n").strip()
-
-
-def _text(value: Any) -> str:
-    """`value` on one line, with nothing left that Markdown or HTML would interpret."""
-    line = html.escape(" ".join(str(value).split()))
-    return "".join(f"\\{character}" if character in "\\`*_{}[]()#+!|" else character for character in line)
-
-
-def _fenced(text: str) -> str:
-    """`text` for a code block: it must not be able to close the block."""
-    return text.replace("```", "'''").strip()
+    return header.to_yaml(line_break="\n").strip()

@@ -14,8 +14,8 @@ from ..models.embeddings import Embeddings
 from .base import INFO_NCE_FORMULA, Objective, register_objective
 
 NT_XENT_FORMULA = (
-    r"\ell(a, b) = -\frac{1}{2N} \sum_j \log \frac{e^{\langle u_j, u_{p(j)} \rangle / \tau}}"
-    r"{\sum_{k \neq j} e^{\langle u_j, u_k \rangle / \tau}}, \quad u = (a_1, ..., a_N, b_1, ..., b_N)"
+    r"\ell(a, b) = -\frac{1}{2N} \sum_j \log \frac{e^{\langle x_j, x_{p(j)} \rangle / \tau}}"
+    r"{\sum_{k \neq j} e^{\langle x_j, x_k \rangle / \tau}}, \quad x = (a_1, ..., a_N, b_1, ..., b_N)"
 )
 
 

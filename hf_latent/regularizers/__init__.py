@@ -1,7 +1,7 @@
 """Regularizers: structure for the latent space, chosen by name and added to an objective with a weight."""
 
 from .alignment import Alignment
-from .base import Regularizer, build_regularizer, register_regularizer
+from .base import Regularizer, build_regularizer, register_regularizer, regularizer_class
 from .brownian_bridge import BrownianBridge
 from .feature_separation import FeatureSeparation
 from .geometric_consistency import GeometricConsistency
@@ -16,4 +16,5 @@ __all__ = [
     "Regularizer",
     "build_regularizer",
     "register_regularizer",
+    "regularizer_class",
 ]

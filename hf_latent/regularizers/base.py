@@ -131,15 +131,20 @@ def register_regularizer(name: str) -> Callable[[_Class], _Class]:
     return register
 
 
+def regularizer_class(name: str) -> type[Regularizer]:
+    """The class that is registered under that name; a ValueError says what to write if there is none."""
+    if name not in _REGULARIZERS:
+        raise ValueError(f"no regularizer {name!r}: {suggest(name, _REGULARIZERS)}")
+    return _REGULARIZERS[name]
+
+
 def build_regularizer(name: str, /, **hyperparameters: Any) -> Regularizer:
     """The regularizer of that name.
 
     Raises:
         ValueError: If the name or a hyper-parameter is unknown, or a value does not fit; it says what to write.
     """
-    if name not in _REGULARIZERS:
-        raise ValueError(f"no regularizer {name!r}: {suggest(name, _REGULARIZERS)}")
-    cls = _REGULARIZERS[name]
+    cls = regularizer_class(name)
     known = [field.name for field in fields(cls)]
     for key in hyperparameters:
         if key not in known:

@@ -1,20 +1,40 @@
-"""The card: what was measured, how to load it, and nothing that should stay at home."""
+"""The card: what was measured, how the space was shaped, how to load it, and nothing that should stay at home."""
 
+import io
+import json
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
+import pytest
 import yaml
 from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from matplotlib.mathtext import math_to_image
 
-from hf_latent import CoMMConfig
-from hf_latent.hub.card import render
+from hf_latent import CoMMConfig, LatentCLIPConfig, build_objective, citations
+from hf_latent.errors import UserError
+from hf_latent.hub.card import render, render_card, write_card
+from hf_latent.hub.card_fields import tellable
+from hf_latent.recipe import parse_recipe
+from hf_latent.regularizers import Regularizer, register_regularizer
+from hf_latent.regularizers import base as registry
+from hf_latent.resources import available_resources, resource_path
+from hf_latent.results import GROUPS, RESULTS
 
 CONFIG = CoMMConfig(modalities={name: {"encoder": "cnn"} for name in ("image1", "image2")}).to_dict()
+TEXT = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 31}
+TOWERS = {"image": {"encoder": "cnn"}, "text": {"encoder": "auto", "config": TEXT}}
+RESNET = {"encoder": "auto", "config": {"model_type": "resnet"}}
 RECIPE = {
-    "model": {"type": "comm"},
-    "data": {"name": "trifeature", "image_size": 64, "path": "/home/someone/secret"},
-    "views": {"image1": {"kind": "image"}},
-    "training": {"learning_rate": 1e-3, "output_dir": "/home/someone/runs", "hub_token": "hf_secret"},
+    "model": {"type": "comm", "modalities": {name: {"encoder": "cnn"} for name in ("image1", "image2")}},
+    "data": {"name": "trifeature", "image_size": 64},
+    "views": {name: {"kind": "image"} for name in ("image1", "image2")},
+    "training": {"learning_rate": 1e-3, "global_batch_size": 32, "num_train_epochs": 2},
 }
+CLIP_RECIPE = {"model": {"type": "latent_clip"}, "data": {"name": "trifeature_captions", "image_size": 32}}
 METRICS = {
     "redundancy": 98.25,
     "synergy_auroc": 0.8125,
@@ -26,10 +46,34 @@ METRICS = {
     "torch_version": "2.13.0",
     "transformers_version": "5.23.0",
 }
+ALL_REGULARIZERS = {
+    "feature_separation": {"weight": 0.5, "ramp": 0.25, "start": 0.1},
+    "brownian_bridge": {"weight": 0.3},
+    "geometric_consistency": {"weight": 0.125},
+    "information_bottleneck": {"weight": 0.2, "mode": "kl"},
+    "alignment": {"weight": 0.01},
+}
 
 
-def card(name="run", metrics=METRICS, recipe=RECIPE, config=CONFIG, figures=("interactions.png", "losses.png")):
-    return render(name, config, recipe, metrics, set(figures))
+def card(
+    name="run", metrics=METRICS, recipe=RECIPE, config=CONFIG, figures=("interactions.png", "losses.png"), **more
+):
+    return render(name, config, recipe, metrics, set(figures), **more)
+
+
+def clip_card(recipe=CLIP_RECIPE, metrics=METRICS, **options):
+    return card(config=LatentCLIPConfig(modalities=TOWERS, **options).to_dict(), recipe=recipe, metrics=metrics)
+
+
+def header(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def cited(text):
+    return re.findall(r"^@\w+\{(\w+),", text, flags=re.MULTILINE)
+
+
+# What was measured
 
 
 def test_results_stand_in_the_table_and_in_the_model_index():
@@ -38,33 +82,337 @@ def test_results_stand_in_the_table_and_in_the_model_index():
     (entry,) = ModelCard(text).data.to_dict()["model-index"]
     values = {m["name"]: m["value"] for result in entry["results"] for m in result["metrics"]}
     assert values == {"redundancy": 98.25, "synergy_auroc": 0.8125}
-    assert "figures/interactions.png" in text and "latent_map" not in text
+    assert "`hf-latent evaluate`" in text and "64 px" in text and "seed 42" in text
     assert "CoMM](https://arxiv.org/abs/2409.07402)" in text and "trust_remote_code=True" in text
+
+
+def test_every_result_is_shown_in_its_group_and_explained():
+    text = clip_card(
+        metrics=dict.fromkeys(RESULTS, 0.25), recipe={**CLIP_RECIPE, "evaluation": {"protocol": "cyclip"}}
+    )
+    for result in RESULTS.values():
+        assert f"| {result.title} | **0.2" in text
+        assert result.chance or result.reading
+    positions = [text.index(f"### {group.title}\n") for group in GROUPS.values()]
+    assert positions == sorted(positions) and {result.group for result in RESULTS.values()} == set(GROUPS)
+    assert text.index("## Results") < text.index("### Retrieval") < text.index("## Latent structure") < positions[4]
+    assert "CyCLIP" in text
+    assert all(line.count("|") == 4 for line in text.splitlines() if line.startswith("|"))
 
 
 def test_a_model_that_was_not_measured_says_so():
     text = card(metrics={})
     assert "This model was not evaluated." in text and "model-index" not in text
+    text = card(metrics={"redundancy": float("nan"), "synergy": None})
+    assert "This model was not evaluated." in text and "model-index" not in text
 
 
-def test_paths_and_tokens_stay_at_home():
+def test_what_is_not_recorded_is_not_made_up():
+    text = card(recipe={}, metrics={}, figures=())
+    assert "What it was trained on is not recorded." in text and "Its recipe is not recorded." in text
+    assert "![" not in text and "datasets" not in header(text)
+
+
+def test_a_figure_is_shown_only_where_there_is_one():
+    assert "figures/interactions.png" in card() and "latent_map" not in card()
+    text = card(figures=("latent_map.png",))
+    assert text.index("figures/latent_map.png") < text.index("## Use") and "losses.png" not in text
+
+
+def test_synergy_is_read_with_what_was_there_to_learn():
+    biased = card(recipe={**RECIPE, "data": {"name": "trifeature", "biased": True}})
+    assert "there was no synergy to learn" in card() and "there was no synergy to learn" not in biased
+    assert "trained on pairs that obey the rule" in biased
+
+
+# How the space was shaped
+
+
+@pytest.mark.parametrize("config", ["comm", "clip"])
+def test_each_regularizer_brings_its_formula_weight_and_papers(config):
+    if config == "comm":
+        options = {**ALL_REGULARIZERS, "brownian_bridge": {"weight": 0.3, "bridged": ["image1"]}}
+        text = card(config=CoMMConfig(modalities=CONFIG["modalities"], regularizers=options).to_dict())
+    else:
+        text = clip_card(regularizers=ALL_REGULARIZERS, learn_temperature=False)
+    summary, rest = text.split("## Use")
+    for name, options in ALL_REGULARIZERS.items():
+        assert f"`{name}` (weight {options['weight']:g})" in summary
+        section = rest.split(f"### Regularizer: `{name}`\n")[1].split("\n#")[0]
+        assert "$$\nR = " in section and f"Weight {options['weight']:g}" in section
+    assert "rising from 0 over 25 % of the training, after the first 10 %" in text
+    assert "`mode` = kl" in text and "`t` = 0.25" in text
+    assert set(header(text)["tags"]) >= set(ALL_REGULARIZERS)
+
+
+def test_exactly_the_methods_used_are_cited():
+    assert cited(card()) == ["dufumier2025align", "hermann2020what"]
+    assert cited(clip_card(recipe={})) == ["radford2021learning"]
+    assert cited(clip_card(in_modal=True)) == ["radford2021learning", "jiang2023understanding", "hermann2020what"]
+    bottleneck = {"information_bottleneck": {"pairs": "one_vs_all"}, "alignment": {"weight": 0}}
+    text = clip_card(recipe={}, regularizers=bottleneck, learn_temperature=False)
+    assert cited(text) == ["radford2021learning", "almudevar2025aligning", "li2026ovaib"]
+    assert "alignment" not in text.split("## Results")[0]
+    both = {"geometric_consistency": {}, "brownian_bridge": {}}
+    papers = ["radford2021learning", "jiang2023understanding", "goel2022cyclip"]
+    assert cited(clip_card(recipe={}, regularizers=both)) == papers
+    cross = CoMMConfig(modalities=CONFIG["modalities"], objective="cross").to_dict()
+    assert cited(card(config=cross, recipe={})) == ["dufumier2025align", "radford2021learning"]
+    assert "hu2022lora" in cited(card(recipe={**RECIPE, "lora": {"rank": 4}}))
+
+
+def test_bibtex_is_whole():
+    entries = [value for name, value in vars(citations).items() if name.isupper()]
+    keys = [re.match(r"@\w+\{(\w+),\n", entry)[1] for entry in entries]
+    assert len(set(keys)) == len(keys) >= 8
+    for entry in entries:
+        assert entry.count("{") == entry.count("}") and entry.endswith("\n}")
+        assert all(f"  {field}" in entry for field in ("title", "author", "year"))
+
+
+def test_a_new_regularizer_needs_no_change_of_a_template():
+    @register_regularizer("test_halo")
+    @dataclass(frozen=True)
+    class Halo(Regularizer):
+        """Lay a halo around the embeddings.
+
+        Not for the card.
+        """
+
+        radius: float = 2.0
+        note: str = "/home/someone"
+        formula = r"\sum_j \Vert z_j \Vert^2"
+        citations = ("@misc{halo2030,\n  title = {Halos}\n}",)
+
+        def value(self, z, scale):
+            raise NotImplementedError
+
+    @register_regularizer("test_bare")
+    @dataclass(frozen=True)
+    class Bare(Regularizer):
+        def value(self, z, scale):
+            raise NotImplementedError
+
+    try:
+        text = clip_card(regularizers={"test_halo": {"weight": 0.75, "radius": 3}, "test_bare": {}})
+        with pytest.raises(UserError, match="no regularizer 'test_hallo'.*test_halo"):
+            card(config={**CONFIG, "regularizers": {"test_hallo": {}}})
+    finally:
+        for name in ("test_halo", "test_bare"):
+            del registry._REGULARIZERS[name]
+    assert "`test_halo` (weight 0.75)" in text and "Lay a halo around the embeddings.\n" in text
+    assert "$$\nR = \\sum_j \\Vert z_j \\Vert^2\n$$" in text and "`radius` = 3" in text and "halo2030" in cited(text)
+    assert "Not for the card" not in text and "/home" not in text and "Bare(" not in text
+    assert not any(
+        "test_halo" in resource_path("model_cards", n).read_text() for n in available_resources("model_cards")
+    )
+
+
+def all_formulas():
+    for objective in ("comm", "cross", "cross_self"):
+        for terms in ("both", "joint", "single"):
+            config = CoMMConfig(modalities=CONFIG["modalities"], objective=objective, loss_terms=terms)
+            yield build_objective(config).formula
+    yield build_objective(CoMMConfig(modalities=CONFIG["modalities"], loss_weights=[0.5, 1, 2])).formula
+    for in_modal in (False, True):
+        yield build_objective(LatentCLIPConfig(modalities=TOWERS, in_modal=in_modal)).formula
+    bottlenecks = [{"mode": m, "relative": r} for m in ("squared", "cosine", "kl") for r in (False, True)]
+    bottlenecks += [{"mode": m, "pairs": "one_vs_all"} for m in ("squared", "cosine")]
+    options = {"feature_separation": [{}, {"contrast": 0, "uniformity": 0.5}], "information_bottleneck": bottlenecks}
+    options["geometric_consistency"] = [{}, {"augmented": False}]
+    for name in registry._REGULARIZERS:
+        yield from (registry.build_regularizer(name, **each).formula for each in options.get(name, [{}]))
+
+
+def test_formulas_are_what_markdown_leaves_alone_and_latex_reads():
+    found = list(all_formulas())
+    assert len(set(found)) >= 20 and all(found)
+    for line in "\n".join(found).splitlines():
+        assert not re.search(r"\\[^A-Za-z]|[<>&$*`]", line), line
+        math_to_image(f"${line}$", io.BytesIO(), format="svg")
+    assert "0.5 L_1 + L_2 + 2 L_" in "".join(found)
+
+
+@pytest.mark.parametrize(("objective", "words"), [("cross", '"Cross"'), ("cross_self", '"Cross+Self"')])
+def test_the_baselines_are_named_and_their_untrained_fusion_is_not_offered(objective, words):
+    text = card(config=CoMMConfig(modalities=CONFIG["modalities"], objective=objective).to_dict())
+    assert words in text and "fusion of several modalities was never trained" in text
+    assert "get_fused_features(**processor(row))" not in text
+
+
+# The header
+
+
+def test_the_header_is_valid_and_names_the_base():
+    config = LatentCLIPConfig(modalities=TOWERS).to_dict()
+    config["modalities"]["image"] = {**RESNET, "pretrained": "microsoft/resnet-50"}
+    config["modalities"]["text"]["pretrained"] = "bert-base-uncased"
+    recipe = {
+        "data": {"name": "dataset", "path": "jxie/flickr8k", "columns": {"image": "image"}, "test_split": "test"}
+    }
+    text = card(config=config, recipe=recipe, metrics={"image_to_text_r1": 50.0}, license="apache-2.0")
+    data = ModelCard(text).data
+    assert data.base_model == ["microsoft/resnet-50", "bert-base-uncased"] and data.license == "apache-2.0"
+    assert (
+        data.datasets == ["jxie/flickr8k"] and data.metrics == ["recall_at_1"] and data.library_name == "transformers"
+    )
+    assert data.pipeline_tag == "zero-shot-image-classification" and "latent_clip" in data.tags
+    (result,) = data.eval_results
+    assert (result.dataset_type, result.dataset_split, result.metric_value) == ("jxie/flickr8k", "test", 50.0)
+    assert "[`bert-base-uncased`](https://huggingface.co/bert-base-uncased)" in text
+    assert "huggingface.co/datasets/jxie/flickr8k" in text and "the split `test` of `jxie/flickr8k`" in text
+
+    data = ModelCard(clip_card()).data
+    assert data.base_model is None and data.datasets is None and data.license is None
+    assert ModelCard(card()).data.pipeline_tag == "feature-extraction"
+
+
+def test_a_clip_checkpoint_is_a_base_that_was_finetuned(tmp_path, monkeypatch):
+    config = LatentCLIPConfig(modalities={**TOWERS, "image": RESNET}, clip="openai/clip-vit-base-patch32").to_dict()
+    data = ModelCard(card(config=config)).data
+    assert (data.base_model, data.base_model_relation) == ("openai/clip-vit-base-patch32", "finetune")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "openai" / "clip-vit-base-patch32").mkdir(parents=True)  # the same words, and a folder of the author
+    text = card(config=config)
+    assert ModelCard(text).data.base_model is None and "clip-vit" not in text
+
+
+# What stays at home, and what is only text
+
+
+SECRETS = {
+    "token": "hf_" + "aB3" * 11,
+    "path": "/home/someone/secret",
+    "windows": "C:\\Users\\someone\\secret",
+    "host": "someone-laptop.example.org:8080",
+    "user": "someone@example.org",
+    "url": "https://someone:secret@example.org/x",
+    "key": "AKIA" + "Q7" * 10,
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_secret_gets_into_a_card(secret, tmp_path):
+    config = LatentCLIPConfig(modalities={**TOWERS, "image": RESNET}).to_dict()
+    config |= {"clip": secret, "_name_or_path": secret, "hub_token": secret}
+    for tower in config["modalities"].values():
+        tower |= {"pretrained": secret, "comment": secret}
+    config["modalities"]["text"]["config"] = {
+        **TEXT,
+        "_name_or_path": secret,
+        "hub_token": secret,
+        "hidden_act": secret,
+    }
+    recipe = {
+        "model": {"type": "latent_clip", "clip": secret, "projection": secret, "token": secret, secret: 1},
+        "lora": {"rank": 4, "targets": [secret], "where": secret},
+        "data": {"name": "dataset", "path": secret, "columns": {"image": secret, secret: "x"}, "ids": secret},
+        "views": {"image": {"kind": "image", "size": secret, "folder": secret}, secret: {"kind": "none"}},
+        "training": dict.fromkeys(("output_dir", "hub_token", "run_name", "hub_model_id", "optim", "seed"), secret),
+        "evaluation": {"protocol": secret, "by": secret},
+        "people": {"name": secret},
+    }
+    recipe["model"]["modalities"] = config["modalities"]
+    recipe["data"] |= {
+        "tokenizers": {"text": secret},
+        "options": {"data_dir": secret, "token": secret},
+        "split": secret,
+    }
+    metrics = {**METRICS, "torch_version": secret, "machine": secret, secret: 1.0}
+    state = {"best_model_checkpoint": secret, "trial_name": secret, "log_history": [{"loss": 1.0, "host": secret}]}
+    run = tmp_path / "run"
+    (run / "figures").mkdir(parents=True)
+    (run / "figures" / "other.png").write_bytes(b"")
+    for name, content in (("config", config), ("metrics", metrics), ("trainer_state", state), ("recipe", recipe)):
+        suffix = "yaml" if name == "recipe" else "json"  # JSON is YAML
+        (run / f"{name}.{suffix}").write_text(json.dumps(content))
+    (run / "README.md").write_text(f"---\nlicense: {yaml.safe_dump(secret).split()[0]}\n---\n")
+    text = write_card(run).read_text()
+    for piece in (secret, "someone", "secret", "laptop", "aB3aB3", "Q7Q7", str(tmp_path)):
+        assert piece not in text
+    for key in ("output_dir", "hub_token", "run_name", "data_dir", "people", "other.png"):
+        assert key not in text
+    assert "`data.path`" in text and "`model.clip`" in text  # named as what is to be filled in
+
+
+HOSTILE = [
+    "x: [1]\n---\n<script>alert(1)</script> {{ 7 * 7 }} ``` {% raw %} {# #}",
+    "[a](javascript:alert(1)) ![b](http://x.example/y.png) <img src=x onerror=alert(1)>",
+    "# heading | cell | **bold** _em_ ~~s~~ `code` \\( x \\) \\\\( y \\\\) $$ z $$ &lt; &#60;",
+    "www.example.org https://example.org <https://example.org> me@example.org @you #1",
+    "'\"\u202e\u2028\x00\x1b[31m: - ? ! | > % @ `",
+]
+
+
+def skeleton(text):
+    """The structure of a card: which blocks, links and pictures it has, without its words."""
+    body = text.split("---\n", 2)[2]
+    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(body)
+    inline = [child for token in tokens for child in token.children or []]
+    return [
+        (t.type, t.tag, t.attrs if t.type in ("link_open", "image") else None)
+        for t in [*tokens, *inline]
+        if t.type != "text"
+    ]
+
+
+def with_text(words):
+    recipe = {**RECIPE, "evaluation": {"protocol": words}, "lora": {"targets": [words]}}
+    recipe["training"] = {**RECIPE["training"], "optim": words}
+    return card(name=words, recipe=recipe, metrics={**METRICS, "torch_version": words})
+
+
+def check_text(words):
+    text = with_text(words)
+    body = text.split("---\n", 2)[2]
+    found = header(text)["model-index"][0]["name"]
+    assert "\n" not in found and found == "".join(c for c in " ".join(words.split()) if c.isprintable())
+    ModelCard(text)
+    assert skeleton(text) == skeleton(with_text("word" if tellable(words) else "/"))
+    title = body.splitlines()[1]
+    assert "$" not in title and "\\\\(" not in title and not re.search(r"www\.|://|<|\{", title)
+    assert body.count("$$") == card().count("$$") and body.count("```") % 2 == 0
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_text_of_the_user_is_only_text(words):
+    check_text(words)
+    assert " 49 " not in with_text(words)
+
+
+@given(st.text(min_size=1).filter(lambda words: any(c.isprintable() and not c.isspace() for c in words)))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_only_text(words):
+    check_text(words)
+
+
+# Files
+
+
+def test_the_recipe_of_a_card_is_the_recipe():
     text = card()
-    for secret in ("/home/someone", "hf_secret", "output_dir", "hub_token"):
-        assert secret not in text
-    assert "learning_rate: 0.001" in text
+    written = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert written == RECIPE and parse_recipe(written, "again").config.to_dict() == CONFIG
 
 
-def test_text_of_the_user_is_only_text():
-    name = "x: [1]\n---\n<script>alert(1)</script> {{ 7 * 7 }} ```"
-    recipe = {**RECIPE, "evaluation": {"protocol": "<b>```\nstandard"}}
-    text = card(name=name, recipe=recipe)
-    _, header, body = re.split(r"^---\n", text, maxsplit=2, flags=re.MULTILINE)
-    assert yaml.safe_load(header)["model-index"][0]["name"] == " ".join(name.split())
-    assert "<script>" not in body and "<b>" not in body.split("```yaml")[0] and " 49 " not in body
-    assert body.count("```") % 2 == 0
+def test_a_card_is_written_whole_and_keeps_its_license(tmp_path):
+    (tmp_path / "config.json").write_text(LatentCLIPConfig(modalities=TOWERS).to_json_string(use_diff=False))
+    assert write_card(tmp_path) == tmp_path / "README.md"
+    assert ModelCard.load(tmp_path / "README.md").data.license is None
+    write_card(tmp_path, license="mit")
+    assert ModelCard.load(write_card(tmp_path)).data.license == "mit" and "are under `mit`" in render_card(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".json"] == ["README.md"]
+    with pytest.raises(UserError, match="write it as the Hub does"):
+        write_card(tmp_path, license="my own\nlicense")
+    assert 'model_id = "me/it"' in render_card(tmp_path, repository="me/it")
 
 
-def test_every_objective_is_named():
-    for objective, words in (("cross", '"Cross"'), ("cross_self", '"Cross+Self"')):
-        config = CoMMConfig(modalities=CONFIG["modalities"], objective=objective).to_dict()
-        assert words in card(config=config)
+def test_mistakes_are_named(tmp_path):
+    with pytest.raises(UserError, match="holds no config.json"):
+        render_card(tmp_path)
+    with pytest.raises(UserError, match="'bert' model: .*known: comm, latent_clip"):
+        card(config={"model_type": "bert"})
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "recipe.yaml").write_text("- a list")
+    with pytest.raises(UserError, match="holds no recipe"):
+        render_card(Path(tmp_path))

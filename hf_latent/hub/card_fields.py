@@ -1,0 +1,189 @@
+"""What a card may tell of a run, and how text that others wrote gets into Markdown.
+
+Only fields that are named here, or in the classes that a recipe is checked against, leave the machine; of their values
+only numbers, single words, and names of repositories on the Hub. So no path, token, host or user name slips through.
+"""
+
+import inspect
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from transformers import CONFIG_MAPPING
+
+from ..data.loading import SOURCES
+from ..models.configuration_base import LatentConfig
+from ..models.encoders import ENCODERS
+from ..recipe import MODELS, Evaluation
+from ..regularizers import regularizer_class
+from ..training.lora import Lora
+from ..views import VIEWS
+
+TRAINING_FIELDS = (
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "augment_first_view",
+    "bf16",
+    "data_seed",
+    "fp16",
+    "freeze_batch_norm",
+    "global_batch_size",
+    "gradient_accumulation_steps",
+    "gradient_cache_chunk_size",
+    "learning_rate",
+    "lr_scheduler_type",
+    "max_grad_norm",
+    "max_steps",
+    "num_train_epochs",
+    "optim",
+    "per_device_train_batch_size",
+    "seed",
+    "unique_ids",
+    "warmup_steps",
+    "weight_decay",
+)
+REPOSITORIES = ("clip", "pretrained", "path", "tokenizers")
+"""The keys of a recipe whose values name something on the Hub, or a folder."""
+
+_WORD = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+_TOKEN = re.compile(r"^(hf|sk|pk|gh[a-z]|github|glpat|xox[a-z]|api|key|token|secret)[_-]|^eyJ|[A-Za-z0-9]{24}")
+_DROP = object()
+
+
+def shareable(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What of a recipe may be published, in its order.
+
+    Returns:
+        The recipe, and the keys whose values stay at home, such as `data.path` where it is a folder.
+    """
+    left_out: list[str] = []
+    kept: dict[str, Any] = {}
+    for section, allowed in _schema(recipe):
+        content = _kept(section, recipe[section], allowed, left_out)
+        if content:
+            kept[section] = content
+    return {section: kept[section] for section in recipe if section in kept}, left_out
+
+
+def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The sections of a recipe with what each may hold: names, mapped to what they hold where that is a mapping."""
+    found = {name: recipe[name] for name in recipe if isinstance(recipe[name], Mapping)}
+    if "model" in found:
+        yield "model", _model_schema(found["model"])
+    if "lora" in found:
+        yield "lora", _names(Lora)
+    if "data" in found and found["data"].get("name") in SOURCES:
+        source = SOURCES[found["data"]["name"]]
+        yield "data", {**_names(source), "name": None, **_modalities(found["data"], ("columns", "tokenizers"))}
+    if "views" in found:
+        views = {name: view for name, view in found["views"].items() if _modality(name) and isinstance(view, Mapping)}
+        known = {name: VIEWS[view["kind"]] for name, view in views.items() if view.get("kind") in VIEWS}
+        yield "views", {name: {**_names(view), "kind": None} for name, view in known.items()}
+    if "training" in found:
+        yield "training", dict.fromkeys(TRAINING_FIELDS)
+    if "evaluation" in found:
+        yield "evaluation", _names(Evaluation)
+
+
+def _model_schema(model: Mapping[str, Any]) -> dict[str, Any]:
+    config_class: type[LatentConfig] = MODELS[model["type"]][0] if model.get("type") in MODELS else LatentConfig
+    schema: dict[str, Any] = {**dict.fromkeys(config_class.options()), "type": None}
+    towers = model.get("modalities") or {}
+    schema["modalities"] = {name: _tower_schema(spec) for name, spec in towers.items() if _modality(name)}
+    weight = dict.fromkeys(("weight", "start", "ramp"))
+    regularizers = model.get("regularizers") or {}
+    schema["regularizers"] = {name: {**weight, **_names(regularizer_class(name))} for name in regularizers}
+    return schema
+
+
+def _tower_schema(spec: Any) -> dict[str, Any]:
+    spec = spec if isinstance(spec, Mapping) else {}
+    schema: dict[str, Any] = dict.fromkeys(("encoder", "frozen", "pooling", "pretrained"))
+    if spec.get("encoder") in ENCODERS:
+        schema |= dict.fromkeys(inspect.signature(ENCODERS[spec["encoder"]]).parameters)
+    kind = str((spec.get("config") or {}).get("model_type"))
+    known = CONFIG_MAPPING[kind]().to_dict() if kind in CONFIG_MAPPING else {}
+    schema["config"] = dict.fromkeys({*known, "model_type"} - {"_name_or_path", "transformers_version"})
+    return schema
+
+
+def _names(cls: Any) -> dict[str, None]:
+    return dict.fromkeys(spec.name for spec in fields(cls))
+
+
+def _modality(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and tellable(name)
+
+
+def _modalities(data: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """What of a data section is keyed by modality."""
+    return {key: dict.fromkeys(filter(_modality, data[key])) for key in keys if isinstance(data.get(key), Mapping)}
+
+
+def _kept(where: str, content: Any, allowed: Any, left_out: list[str], repository: bool = False) -> Any:
+    if isinstance(allowed, Mapping):
+        if content is None:
+            return None
+        if not isinstance(content, Mapping):
+            return _drop(where, left_out)
+        found = {
+            key: _kept(f"{where}.{key}", content[key], allowed[key], left_out, repository or key in REPOSITORIES)
+            for key in content
+            if key in allowed
+        }
+        return {key: value for key, value in found.items() if value is not _DROP}
+    if repository and isinstance(content, str):
+        return content if repository_id(content) else _drop(where, left_out)
+    if isinstance(content, list | tuple) and all(_plain(item) for item in content):
+        return list(content)
+    return content if _plain(content) else _drop(where, left_out)
+
+
+def _drop(where: str, left_out: list[str]) -> Any:
+    left_out.append(where)
+    return _DROP
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float) or tellable(value)
+
+
+def tellable(value: Any) -> bool:
+    """Whether a value is one word, and does not look like a token."""
+    return isinstance(value, str) and bool(_WORD.fullmatch(value)) and not _TOKEN.search(value)
+
+
+def repository_id(value: Any) -> str | None:
+    """The value if it can be the name of a repository on the Hub: `user/name` or `name`, and no folder here."""
+    named = isinstance(value, str) and _REPOSITORY.fullmatch(value) and ".." not in value and "--" not in value
+    if not named or any(_TOKEN.search(part) for part in value.split("/")) or Path(value).exists():
+        return None
+    return value
+
+
+def number(value: Any) -> float | None:
+    """The value if it is a finite number."""
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if valid else None
+
+
+def one_line(value: Any) -> str:
+    """`value` on one line, without characters that are not seen."""
+    return "".join(character for character in " ".join(str(value).split()) if character.isprintable())
+
+
+def markdown_text(value: Any) -> str:
+    """`value` on one line, with nothing left that Markdown, HTML or a renderer of formulas would interpret."""
+    entities = {character: f"&#{ord(character)};" for character in "&<>\\`*[]{}|~$:@#"}
+    line = "".join({**entities, "_": r"\_"}.get(character, character) for character in one_line(value))
+    return re.sub(r"(?i)\bwww\.", lambda found: f"{found[0][:3]}&#46;", line)  # or it would be a link
+
+
+def fenced(text: str) -> str:
+    """`text` for a code block: it must not be able to close the block."""
+    return text.replace("```", "'''").strip()
