@@ -31,9 +31,9 @@ from ..recipe import MODELS
 from ..resources import available_resources, resource_path
 from ..results import GROUPS, RESULTS, STRUCTURE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
-from .card_fields import fenced, markdown_text, number, one_line, repository_id, shareable, tellable
+from .card_fields import fenced, markdown_text, number, one_line, repository_id, shareable, tellable, withheld
 
-CARD = "README.md"
+CARD, ADAPTER = "README.md", "adapter_config.json"
 TASKS = {
     "feature-extraction": "Measurement of frozen features",
     "zero-shot-image-classification": "Zero-shot image classification",
@@ -44,7 +44,6 @@ FIGURES = {
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }
-METRIC_FIELDS = ("seed", "train_loss", "train_runtime", "train_samples_per_second")
 DATA_CITATIONS = {"trifeature": (HERMANN_2020, DUFUMIER_2025), "trifeature_captions": (HERMANN_2020,)}
 
 
@@ -75,18 +74,29 @@ def write_card(run: Path, *, repository: str | None = None, license: str | None 
     return path
 
 
-def render_card(run: Path, *, repository: str | None = None, license: str | None = None) -> str:
-    """The card of a run as Markdown with its YAML header; see [`write_card`]. A recipe and metrics may be missing."""
+def render_card(
+    run: Path, *, repository: str | None = None, license: str | None = None, adapters: str | None = None
+) -> str:
+    """The card of a run as Markdown with its YAML header. A recipe, metrics and figures may be missing.
+
+    Args:
+        run, repository, license: As in [`write_card`]; the repository also gives the card its title.
+        adapters: As in [`render`], where the files of the run do not tell.
+    """
     config = read_json(run_file(run, CONFIG), "train it again")
+    if (run / "adapter" / ADAPTER).is_file():
+        adapters = "adapter"
+    elif (run / ADAPTER).is_file():
+        adapters = ""
     return render(
-        run.resolve().name,
+        repository.split("/")[-1] if repository else run.resolve().name,
         config,
         _read_recipe(run / RECIPE) if (run / RECIPE).is_file() else {},
         read_metrics(run) if (run / METRICS).is_file() else {},
         {file for file in FIGURES if (run / "figures" / file).is_file()},
         repository=repository,
         license=license or _license_of(run / CARD),
-        adapters="adapter" if (run / "adapter" / "adapter_config.json").is_file() else None,
+        adapters=adapters,
     )
 
 
@@ -120,7 +130,7 @@ def render(
         raise UserError(f"license={license!r}: write it as the Hub does, in one word, such as apache-2.0")
     objective = _objective(config)
     with blamed_on(RECIPE):
-        shared, left_out = shareable(recipe)
+        shared, left_out = shareable(recipe), withheld(recipe)
     model = cast(LatentConfig, objective.config)
     base, regularizers = objective, {}
     if isinstance(objective, RegularizedObjective):
@@ -128,17 +138,19 @@ def render(
     data = _data(shared.get("data", {}))
     results = {key: value for key in RESULTS if (value := number(metrics.get(key))) is not None}
     bases = _bases(model)
+    low_rank = adapters is not None or "lora" in recipe
     facts = {
         "name": name,
         "config": model,
         "data": data,
-        "training": shared.get("training", {}),
-        "lora": shared.get("lora", {}) if "lora" in recipe else None,
+        "batch": number(shared.get("training", {}).get("global_batch_size")),
+        "low_rank": low_rank,
+        "training": _training(shared.get("training", {}), metrics),
         "protocol": shared.get("evaluation", {}).get("protocol", "standard"),
         "recipe_yaml": fenced(yaml.dump(shared, Dumper=_Dumper, sort_keys=False)) if shared else "",
         "left_out": left_out,
-        "metrics": {key: number(metrics.get(key)) for key in METRIC_FIELDS},
-        "versions": _versions(metrics),
+        "whole": {"model", "data"} <= set(shared),
+        "seed": number(metrics.get("seed")),
         "groups": _groups(results),
         "structure": STRUCTURE,
         "objective": {"name": model.objective, "formula": base.formula.splitlines()},
@@ -150,7 +162,7 @@ def render(
         "published": repository is not None,
         "license": license,
         "figures": {file: caption for file, caption in FIGURES.items() if file in figures},
-        "citations": _citations(base, regularizers.values(), data, lora=adapters is not None or "lora" in recipe),
+        "citations": _citations(base, regularizers.values(), data, low_rank),
     }
     header = _header(name, model, data, results, bases, list(regularizers), license, adapters)
     return f"---\n{header}\n---\n\n{_template(model).render(facts).strip()}\n"
@@ -200,10 +212,12 @@ def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     """The data section with its defaults; `path` only where it is a repository on the Hub, `name` None if unknown."""
     if section.get("name") not in SOURCES:
         return {"name": None, "path": None}
-    own = fields(SOURCES[section["name"]])
-    defaults = {spec.name: spec.default for spec in own if isinstance(spec.default, int | float | str | None)}
+    defaults = {spec.name: spec.default for spec in fields(SOURCES[section["name"]])}
+    numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float)}
+    own = {key: section[key] for key in numbers if isinstance(section.get(key), int | float)}
     path = section.get("path") or ""
-    return {**defaults, **section, "path": path if "/" in path else None}
+    words = {"name": section["name"], "test_split": section.get("test_split")}
+    return {**numbers, **own, **words, "path": path if "/" in path else None}
 
 
 def _bases(config: LatentConfig) -> list[str]:
@@ -212,10 +226,24 @@ def _bases(config: LatentConfig) -> list[str]:
     return list(dict.fromkeys(filter(None, map(repository_id, started))))
 
 
-def _versions(metrics: Mapping[str, Any]) -> str:
-    names = ("hf_latent", "torch", "transformers")
-    known = [f"{name} {metrics[key]}" for name in names if tellable(metrics.get(key := f"{name}_version"))]
-    return ", ".join(known)
+def _training(arguments: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """How it was trained, in a few words each."""
+    steps = number(arguments.get("max_steps")) or 0
+    words = {
+        "num_train_epochs": "{:g} epochs" if steps <= 0 else "",
+        "max_steps": "{:g} steps" if steps > 0 else "",
+        "global_batch_size": "{:g} rows in a batch",
+        "learning_rate": "learning rate {:g}",
+        "weight_decay": "weight decay {:g}",
+    }
+    told = [text.format(value) for key, text in words.items() if (value := number(arguments.get(key))) is not None]
+    words = {"train_loss": "mean loss {:.3f}", "train_runtime": "{:.0f} s of training"}
+    words["train_samples_per_second"] = "{:.0f} rows a second"
+    told += [text.format(value) for key, text in words.items() if (value := number(metrics.get(key))) is not None]
+    for name in ("hf_latent", "torch", "transformers"):
+        if tellable(version := metrics.get(f"{name}_version")):
+            told.append(f"{name} {version}")
+    return [text for text in told if text]
 
 
 def _groups(results: Mapping[str, float]) -> dict[str, dict[str, Any]]:
@@ -278,13 +306,13 @@ def _example(name: str, spec: Mapping[str, Any]) -> str:
 
 
 def _citations(
-    objective: Objective, regularizers: Iterable[Weighted], data: Mapping[str, Any], lora: bool
+    objective: Objective, regularizers: Iterable[Weighted], data: Mapping[str, Any], low_rank: bool
 ) -> list[str]:
     """The papers of what was used, each once."""
     found = [*objective.citations]
     for weighted in regularizers:
         found += weighted.regularizer.citations
-    found += [HU_2022] if lora else []
+    found += [HU_2022] if low_rank else []
     return list(dict.fromkeys([*found, *DATA_CITATIONS.get(data["name"], ())]))
 
 

@@ -55,12 +55,17 @@ _TOKEN = re.compile(r"^(hf|sk|pk|gh[a-z]|github|glpat|xox[a-z]|api|key|token|sec
 _DROP = object()
 
 
-def shareable(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What of a recipe may be published, in its order.
+def shareable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a recipe that may be published, in its order."""
+    return _divided(recipe)[0]
 
-    Returns:
-        The recipe, and the keys whose values stay at home, such as `data.path` where it is a folder.
-    """
+
+def withheld(recipe: Mapping[str, Any]) -> list[str]:
+    """The keys that a recipe needs and whose values stay at home, such as `data.path` where it is a folder."""
+    return _divided(recipe)[1]
+
+
+def _divided(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     left_out: list[str] = []
     kept: dict[str, Any] = {}
     for section, allowed in _schema(recipe):

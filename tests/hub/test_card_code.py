@@ -15,7 +15,7 @@ from transformers import AutoModel, CLIPConfig, CLIPModel
 
 from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentCLIP, LatentCLIPProcessor
 from hf_latent.data.tokenizers import word_tokenizer
-from hf_latent.hub.card import render, write_card
+from hf_latent.hub.card import render, render_card, write_card
 from hf_latent.training.lora import Lora, add_lora
 from tests.models.small import small_clip
 
@@ -141,7 +141,8 @@ def test_a_repository_of_adapters_alone_loads(folder, run_code):
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy(folder / "lora" / "adapter" / name, repository)
     config = json.loads((repository / "config.json").read_text())
-    text = render("pushed", config, {"lora": {"rank": 2}}, {}, set(), adapters="", repository="user/name")
+    text = render_card(repository, repository="user/name")
+    assert "# name\n" in text and "by low-rank adapters" in text
     assert "library_name: peft" in text and "Write the id" not in text
     merged = logits(AutoModel.from_pretrained(folder / "lora"), folder)
     text = text.replace("user/name", str(repository))
