@@ -35,6 +35,7 @@ TRAINING_FIELDS = (
     "gradient_accumulation_steps",
     "gradient_cache_chunk_size",
     "learning_rate",
+    "loss_tile_size",
     "lr_scheduler_type",
     "max_grad_norm",
     "max_steps",
