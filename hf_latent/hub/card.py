@@ -137,7 +137,8 @@ def render(
         base, regularizers = objective.objective, objective.regularizers
     data = _data(shared.get("data", {}))
     results = {key: value for key in RESULTS if (value := number(metrics.get(key))) is not None}
-    bases = _bases(model)
+    started = _started(config)
+    bases = list(dict.fromkeys(filter(None, map(repository_id, started))))
     low_rank = adapters is not None or "lora" in recipe
     facts = {
         "name": name,
@@ -156,6 +157,7 @@ def render(
         "objective": {"name": model.objective, "formula": base.formula.splitlines()},
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
         "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},
+        "started": bool(started),
         "bases": bases,
         "adapters": adapters,
         "model_id": repository or "user/name",
@@ -193,7 +195,9 @@ def _objective(config: Mapping[str, Any]) -> Objective:
         name = str(config.get("model_type"))
         if name not in MODELS:
             raise UserError(f"{CONFIG} is of a {name!r} model: {suggest(name, MODELS)}")
-        return build_objective(MODELS[name][0].from_dict(dict(config)))
+        # Without the checkpoints that it started from: a card needs none of them.
+        towers = {name: {**spec, "pretrained": None} for name, spec in (config.get("modalities") or {}).items()}
+        return build_objective(MODELS[name][0].from_dict({**config, "clip": None, "modalities": towers}))
 
 
 def _template(config: LatentConfig) -> Any:
@@ -220,10 +224,10 @@ def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     return {**numbers, **own, **words, "path": path if "/" in path else None}
 
 
-def _bases(config: LatentConfig) -> list[str]:
-    """The checkpoints on the Hub that training started from."""
-    started = [getattr(config, "clip", None)] + [spec.get("pretrained") for spec in config.modalities.values()]
-    return list(dict.fromkeys(filter(None, map(repository_id, started))))
+def _started(config: Mapping[str, Any]) -> list[Any]:
+    """The checkpoints that training started from, on the Hub or not."""
+    towers = (config.get("modalities") or {}).values()
+    return [name for name in (config.get("clip"), *(spec.get("pretrained") for spec in towers)) if name]
 
 
 def _training(arguments: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:

@@ -235,6 +235,7 @@ def test_a_clip_checkpoint_is_a_base_that_was_finetuned(tmp_path, monkeypatch):
     (tmp_path / "openai" / "clip-vit-base-patch32").mkdir(parents=True)  # the same words, and a folder of the author
     text = card(config=config)
     assert ModelCard(text).data.base_model is None and "clip-vit" not in text
+    assert "from a checkpoint that is not on the Hub" in text
 
 
 # Files
