@@ -72,7 +72,33 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--license", help="of the weights, as the Hub spells it; by default what the card says already")
     card.add_argument("--open", action="store_true", help="show it in the browser")
     card.set_defaults(run=_card)
+
+    push = commands.add_parser("push", help="publish a run on the Hugging Face Hub")
+    push.add_argument("path", metavar="RUN", type=Path)
+    _add_target(push)
+    push.set_defaults(run=_push)
+
+    data = commands.add_parser("data", help="publish data").add_subparsers(required=True, metavar="COMMAND")
+    data_push = data.add_parser("push", help="publish Trifeature: pictures, and pairs with their labels")
+    _add_target(data_push)
+    for name, default, what in (
+        ("image-size", 224, "side of the pictures in pixels"),
+        ("renders", 3, "training pictures of each combination"),
+        ("test-renders", 1, "test pictures of each combination"),
+        ("seed", 42, "of all draws"),
+        ("texture-period", 10.0, "in pixels of the 224 px canvas; larger where small pictures would blur it"),
+        ("max-pairs", 10_000, "pairs a split, at most"),
+    ):
+        data_push.add_argument(f"--{name}", type=type(default), default=default, help=f"{what}; {default} by default")
+    data_push.set_defaults(run=_data_push)
     return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    """Where on the Hub."""
+    parser.add_argument("repo_id", metavar="USER/NAME", help="the repository, which is created where there is none")
+    parser.add_argument("--private", action="store_true", help="for nobody else to see")
+    parser.add_argument("--revision", help="a branch, which is created where there is none; main by default")
 
 
 # The commands import what they need: `hf-latent --help` answers at once.
@@ -116,3 +142,16 @@ def _card(options: argparse.Namespace) -> None:
         from .hub.card_page import open_card
 
         print(f"Page: {open_card(card)}")
+
+
+def _push(options: argparse.Namespace) -> None:
+    from .hub.push import push_run
+
+    print(f"Pushed: {push_run(options.path, options.repo_id, private=options.private, revision=options.revision)}")
+
+
+def _data_push(options: argparse.Namespace) -> None:
+    from .hub.dataset import push_trifeature
+
+    known = {name: value for name, value in vars(options).items() if name != "run"}
+    print(f"Pushed: {push_trifeature(progress=True, **known)}")

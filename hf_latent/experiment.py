@@ -19,6 +19,7 @@ from .data.loaded import LoadedData
 from .errors import UserError, blamed_on, suggest
 from .evaluation import CaptionsEvaluation, InteractionsEvaluation
 from .hub.card import write_card
+from .hub.push import push_run
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
@@ -38,12 +39,18 @@ from .views import VIEWS, ImageView, NoView, SeriesView, TableView, TextView, Vi
 RESUME_MAY_CHANGE = frozenset(
     [
         "disable_tqdm",
+        "hub_always_push",
+        "hub_model_id",
+        "hub_private_repo",
+        "hub_revision",
+        "hub_strategy",
         "logging_steps",
         "logging_strategy",
         "max_steps",
         "num_train_epochs",
         "output_dir",
         "per_device_eval_batch_size",
+        "push_to_hub",
         "save_steps",
         "save_strategy",
         "save_total_limit",
@@ -78,7 +85,9 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     checkpoint = _claim(run, recipe, resume)
     if resume and _is_finished(run, recipe):
         print(f"{run} is finished already\n")
-        return _report(run, read_metrics(run))
+        metrics = _report(run, read_metrics(run))
+        _push(run, recipe)
+        return metrics
     arguments = _arguments(recipe)
     main = arguments.should_save
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
@@ -116,7 +125,10 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         if checkpoint is not None:
             # The clock of the Trainer knows the last stretch only.
             metrics |= {"train_runtime": None, "train_samples_per_second": None}
-    return _measure(run, recipe, trainer, data, metrics if main else {})
+    metrics = _measure(run, recipe, trainer, data, metrics if main else {})
+    if main:
+        _push(run, recipe)
+    return metrics
 
 
 def evaluate(run: Path) -> dict[str, Any]:
@@ -229,6 +241,8 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
 
 
 def _arguments(recipe: Recipe) -> LatentTrainingArguments:
+    if "hub_token" in recipe.training:
+        raise UserError("training.hub_token: recipes are kept and shared; run hf auth login, or set HF_TOKEN, instead")
     with blamed_on("training"):
         return LatentTrainingArguments(
             **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
@@ -273,7 +287,7 @@ def _save(run: Path, trainer: LatentTrainer) -> None:
         if isinstance(trainer.model, PeftModel):
             trainer.model.save_pretrained(str(staging / "adapter"))
             trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
-        trainer.save_model(str(staging))
+        trainer.save_model(str(staging), _internal_call=True)  # it is pushed when it has been measured
         (staging / "training_args.bin").unlink(missing_ok=True)
         trainer.state.save_to_json(str(staging / STATE))
 
@@ -304,6 +318,14 @@ def _measure(
             evaluation.figures(staging / "figures", run.resolve().name, metrics)
     write_card(run)
     return _report(run, metrics)
+
+
+def _push(run: Path, recipe: Recipe) -> None:
+    """Publish what was measured, where the recipe says so."""
+    options = recipe.training
+    if options.get("push_to_hub"):
+        name, private = options.get("hub_model_id") or run.resolve().name, bool(options.get("hub_private_repo"))
+        print(f"Pushed: {push_run(run, name, private=private, revision=options.get('hub_revision'))}")
 
 
 def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:

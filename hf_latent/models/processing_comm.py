@@ -13,6 +13,7 @@ from transformers.processing_utils import ProcessorMixin
 from .encoders import nearest
 from .inputs import IMAGENET_MEAN, IMAGENET_STD, normalised, stack_images, stack_numbers, stack_series, tokenize
 
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 KINDS = ("features", "image", "series", "table", "text")
 
 
@@ -136,7 +137,7 @@ class CoMMProcessor(ProcessorMixin):
             name: AutoTokenizer.from_pretrained(
                 pretrained_model_name_or_path,
                 subfolder=f"tokenizer_{name}",
-                **{key: value for key, value in kwargs.items() if key in ("revision", "token", "cache_dir")},
+                **{key: value for key, value in kwargs.items() if key in HUB_OPTIONS},
             )
             for name in texts
         }

@@ -15,7 +15,7 @@ from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import ProgressCallback, Trainer, TrainerState
+from transformers import ProgressCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
@@ -38,10 +38,11 @@ from .distributed import (
     mean_over_processes,
 )
 from .gradient_cache import cached_backward
+from .hub import HubTrainer
 from .sampling import UniqueIdSampler
 
 
-class LatentTrainer(Trainer):
+class LatentTrainer(HubTrainer):
     """Trains a model that embeds, on an objective that scores the whole batch.
 
     One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with
@@ -61,7 +62,6 @@ class LatentTrainer(Trainer):
     and the term. Checkpoints appear whole or not at all.
     """
 
-    args: LatentTrainingArguments
     _staging: Path | None = None
 
     def __init__(
@@ -379,6 +379,8 @@ class LatentTrainer(Trainer):
                 self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
             publish(staging / name, run / name)
             shutil.rmtree(staging, ignore_errors=True)
+            if self.args.push_to_hub:
+                self.push_checkpoint(run / name)
             rotate_checkpoints(
                 output_dir=str(run),
                 save_total_limit=self.args.save_total_limit,

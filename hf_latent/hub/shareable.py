@@ -1,0 +1,204 @@
+"""What others may see of a run: the files of an allow-list, without the paths and names of the machine it ran on."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import get_token
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from ..errors import UserError
+from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
+from .card import render_card, shareable
+
+CARD, ADAPTER = "README.md", "adapter_config.json"
+WEIGHTS, INDEX = ("model.safetensors", "adapter_model.safetensors"), "model.safetensors.index.json"
+FILES = (
+    *WEIGHTS,
+    INDEX,
+    "model-*-of-*.safetensors",
+    "adapter/adapter_model.safetensors",
+    "tokenizer.json",
+    "tokenizer_*/tokenizer.json",
+    "vocab.*",
+    "merges.txt",
+)
+# JSON that is written by libraries, and may name folders of this machine.
+SETTINGS = (
+    CONFIG,
+    ADAPTER,
+    f"adapter/{ADAPTER}",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "tokenizer_config.json",
+    "tokenizer_*/tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+CHECKPOINT_KEYS = ("clip", "pretrained", "name_or_path", "_name_or_path", "base_model_name_or_path")
+PATH = re.compile(r"(/|~/|\.\.?/|\\\\|[A-Za-z]:[\\/]|file:)\S")
+
+
+def stage_run(run: Path, folder: Path, card: str | None = None) -> None:
+    """Put what may be published of a run into a folder: model, recipe, measurements, figures and card.
+
+    What is left behind: checkpoints, the state of the optimizer and of the Trainer, its arguments, and every file that
+    is not of a run.
+
+    Args:
+        run: A folder with a model in it.
+        folder: Its name is the title of the card, where the card is written anew.
+        card: The text of the card. By default the run's own if somebody has edited it, else one that is written from
+            what is published.
+
+    Raises:
+        UserError: If a file is missing, or one of them tells a path of this machine or the token.
+    """
+    stage_model(run, folder)
+    stage_files(run, folder, ("figures/*.png",))
+    stage_recipe(run, folder)
+    if (run / METRICS).is_file():
+        metrics = read_metrics(run)
+        shown = {k: v for k, v in metrics.items() if v is None or isinstance(v, int | float) or k.endswith("_version")}
+        _write(folder / METRICS, json.dumps(shown, indent=2) + "\n")
+    _write(folder / CARD, card or _card(run, folder))
+    _refuse_private(folder, run)
+
+
+def stage_model(run: Path, folder: Path) -> None:
+    """All that `from_pretrained` reads: weights or adapters, config, processor, and the code for `trust_remote_code`.
+
+    Raises:
+        UserError: If the folder holds no whole model.
+    """
+    if not any((run / name).is_file() for name in (*WEIGHTS, INDEX)):
+        raise UserError(f"{run} holds no {WEIGHTS[0]}: name the folder of a finished run")
+    if (run / INDEX).is_file():
+        for name in set(read_json(run / INDEX, "save the model again")["weight_map"].values()):
+            run_file(run, name)
+    stage_files(run, folder, FILES)
+    stage_settings(run, folder, SETTINGS)
+    for path in _code(run):
+        _link(path, folder / path.name)
+    _name_the_base(folder)
+
+
+def stage_files(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
+    """Link files, or copy them into another file system."""
+    for path in _found(run, patterns):
+        _link(path, folder / path.relative_to(run))
+
+
+def stage_settings(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
+    """JSON files, without the places on this machine that they name."""
+    for path in _found(run, patterns):
+        target = folder / path.relative_to(run)
+        before = read_json(path, "write it anew with save_pretrained")
+        after = without_paths(before)
+        if after == before:
+            _link(path, target)
+        else:
+            _write(target, json.dumps(after, indent=2, ensure_ascii=False) + "\n")
+
+
+def stage_recipe(run: Path, folder: Path) -> None:
+    """The recipe of a run without its private parts, if it has one."""
+    if (run / RECIPE).is_file():
+        try:
+            recipe = yaml.safe_load((run / RECIPE).read_text(encoding="utf-8"))
+            text = yaml.safe_dump(without_paths(shareable(recipe)), sort_keys=False)
+        except (AttributeError, yaml.YAMLError) as error:
+            raise UserError(f"{run / RECIPE} cannot be read: {error}") from None
+        _write(folder / RECIPE, text)
+
+
+def without_paths(value: Any, key: str = "") -> Any:
+    """A copy of nested settings in which no text names a place on this machine."""
+    if isinstance(value, Mapping):
+        return {k: without_paths(v, str(k)) for k, v in value.items() if not _is_local(v, str(k))}
+    if isinstance(value, list | tuple):
+        return [without_paths(v, key) for v in value if not _is_local(v, key)]
+    return value
+
+
+def _is_local(value: Any, key: str) -> bool:
+    if not isinstance(value, str):
+        return False
+    # A name without a slash is a folder only where a checkpoint is expected, and transformers would take the folder.
+    names_one = key in CHECKPOINT_KEYS or re.search(r"\w/\w", value)
+    return bool(PATH.match(value)) or bool(value and names_one and len(value) < 4096 and os.path.exists(value))
+
+
+def _found(run: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in run.glob(pattern) if path.is_file()})
+
+
+def _write(target: Path, text: str) -> None:
+    """Never through a link, into the run."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.write_text(text, encoding="utf-8")
+
+
+def _link(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path.resolve(), target)
+    except OSError:  # another file system
+        shutil.copyfile(path, target)
+
+
+def _code(run: Path) -> set[Path]:
+    """The modules that the settings name for `trust_remote_code`, and what these import of their siblings."""
+    references: list[Any] = []
+    for path in _found(run, SETTINGS):
+        for value in (read_json(path, "save the model again").get("auto_map") or {}).values():
+            references += value if isinstance(value, list) else [value]
+    # `user/name--module.Class` lies in another repository.
+    own = {f"{reference.split('.')[0]}.py" for reference in references if reference and "--" not in reference}
+    modules = [run_file(run, name) for name in own]
+    try:
+        return {*modules, *(Path(path) for module in modules for path in get_relative_import_files(module))}
+    except FileNotFoundError as error:
+        raise UserError(f"{run} holds no {Path(error.filename).name}, which its code imports") from None
+
+
+def _name_the_base(folder: Path) -> None:
+    """Adapters say what they adapt; PEFT knows it only where the model came from one checkpoint."""
+    if not (folder / CONFIG).is_file():
+        return
+    config = json.loads((folder / CONFIG).read_text())
+    started = {spec.get("pretrained") for spec in config.get("modalities", {}).values()} - {None}
+    base = config.get("clip") or (started.pop() if len(started) == 1 else None)
+    for path in _found(folder, (ADAPTER, f"adapter/{ADAPTER}")):
+        adapter = json.loads(path.read_text())
+        if base and not adapter.get("base_model_name_or_path"):
+            _write(path, json.dumps({**adapter, "base_model_name_or_path": base}, indent=2) + "\n")
+
+
+def _card(run: Path, folder: Path) -> str:
+    own = (run / CARD).read_text(encoding="utf-8") if (run / CARD).is_file() else None
+    if (run / RECIPE).is_file() and own in (None, render_card(run)):
+        return render_card(folder)
+    if own is None:
+        raise UserError(f"{run} holds no {CARD}, and no {RECIPE} to write one from: write it, or push by the Trainer")
+    return own
+
+
+def _refuse_private(folder: Path, run: Path) -> None:
+    """The last look: a card or code that somebody wrote by hand may tell what the allow-list cannot know."""
+    home = Path.home()
+    private = {"your home folder": f"{home}{os.sep}" if len(home.parts) > 1 else None}
+    private |= {"the folder of the run": str(run.resolve()), "your token": get_token()}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".md", ".json", ".py", ".yaml"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            for what, secret in private.items():
+                if secret and secret in text:
+                    raise UserError(f"{run / path.relative_to(folder)} tells {what}: take it out and push again")

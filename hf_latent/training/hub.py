@@ -1,0 +1,224 @@
+"""The Hub in training: what is pushed, and when."""
+
+import shutil
+import tempfile
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from huggingface_hub import ModelCard
+from transformers import Trainer
+from transformers.dynamic_module_utils import custom_object_save
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_utils import HubStrategy
+from transformers.utils import logging
+from transformers.utils.hub import PushInProgress, hf_api
+
+from ..runs import METRICS, RECIPE
+from .arguments import LatentTrainingArguments
+from .checkpoints import staged_files
+
+# What goes on from a checkpoint needs, beside the model.
+RESUME = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
+
+logger = logging.get_logger(__name__)
+
+
+class HubTrainer(Trainer):
+    """The part of the [`LatentTrainer`] that publishes.
+
+    `push_to_hub()`, and the checkpoints that `hub_strategy` sends, put on the Hub what `hf-latent push` does, each as
+    one commit: no training arguments, no path, no token. `hub_strategy="checkpoint"` and `"all_checkpoints"` add a
+    folder with what a resume needs.
+    """
+
+    args: LatentTrainingArguments
+    hub_model_id: str | None  # type: ignore[assignment]  # Trainer sets None first, and has no types
+    push_in_progress: PushInProgress | None  # type: ignore[assignment]
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """As in `Trainer`: create the repository at once, so that a wrong name or token is told before training."""
+        from ..hub.push import create_repository
+
+        if self.is_world_process_zero():
+            name = self.args.hub_model_id or self._run.absolute().name
+            private = self.args.hub_private_repo if private is None else private
+            self.hub_model_id = create_repository(name, private=bool(private), token=token or self.args.hub_token)
+            self.push_in_progress = None
+
+    def create_model_card(  # type: ignore[override]
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        **known: Any,
+    ) -> None:
+        """Write the card of the run, as `hf-latent card` does.
+
+        Args:
+            language, license, tags: For its header; tags are added to those that it has.
+            model_name: Its title; by default the name of the repository or of the folder.
+            **known: What else `Trainer` takes, which this card knows from the run.
+        """
+        if not self.is_world_process_zero():
+            return
+        text = self._card(model_name or (self.hub_model_id or self._run.absolute().name).split("/")[-1], self._run)
+        if language or license or tags:
+            card = ModelCard(text)
+            header: Any = card.data
+            header.language, header.license = language or header.language, license or header.license
+            header.tags = [*(header.tags or []), *([tags] if isinstance(tags, str) else tags or [])]
+            text = str(card)
+        with staged_files(self._run) as staging:
+            (staging / "README.md").write_text(text, encoding="utf-8")
+
+    def push_to_hub(  # type: ignore[override]  # the URL of the repository stands for that of the commit
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> "str | Future[str] | None":
+        """Save the model, write the card, and publish the run in one commit.
+
+        Adapters are pushed as adapters, with the checkpoint that they belong to named in `adapter_config.json`.
+
+        Args:
+            commit_message: Of the commit.
+            blocking: Wait for it; otherwise return a `Future` of the URL at once.
+            token, revision, private: In place of `args.hub_token`, `args.hub_revision` and `args.hub_private_repo`.
+            **kwargs: Of [`create_model_card`].
+
+        Returns:
+            The URL of the repository; None on every process but the first.
+
+        Raises:
+            UserError: As `hf_latent.hub.push.publish_folder`.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        if not self.is_world_process_zero():
+            return None
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token, private=private)
+        with staged_files(self._run) as staging:
+            self.save_model(str(staging), _internal_call=True)
+            (staging / TRAINING_ARGS_NAME).unlink()
+        self.create_model_card(**kwargs)
+        self._finish_current_push()
+        staged = self._stage(self._run, (self._run / "README.md").read_text(encoding="utf-8"))
+        job = (staged, commit_message or "End of training", token, revision, private)
+        return self._publish(*job) if blocking else hf_api().run_as_future(self._publish, *job)
+
+    def push_checkpoint(self, checkpoint: Path) -> None:
+        """Publish a whole checkpoint in the background, as `hub_strategy` says; a push that fails is a warning."""
+        strategy = self.args.hub_strategy
+        if not self.is_world_process_zero() or strategy == HubStrategy.END:
+            return
+        jobs: Any = self.push_in_progress.jobs if self.push_in_progress else []
+        running = [job for job in jobs if not job.done()]
+        if running and not self.args.hub_always_push:
+            return
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        message = f"Training in progress, {checkpoint.name}"
+        try:
+            staged = self._stage(checkpoint, self._card(cast(str, self.hub_model_id).split("/")[-1]))
+            if strategy != HubStrategy.EVERY_SAVE:
+                name = "last-checkpoint" if strategy == HubStrategy.CHECKPOINT else checkpoint.name
+                self._stage_resume(checkpoint, staged / name)
+        except (OSError, ValueError) as error:
+            logger.warning(f"{message}: not pushed ({error})")
+            return
+        running.append(hf_api().run_as_future(self._try_publish, staged, message))
+        self.push_in_progress = PushInProgress(cast(Any, running))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Nothing: `Trainer` calls it before the checkpoint is whole. See [`push_checkpoint`]."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As in `Trainer`; beside adapters, also the config and the code of the model that they are for."""
+        super()._save(output_dir, state_dict)
+        if self._base is not self.model and self.args.should_save:
+            folder = output_dir or str(self._run)
+            custom_object_save(self._base, folder, config=self._base.config)
+            self._base.config.save_pretrained(folder)
+
+    @property
+    def _run(self) -> Path:
+        return Path(cast(str, self.args.output_dir))
+
+    @property
+    def _base(self) -> Any:
+        """The model, without the adapters around it."""
+        model: Any = self.model
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+    def _publish(
+        self,
+        staged: Path,
+        message: str,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+    ) -> str:
+        from ..hub.push import publish_folder
+
+        private = self.args.hub_private_repo if private is None else private
+        try:
+            return publish_folder(
+                staged,
+                cast(str, self.hub_model_id),
+                private=bool(private),
+                revision=revision or self.args.hub_revision,
+                message=message,
+                token=token or self.args.hub_token,
+            )
+        finally:
+            shutil.rmtree(staged.parent)
+
+    def _try_publish(self, staged: Path, message: str) -> None:
+        try:
+            self._publish(staged, message)
+        except Exception as error:  # nobody asks a job in the background how it went
+            logger.warning(f"{message}: not pushed ({error})")
+
+    def _stage(self, folder: Path, card: str) -> Path:
+        """A temporary folder, named as the repository, with what may be published of a run or a checkpoint."""
+        from ..hub.shareable import stage_recipe, stage_run
+
+        staged = Path(tempfile.mkdtemp(prefix="hf_latent_")) / cast(str, self.hub_model_id).split("/")[-1]
+        try:
+            staged.mkdir()
+            stage_recipe(self._run, staged)
+            stage_run(folder, staged, card)
+        except BaseException:
+            shutil.rmtree(staged.parent)
+            raise
+        return staged
+
+    def _stage_resume(self, checkpoint: Path, folder: Path) -> None:
+        from ..hub.shareable import stage_files, stage_model, stage_settings
+
+        stage_model(checkpoint, folder)
+        stage_files(checkpoint, folder, RESUME)
+        stage_settings(checkpoint, folder, (TRAINER_STATE_NAME,))
+
+    def _card(self, name: str, run: Path | None = None) -> str:
+        """The card under the title `name`, with the measurements of `run`, if it has any."""
+        from ..hub.card import render_card
+        from ..hub.shareable import stage_recipe
+
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / name
+            self._base.config.save_pretrained(folder)
+            stage_recipe(self._run, folder)
+            if not (folder / RECIPE).is_file():
+                recipe = {"data": {"name": type(self.train_dataset).__name__}, "training": self.args.to_dict()}
+                (folder / RECIPE).write_text(yaml.safe_dump(recipe), encoding="utf-8")
+            if run is not None and (run / METRICS).is_file():
+                shutil.copyfile(run / METRICS, folder / METRICS)
+                shutil.copytree(run / "figures", folder / "figures", dirs_exist_ok=True)
+            return render_card(folder)
