@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..citations import DUFUMIER_2025, HERMANN_2020
 from ..data.trifeature import COLORS, SPLITS, TEXTURES, Trifeature, load_trifeature
 from ..errors import UserError
 from ..resources import resource_path
@@ -112,6 +113,6 @@ def _card(repo_id: str, trifeature: Trifeature, rows: dict[str, dict[str, int]],
     flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
     size = trifeature.train.images.shape[1]
     body = environment.get_template(template.name).render(
-        repo_id=repo_id, rows=rows, mapping=mapping, size=size, flags=flags
+        repo_id=repo_id, rows=rows, mapping=mapping, size=size, flags=flags, citations=[HERMANN_2020, DUFUMIER_2025]
     )
     return f"---\n{data.to_yaml(line_break=chr(10)).strip()}\n---\n\n{body}"

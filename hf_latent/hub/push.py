@@ -69,12 +69,13 @@ def push_run(
         UserError: If the folder holds no model, or [`publish_folder`] does.
     """
     check_repo_id(repo_id)
+    log_in()
+    if "/" not in repo_id:
+        repo_id = create_repository(repo_id, private=private)  # the card tells the whole name
     with tempfile.TemporaryDirectory() as temporary:
-        staged = Path(temporary) / repo_id.split("/")[-1]  # what the card is called
-        staged.mkdir()
-        stage_run(run, staged)
-        message = message or f"Push {staged.name} with hf_latent"
-        return publish_folder(staged, repo_id, private=private, revision=revision, message=message)
+        stage_run(run, Path(temporary), repo_id)
+        message = message or f"Push {repo_id.split('/')[-1]} with hf_latent"
+        return publish_folder(Path(temporary), repo_id, private=private, revision=revision, message=message)
 
 
 def publish_folder(
@@ -187,8 +188,11 @@ def _with_patience(publish: Callable[[], T], repo_id: str, revision: str | None 
             return publish()
         except UserError:
             raise
-        # The client wraps what happens in its threads in RuntimeErrors, and raises ValueErrors for a bad card.
-        except (HTTPError, OfflineModeIsEnabled, RuntimeError, ValueError) as error:
+        # The client wraps what happens in its threads in RuntimeErrors, and raises ValueErrors for a bad card; the
+        # storage behind it has the errors of the system.
+        except (HTTPError, OSError, RuntimeError, ValueError) as error:
+            if getattr(error, "filename", None):
+                raise  # a file of this machine
             text, again = _explained(error, repo_id, revision)
             if not again or pause is None:
                 raise UserError(text) from error
@@ -209,7 +213,7 @@ def _explained(error: Exception, repo_id: str, revision: str | None) -> tuple[st
     if isinstance(cause, RevisionNotFoundError):
         return f"{repo_id} has no branch {revision!r}: a tag or a commit cannot be written to", False
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-    if status == 401:
+    if status == 401 or isinstance(cause, PermissionError):
         return "the Hub does not know this token: run hf auth login anew (HF_TOKEN, if set, is taken first)", False
     if status in (403, 404):
         return (

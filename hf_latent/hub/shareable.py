@@ -12,11 +12,11 @@ import yaml
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from ..errors import UserError
+from ..errors import UserError, blamed_on
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
-from .card import render_card, shareable
+from .card import ADAPTER, CARD, render_card
+from .card_fields import shareable
 
-CARD, ADAPTER = "README.md", "adapter_config.json"
 WEIGHTS, INDEX = ("model.safetensors", "adapter_model.safetensors"), "model.safetensors.index.json"
 FILES = (
     *WEIGHTS,
@@ -44,7 +44,7 @@ CHECKPOINT_KEYS = ("clip", "pretrained", "name_or_path", "_name_or_path", "base_
 PATH = re.compile(r"(/|~/|\.\.?/|\\\\|[A-Za-z]:[\\/]|file:)\S")
 
 
-def stage_run(run: Path, folder: Path, card: str | None = None) -> None:
+def stage_run(run: Path, folder: Path, repository: str, card: str | None = None) -> None:
     """Put what may be published of a run into a folder: model, recipe, measurements, figures and card.
 
     What is left behind: checkpoints, the state of the optimizer and of the Trainer, its arguments, and every file that
@@ -52,7 +52,8 @@ def stage_run(run: Path, folder: Path, card: str | None = None) -> None:
 
     Args:
         run: A folder with a model in it.
-        folder: Its name is the title of the card, where the card is written anew.
+        folder: Where to put it.
+        repository: The name that it will have on the Hub.
         card: The text of the card. By default the run's own if somebody has edited it, else one that is written from
             what is published.
 
@@ -66,7 +67,7 @@ def stage_run(run: Path, folder: Path, card: str | None = None) -> None:
         metrics = read_metrics(run)
         shown = {k: v for k, v in metrics.items() if v is None or isinstance(v, int | float) or k.endswith("_version")}
         _write(folder / METRICS, json.dumps(shown, indent=2) + "\n")
-    _write(folder / CARD, card or _card(run, folder))
+    _write(folder / CARD, card or _card(run, folder, repository))
     _refuse_private(folder, run)
 
 
@@ -85,7 +86,7 @@ def stage_model(run: Path, folder: Path) -> None:
     stage_settings(run, folder, SETTINGS)
     for path in _code(run):
         _link(path, folder / path.name)
-    _name_the_base(folder)
+    _name_the_base(run, folder)
 
 
 def stage_files(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
@@ -109,12 +110,9 @@ def stage_settings(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
 def stage_recipe(run: Path, folder: Path) -> None:
     """The recipe of a run without its private parts, if it has one."""
     if (run / RECIPE).is_file():
-        try:
-            recipe = yaml.safe_load((run / RECIPE).read_text(encoding="utf-8"))
-            text = yaml.safe_dump(without_paths(shareable(recipe)), sort_keys=False)
-        except (AttributeError, yaml.YAMLError) as error:
-            raise UserError(f"{run / RECIPE} cannot be read: {error}") from None
-        _write(folder / RECIPE, text)
+        with blamed_on(f"{run / RECIPE} cannot be read"):
+            recipe = shareable(yaml.safe_load((run / RECIPE).read_text(encoding="utf-8")))
+        _write(folder / RECIPE, yaml.safe_dump(recipe, sort_keys=False))
 
 
 def without_paths(value: Any, key: str = "") -> Any:
@@ -169,25 +167,41 @@ def _code(run: Path) -> set[Path]:
         raise UserError(f"{run} holds no {Path(error.filename).name}, which its code imports") from None
 
 
-def _name_the_base(folder: Path) -> None:
-    """Adapters say what they adapt; PEFT knows it only where the model came from one checkpoint."""
-    if not (folder / CONFIG).is_file():
+def _name_the_base(run: Path, folder: Path) -> None:
+    """Adapters say what they adapt; PEFT knows it only where the model came from one checkpoint.
+
+    Those of a checkpoint that is on this machine alone are of no use to others.
+    """
+    adapters = _found(folder, (ADAPTER, f"adapter/{ADAPTER}"))
+    if not adapters or not (folder / CONFIG).is_file():
         return
-    config = json.loads((folder / CONFIG).read_text())
-    started = {spec.get("pretrained") for spec in config.get("modalities", {}).values()} - {None}
-    base = config.get("clip") or (started.pop() if len(started) == 1 else None)
-    for path in _found(folder, (ADAPTER, f"adapter/{ADAPTER}")):
-        adapter = json.loads(path.read_text())
-        if base and not adapter.get("base_model_name_or_path"):
-            _write(path, json.dumps({**adapter, "base_model_name_or_path": base}, indent=2) + "\n")
+    bases = _bases(folder)
+    alone = sorted(_bases(run) - bases)
+    for path in adapters:
+        if alone and path.parent == folder:
+            raise UserError(
+                f"{run} holds adapters of {alone[0]}, which is on this machine alone: push that model, and train from "
+                "its name on the Hub"
+            )
+        adapter = json.loads(path.read_text(encoding="utf-8"))
+        if alone:
+            shutil.rmtree(path.parent)
+        elif len(bases) == 1 and not adapter.get("base_model_name_or_path"):
+            _write(path, json.dumps({**adapter, "base_model_name_or_path": min(bases)}, indent=2) + "\n")
 
 
-def _card(run: Path, folder: Path) -> str:
+def _bases(folder: Path) -> set[str]:
+    """The checkpoints that a config names as what training started from."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return {config.get("clip"), *(spec.get("pretrained") for spec in config.get("modalities", {}).values())} - {None}
+
+
+def _card(run: Path, folder: Path, repository: str) -> str:
     own = (run / CARD).read_text(encoding="utf-8") if (run / CARD).is_file() else None
-    if (run / RECIPE).is_file() and own in (None, render_card(run)):
-        return render_card(folder)
-    if own is None:
-        raise UserError(f"{run} holds no {CARD}, and no {RECIPE} to write one from: write it, or push by the Trainer")
+    if own is None or own == render_card(run):
+        if own is not None:
+            _write(folder / CARD, own)  # its license is kept
+        return render_card(folder, repository=repository)
     return own
 
 

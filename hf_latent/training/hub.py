@@ -58,18 +58,17 @@ class HubTrainer(Trainer):
         """Write the card of the run, as `hf-latent card` does.
 
         Args:
-            language, license, tags: For its header; tags are added to those that it has.
-            model_name: Its title; by default the name of the repository or of the folder.
+            language, license, tags, model_name: For its header; tags are added to those that it has.
             **known: What else `Trainer` takes, which this card knows from the run.
         """
         if not self.is_world_process_zero():
             return
-        text = self._card(model_name or (self.hub_model_id or self._run.absolute().name).split("/")[-1], self._run)
-        if language or license or tags:
+        text = self._card(self._run, license)
+        if language or tags or model_name:
             card = ModelCard(text)
             header: Any = card.data
-            header.language, header.license = language or header.language, license or header.license
-            header.tags = [*(header.tags or []), *([tags] if isinstance(tags, str) else tags or [])]
+            header.language, header.model_name = language, model_name or header.model_name
+            header.tags = [*header.tags, *([tags] if isinstance(tags, str) else tags or [])]
             text = str(card)
         with staged_files(self._run) as staging:
             (staging / "README.md").write_text(text, encoding="utf-8")
@@ -125,7 +124,7 @@ class HubTrainer(Trainer):
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         message = f"Training in progress, {checkpoint.name}"
         try:
-            staged = self._stage(checkpoint, self._card(cast(str, self.hub_model_id).split("/")[-1]))
+            staged = self._stage(checkpoint, self._card())
             if strategy != HubStrategy.EVERY_SAVE:
                 name = "last-checkpoint" if strategy == HubStrategy.CHECKPOINT else checkpoint.name
                 self._stage_resume(checkpoint, staged / name)
@@ -177,7 +176,7 @@ class HubTrainer(Trainer):
                 token=token or self.args.hub_token,
             )
         finally:
-            shutil.rmtree(staged.parent)
+            shutil.rmtree(staged)
 
     def _try_publish(self, staged: Path, message: str) -> None:
         try:
@@ -186,16 +185,15 @@ class HubTrainer(Trainer):
             logger.warning(f"{message}: not pushed ({error})")
 
     def _stage(self, folder: Path, card: str) -> Path:
-        """A temporary folder, named as the repository, with what may be published of a run or a checkpoint."""
+        """A temporary folder with what may be published of a run or a checkpoint."""
         from ..hub.shareable import stage_recipe, stage_run
 
-        staged = Path(tempfile.mkdtemp(prefix="hf_latent_")) / cast(str, self.hub_model_id).split("/")[-1]
+        staged = Path(tempfile.mkdtemp(prefix="hf_latent_"))
         try:
-            staged.mkdir()
             stage_recipe(self._run, staged)
-            stage_run(folder, staged, card)
+            stage_run(folder, staged, cast(str, self.hub_model_id), card)
         except BaseException:
-            shutil.rmtree(staged.parent)
+            shutil.rmtree(staged)
             raise
         return staged
 
@@ -206,19 +204,21 @@ class HubTrainer(Trainer):
         stage_files(checkpoint, folder, RESUME)
         stage_settings(checkpoint, folder, (TRAINER_STATE_NAME,))
 
-    def _card(self, name: str, run: Path | None = None) -> str:
-        """The card under the title `name`, with the measurements of `run`, if it has any."""
+    def _card(self, run: Path | None = None, license: str | None = None) -> str:
+        """The text of the card, with the measurements of `run`, if it has any."""
         from ..hub.card import render_card
         from ..hub.shareable import stage_recipe
 
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / name
+            folder = Path(temporary) / self._run.absolute().name
             self._base.config.save_pretrained(folder)
             stage_recipe(self._run, folder)
             if not (folder / RECIPE).is_file():
-                recipe = {"data": {"name": type(self.train_dataset).__name__}, "training": self.args.to_dict()}
-                (folder / RECIPE).write_text(yaml.safe_dump(recipe), encoding="utf-8")
+                (folder / RECIPE).write_text(yaml.safe_dump({"training": self.args.to_dict()}), encoding="utf-8")
+            if (self._run / "README.md").is_file():
+                shutil.copyfile(self._run / "README.md", folder / "README.md")  # for its license
             if run is not None and (run / METRICS).is_file():
                 shutil.copyfile(run / METRICS, folder / METRICS)
                 shutil.copytree(run / "figures", folder / "figures", dirs_exist_ok=True)
-            return render_card(folder)
+            adapters = None if self._base is self.model else ""
+            return render_card(folder, repository=self.hub_model_id, license=license, adapters=adapters)

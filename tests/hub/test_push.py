@@ -1,6 +1,7 @@
 """One commit, whole or not at all, whatever breaks on the way; and words that a person can act on."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,10 +45,10 @@ def staged_once(monkeypatch, tmp_path):
     """The files of a run are put together once: what follows is about the line."""
     ready: dict[Path, Path] = {}
 
-    def stage(run, folder):
+    def stage(run, folder, repository):
         if run not in ready:
             ready[run] = tmp_path / f"ready{len(ready)}"
-            stage_run(run, folder)
+            stage_run(run, folder, repository)
             shutil.copytree(folder, ready[run])
         shutil.copytree(ready[run], folder, dirs_exist_ok=True)
 
@@ -247,6 +248,32 @@ def test_mistakes_end_in_one_sentence_and_code_2(hub, server, run, monkeypatch, 
 def test_a_card_that_the_hub_refuses(hub, folder):
     (folder / "README.md").write_text("---\n{\n---\n")
     with pytest.raises(UserError, match="the Hub refuses the files: Invalid metadata in README.md"):
+        publish_folder(folder, "user/name", message="first")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionError("no route to the storage"), "broke (no route to the storage); user/name is as it was"),
+        (RuntimeError("upload failed"), "broke (upload failed)"),
+        (PermissionError("expired"), "does not know this token"),
+    ],
+)
+def test_errors_of_the_storage(hub, folder, monkeypatch, error, words):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(HfApi, "create_commit", fail)
+    with pytest.raises(UserError, match=re.escape(words)):
+        publish_folder(folder, "user/name", message="first")
+
+
+def test_a_file_that_cannot_be_read_is_not_blamed_on_the_hub(hub, folder, monkeypatch):
+    def fail(*args, **kwargs):
+        raise FileNotFoundError(2, "gone", "model.safetensors")
+
+    monkeypatch.setattr(HfApi, "create_commit", fail)
+    with pytest.raises(FileNotFoundError):
         publish_folder(folder, "user/name", message="first")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 
 def staged(run, folder):
-    stage_run(run, folder)
+    stage_run(run, folder, "user/name")
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -114,7 +115,7 @@ def test_a_card_that_tells_too_much_is_refused(hub, run, folder, secret, capsys)
     with open(run / "README.md", "a") as card:
         card.write(f"\nSee {secret.format(run=run)}.")
     with pytest.raises(UserError, match=r"README.md tells (your|the) .*: take it out and push again"):
-        stage_run(run, folder)
+        stage_run(run, folder, "user/name")
     assert main(["push", str(run), "user/name"]) == 2
     assert "hf_write" not in capsys.readouterr().err and not hub.repositories
 
@@ -125,17 +126,57 @@ def test_a_card_that_tells_too_much_is_refused(hub, run, folder, secret, capsys)
         ("model.safetensors", "holds no model.safetensors: name the folder of a finished run"),
         ("modeling_comm.py", "holds no modeling_comm.py"),
         ("encoders.py", "holds no encoders.py, which its code imports"),
-        ("recipe.yaml", None),
+        ("config.json", "holds no config.json"),
     ],
 )
 def test_a_run_that_is_not_whole_is_refused(run, folder, missing, words):
     (run / missing).unlink()
-    if words is None:
-        assert missing not in staged(run, folder)  # made in Python: the card that is there will do
-        (run / "README.md").unlink()
-        words = "no README.md, and no recipe.yaml to write one from"
     with pytest.raises(UserError, match=words):
-        stage_run(run, folder)
+        stage_run(run, folder, "user/name")
+
+
+def test_a_model_that_was_made_in_python_needs_neither_recipe_nor_card(run, folder):
+    for name in ("recipe.yaml", "metrics.json", "README.md"):
+        (run / name).unlink()
+    assert "README.md" in staged(run, folder) and not (folder / "recipe.yaml").exists()
+    assert "What it was trained on is not recorded." in (folder / "README.md").read_text()
+
+
+def test_the_card_tells_how_to_load_it_by_its_whole_name(hub, run):
+    assert main(["push", str(run), "tiny-model"]) == 0
+    card = hub.repository("user/tiny-model").files()["README.md"].decode()
+    assert 'model_id = "user/tiny-model"' in card and "# tiny-model" in card
+
+
+def test_the_license_of_a_card_is_kept(run, folder):
+    assert main(["card", str(run), "--license", "mit"]) == 0
+    staged(run, folder)
+    assert ModelCard.load(folder / "README.md").data.license == "mit"
+    assert ModelCard.load(folder / "README.md").data.model_name == "name"
+
+
+def test_adapters_of_a_checkpoint_that_nobody_else_has(run, folder, tmp_path):
+    config = json.loads((run / "config.json").read_text())
+    (run / "adapter").mkdir()
+    for where in (run / "adapter", run):
+        (where / "adapter_config.json").write_text('{"base_model_name_or_path": null}')
+        (where / "adapter_model.safetensors").write_bytes(b"weights")
+    config["modalities"]["image1"]["pretrained"] = "user/base"
+    (run / "config.json").write_text(json.dumps(config))
+    assert {"adapter_config.json", "adapter/adapter_model.safetensors"} <= staged(run, folder)
+    for where in (folder / "adapter", folder):
+        assert json.loads((where / "adapter_config.json").read_text())["base_model_name_or_path"] == "user/base"
+    assert "null" in (run / "adapter_config.json").read_text()
+
+    config["modalities"]["image1"]["pretrained"] = str(tmp_path)
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="which is on this machine alone: push that model"):
+        stage_run(run, folder, "user/name")
+    (run / "adapter_config.json").unlink()
+    (run / "adapter_model.safetensors").unlink()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert not [name for name in staged(run, folder) if "adapter" in name]
 
 
 def test_a_folder_that_is_none(hub, tmp_path, capsys):
@@ -152,7 +193,7 @@ def test_shards(run, folder):
     assert shards | {"model.safetensors.index.json"} <= staged(run, folder)
     (run / min(shards)).unlink()
     with pytest.raises(UserError, match="model-00001-of"):
-        stage_run(run, folder)
+        stage_run(run, folder, "user/name")
 
 
 def test_code_of_somebody_elses_model_is_taken_as_its_config_names_it(run, folder):

@@ -205,7 +205,7 @@ def test_a_lora_run_is_pushed_merged_and_as_adapters(hub, base, tmp_path):
     assert main(["push", str(run), "user/local"]) == 0
     files = hub.repository("user/local").files()
     told_nothing_private(files, tmp_path)
-    assert not json.loads(files["adapter/adapter_config.json"])["base_model_name_or_path"]
+    assert not [name for name in files if name.startswith("adapter")]  # nobody else has what they belong to
     assert torch.equal(logits(AutoModel.from_pretrained("user/local")), merged)
 
 
