@@ -215,7 +215,7 @@ def latent_map_figure(
     if not factors:
         raise ValueError("Give one factor at least, to color the map by.")
     classes = {name: _class_ids(name, ids, len(x), (class_names or {}).get(name)) for name, ids in factors.items()}
-    points, method = _two_dimensions(x)
+    points, method = two_dimensions(x)
     columns = 2 if len(classes) == 4 else min(3, len(classes))
     title = f"Latent space of {len(x)} rows, {method}"
     figure, panels = _panels(title, ceil(len(classes) / columns), columns, (4.6, 5.2))
@@ -258,22 +258,30 @@ def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figur
     return figure
 
 
-def _two_dimensions(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+def principal_components(features: ArrayLike, count: int) -> NDArray[np.float64]:
+    """(N, count) the rows of (N, D) features on the directions in which they vary most; 0 beyond the last of these."""
+    x = np.asarray(features, dtype=np.float64)
     x = x - x.mean(0)
     wide = x.shape[1] > x.shape[0]
     values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)  # many times faster than an SVD
-    values, vectors = values[::-1][:50], vectors[:, ::-1][:, :50]
+    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     scores = vectors * np.sqrt(np.maximum(values, 0)) if wide else x @ vectors
     scores = scores * np.sign(scores[np.abs(scores).argmax(0), np.arange(scores.shape[1])])  # an axis' sign is free
-    start = np.pad(scores[:, :2], ((0, 0), (0, max(0, 2 - scores.shape[1]))))
-    if len(x) > TSNE_MAX_ROWS or start[:, 0].std() < 1e-12:
+    return np.pad(scores, ((0, 0), (0, count - scores.shape[1])))
+
+
+def two_dimensions(features: ArrayLike) -> tuple[NDArray[np.float64], str]:
+    """(N, 2) a map of (N, D) features, and how it was made: "t-SNE", or "PCA" of many rows and of equal ones."""
+    scores = principal_components(features, 50)
+    start = scores[:, :2]
+    if len(scores) > TSNE_MAX_ROWS or start[:, 0].std() < 1e-12:
         return start, "PCA"
     try:
         manifold = import_module("sklearn.manifold")
     except ImportError as error:
         raise ImportError("A t-SNE map needs scikit-learn: pip install scikit-learn") from error
     start = (start / start[:, 0].std() * 1e-4).astype(np.float32)
-    tsne = manifold.TSNE(init=start, perplexity=min(30.0, (len(x) - 1) / 3), random_state=0)
+    tsne = manifold.TSNE(init=start, perplexity=min(30.0, (len(scores) - 1) / 3), random_state=0)
     with import_module("threadpoolctl").threadpool_limits(1):  # comes with scikit-learn; 4 times faster than 2 threads
         return tsne.fit_transform(scores.astype(np.float32)), "t-SNE"
 

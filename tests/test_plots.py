@@ -115,9 +115,9 @@ def test_latent_map_has_a_panel_a_factor_and_a_legend_off_the_points(latent, tmp
 def test_latent_map_keeps_clusters_together_and_is_the_same_twice(latent, limit, monkeypatch):
     monkeypatch.setattr(plots, "TSNE_MAX_ROWS", limit)
     features, factors = latent
-    points, method = plots._two_dimensions(features)
+    points, method = plots.two_dimensions(features)
     assert method == ("t-SNE" if limit == 2000 else "PCA")
-    np.testing.assert_array_equal(points, plots._two_dimensions(features)[0])
+    np.testing.assert_array_equal(points, plots.two_dimensions(features)[0])
     centers = np.array([points[factors["shape"] == c].mean(0) for c in range(3)])
     nearest = np.linalg.norm(points[:, None] - centers, axis=-1).argmin(1)
     assert (nearest == factors["shape"]).mean() > 0.95
@@ -126,7 +126,7 @@ def test_latent_map_keeps_clusters_together_and_is_the_same_twice(latent, limit,
 def test_latent_map_starts_from_the_principal_axes(latent, monkeypatch):
     monkeypatch.setattr(plots, "TSNE_MAX_ROWS", 0)
     for x in (latent[0], latent[0][:12]):  # more rows than columns, and fewer
-        points, _ = plots._two_dimensions(x)
+        points, _ = plots.two_dimensions(x)
         u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
         np.testing.assert_allclose(np.abs(points), np.abs(u * s)[:, :2], atol=1e-6)
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch.utils.data
 
+from ..errors import UserError, suggest
 from . import trifeature_drawing as drawing
 
 if TYPE_CHECKING:
@@ -275,6 +276,37 @@ def load_trifeature(
     test = _render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
     mapping = _generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
     return Trifeature(train=train, test=test, mapping=mapping, seed=seed)
+
+
+def draw_picture(
+    shape: str,
+    texture: str,
+    color: str,
+    angle: int = 0,
+    image_size: int = 224,
+    texture_period: float = 10.0,
+    texture_angle: int = 0,
+) -> UInt8:
+    """One picture as you ask for it, in the middle of the canvas: (H, W, 3) uint8, the same bytes every time.
+
+    Args:
+        shape, texture, color: names in `SHAPES`, `TEXTURES` and `COLORS`.
+        angle, texture_angle: whole degrees, -45 to 45.
+        image_size, texture_period: as in `load_trifeature`.
+
+    Raises:
+        UserError: a name is unknown, or an angle is out of range; the text says what to write instead.
+    """
+    for word, known in ((shape, SHAPES), (texture, TEXTURES), (color, COLORS)):
+        if word not in known:
+            raise UserError(f"no picture shows {word!r}: {suggest(word, known)}")
+    for turn in (angle, texture_angle):
+        if not -drawing.MAX_ANGLE <= turn <= drawing.MAX_ANGLE:
+            raise UserError(f"an angle of {turn} degrees cannot be drawn: write -{drawing.MAX_ANGLE} to {drawing.MAX_ANGLE}")
+    canvas = np.empty((drawing.CANVAS, drawing.CANVAS, 3), dtype=np.uint8)
+    pose = drawing.middle_pose(int(angle), int(texture_angle))
+    drawing.paint(canvas, shape, texture, RGB[color], pose, np.random.default_rng(0), texture_period)
+    return canvas if image_size == drawing.CANVAS else drawing.resize(canvas, drawing.area_taps(image_size))
 
 
 def _render(

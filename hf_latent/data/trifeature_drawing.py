@@ -129,6 +129,12 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     return Pose(angle, row, column, texture_angle, texture_row, texture_column)
 
 
+def middle_pose(angle: int, texture_angle: int) -> Pose:
+    """The shape in the middle of the canvas, the texture without an offset."""
+    place = (CANVAS - _extent(angle)) // 2
+    return Pose(angle, place, place, texture_angle, 0, 0)
+
+
 def _cos_sin(angle: int) -> tuple[float, float]:
     # libm's last digit differs between machines; twelve decimals do not
     return round(float(np.cos(np.deg2rad(angle))), 12), round(float(np.sin(np.deg2rad(angle))), 12)

@@ -25,7 +25,7 @@ from .information import (
     mutual_information,
 )
 from .interactions import CHANCE, TASKS, interactions
-from .linear_probe import PROTOCOLS, ProbeResult, Protocol, linear_probe
+from .linear_probe import PROTOCOLS, Probe, ProbeResult, Protocol, fit_probe, linear_probe, score_probe
 from .retrieval import ranks, retrieval
 from .zero_shot import TEMPLATES, class_embeddings, zero_shot
 
@@ -34,6 +34,7 @@ __all__ = [
     "PROTOCOLS",
     "TASKS",
     "TEMPLATES",
+    "Probe",
     "ProbeResult",
     "Protocol",
     "aligned_encoders",
@@ -47,6 +48,7 @@ __all__ = [
     "cycle_knn",
     "effective_rank",
     "factor_joint",
+    "fit_probe",
     "geometry",
     "information_gap",
     "interactions",
@@ -57,6 +59,7 @@ __all__ = [
     "mutual_knn",
     "ranks",
     "retrieval",
+    "score_probe",
     "uniformity",
     "zero_shot",
 ]

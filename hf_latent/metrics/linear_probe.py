@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from math import log10
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -78,6 +78,34 @@ class ProbeResult:
     regularization: float
 
 
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fitted linear classifier; made by `fit_probe`.
+
+    Attributes:
+        classes: (K,) the labels, sorted.
+        weight, bias: (K, D) and (K,).
+        mean, std: (D,) what features are shifted and scaled by first.
+        regularization: as in `ProbeResult`.
+    """
+
+    classes: Array
+    weight: Array
+    bias: Array
+    mean: Array
+    std: Array
+    regularization: float
+
+    def logits(self, features: ArrayLike) -> Array:
+        """(M, K) of (M, D) features."""
+        x = (np.asarray(features, dtype=np.float32) - self.mean) / self.std
+        return _logits((self.weight, self.bias), x)
+
+    def probabilities(self, features: ArrayLike) -> Array:
+        """(M, K) float32 of (M, D) features; rows sum to 1."""
+        return _softmax(self.logits(features))
+
+
 def linear_probe(
     train_features: ArrayLike,
     train_labels: ArrayLike,
@@ -104,47 +132,59 @@ def linear_probe(
 
     Source: Dufumier et al. (ICLR 2025) and the official `evaluation/linear_probe.py`.
     """
-    if (preset := PROTOCOLS.get(protocol)) is None:
-        raise ValueError(f"Unknown probe protocol {protocol!r}; choose one of {', '.join(sorted(PROTOCOLS))}.")
     x_train, y_train = _checked(train_features, train_labels, "train")
     x_test, y_test = _checked(test_features, test_labels, "test")
     if x_train.shape[1] != x_test.shape[1]:
         raise ValueError(f"Train features have {x_train.shape[1]} columns, test features {x_test.shape[1]}.")
-    classes, y_train = np.unique(y_train, return_inverse=True)
+    probe = fit_probe(x_train, y_train, protocol=protocol, balanced=balanced)
+    return score_probe(probe, x_test, y_test)
+
+
+def fit_probe(
+    train_features: ArrayLike, train_labels: ArrayLike, *, protocol: str = "standard", balanced: bool = False
+) -> Probe:
+    """The classifier that `linear_probe` scores; arguments and errors are its own."""
+    if (preset := PROTOCOLS.get(protocol)) is None:
+        raise ValueError(f"Unknown probe protocol {protocol!r}; choose one of {', '.join(sorted(PROTOCOLS))}.")
+    x, y = _checked(train_features, train_labels, "train")
+    classes, y = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"The train labels hold one single class ({classes[0]}); a probe needs two or more.")
-    if unseen := np.setdiff1d(y_test, classes).tolist():
-        raise ValueError(f"The test labels {unseen} are not among the train labels.")
-    y_test = np.searchsorted(classes, y_test)
-
+    mean, std = np.zeros(x.shape[1], np.float32), np.ones(x.shape[1], np.float32)
     if preset.standardize:
-        mean, std = x_train.mean(0), x_train.std(0)
+        mean, std = x.mean(0), x.std(0)
         std[std < 1e-6 * (1 + np.abs(mean))] = 1.0  # constant up to rounding: do not blow up the noise
-        x_train, x_test = (x_train - mean) / std, (x_test - mean) / std
+        x = (x - mean) / std
     if preset.epochs is not None:
-        classifier = _fit_adamw(x_train, y_train, preset.epochs, balanced)
-        return _result(classifier, x_test, y_test, len(classes), ADAMW_DECAY)
-    fit_part, holdout = _stratified_split(y_train, preset.train_fraction)
+        return Probe(classes, *_fit_adamw(x, y, preset.epochs, balanced), mean, std, ADAMW_DECAY)
+    fit_part, holdout = _stratified_split(y, preset.train_fraction)
 
     @cache
     def score(cost: float) -> float:
-        classifier = _fit(x_train[fit_part], y_train[fit_part], cost, preset, balanced)
-        accuracy = _macro_accuracy(_predict(classifier, x_train[holdout])[0], y_train[holdout])
+        classifier = _fit(x[fit_part], y[fit_part], cost, preset, balanced)
+        accuracy = _macro_accuracy(_predicted(_logits(classifier, x[holdout])), y[holdout])
         return round(accuracy, 6)  # so that ties are ties, not the noise of a sum
 
     cost = _choose_cost(score, preset)
     everything = np.concatenate([fit_part, holdout])  # in the official order
-    classifier = _fit(x_train[everything], y_train[everything], cost, preset, balanced)
-    return _result(classifier, x_test, y_test, len(classes), cost)
+    return Probe(classes, *_fit(x[everything], y[everything], cost, preset, balanced), mean, std, cost)
 
 
-def _result(classifier: LinearMap, x_test: Array, y_test: Array, classes: int, cost: float) -> ProbeResult:
-    predicted, logits = _predict(classifier, x_test)
+def score_probe(probe: Probe, test_features: ArrayLike, test_labels: ArrayLike) -> ProbeResult:
+    """The scores of a fitted classifier on (M, D) features and (M,) labels.
+
+    Raises:
+        ValueError: labels that the classifier does not know.
+    """
+    if unseen := np.setdiff1d(test_labels, probe.classes).tolist():
+        raise ValueError(f"The test labels {unseen} are not among the train labels.")
+    logits, labels = probe.logits(test_features), np.searchsorted(probe.classes, test_labels)
+    predicted = _predicted(logits)
     auroc = None
-    if classes == len(np.unique(y_test)) == 2:
-        auroc = float(_sklearn("metrics").roc_auc_score(y_test, logits[:, 1] - logits[:, 0]))
-    accuracy = float((predicted == y_test).mean())
-    return ProbeResult(100.0 * accuracy, 100.0 * _macro_accuracy(predicted, y_test), auroc, cost)
+    if len(probe.classes) == len(np.unique(labels)) == 2:
+        auroc = float(_sklearn("metrics").roc_auc_score(labels, logits[:, 1] - logits[:, 0]))
+    accuracy = float((predicted == labels).mean())
+    return ProbeResult(100.0 * accuracy, 100.0 * _macro_accuracy(predicted, labels), auroc, probe.regularization)
 
 
 def comm2025_objective(
@@ -246,11 +286,18 @@ def _choose_cost(score: Callable[[float], float], protocol: Protocol) -> float:
     return max(tried, key=tried.__getitem__)
 
 
-def _predict(classifier: LinearMap, features: Array) -> tuple[Array, Array]:
-    """Class ids (N,), read off float32 probabilities as officially (weights of 1e-8 then tell nothing), and logits."""
+def _logits(classifier: LinearMap, features: Array) -> Array:
     weight, bias = classifier
-    logits = features @ weight.T + bias
-    return torch.tensor(logits).softmax(-1).argmax(-1).numpy(), logits
+    return cast(Array, features @ weight.T + bias)
+
+
+def _softmax(logits: Array) -> Array:
+    return torch.tensor(logits).softmax(-1).numpy()
+
+
+def _predicted(logits: Array) -> Array:
+    """Class ids (N,), read off float32 probabilities as officially (weights of 1e-8 then tell nothing)."""
+    return cast(Array, _softmax(logits).argmax(-1))
 
 
 def _macro_accuracy(predicted: Array, labels: Array) -> float:

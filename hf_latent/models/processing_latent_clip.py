@@ -82,8 +82,9 @@ class LatentCLIPProcessor(ProcessorMixin):
         return tokenize(name, values, self.tokenizer, options["max_length"], word_ids, self.padding)
 
     def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """What the model reads, from raw values of both modalities."""
-        return dict(self(images=list(values["image"]), text=list(values["text"])))
+        """What the model reads, from raw values of one modality or both."""
+        given = {"images": values.get("image"), "text": values.get("text")}
+        return dict(self(**{name: list(rows) for name, rows in given.items() if rows is not None}))
 
 
 LatentCLIPProcessor.register_for_auto_class()

@@ -86,5 +86,9 @@ class BrownianBridge(Regularizer):
         return mean(self._bridge(z.embeds[own], z.embeds[other], z.augmented[own]) for own, other in bridges)
 
     def _bridge(self, own: Tensor, other: Tensor, second_view: Tensor) -> Tensor:
-        middle = F.normalize(self.t * own + (1 - self.t) * other, dim=1)
-        return (second_view - middle).square().sum(dim=1).mean()
+        return (second_view - bridge(own, other, self.t)).square().sum(dim=1).mean()
+
+
+def bridge(own: Tensor, other: Tensor, t: float) -> Tensor:
+    r"""\(\mu\), the place `t` on the way from `other` (0) to `own` (1); all `(..., dim)`, of unit length."""
+    return F.normalize(t * own + (1 - t) * other, dim=-1)
