@@ -91,6 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     ):
         data_push.add_argument(f"--{name}", type=type(default), default=default, help=f"{what}; {default} by default")
     data_push.set_defaults(run=_data_push)
+
+    space = commands.add_parser("space", help="show runs in the browser, side by side: maps, questions, structure")
+    space.add_argument("models", metavar="RUN", nargs="+", help="a run folder, or the id of a model on the Hub")
+    space.add_argument("--port", type=int, help="where the page is; the first free port from 7860 by default")
+    space.set_defaults(run=_space)
+
+    push_space = commands.add_parser("push-space", help="publish the Space of a model that is on the Hub")
+    push_space.add_argument("model_or_run", metavar="RUN", help="the id of a model on the Hub, or a run folder")
+    push_space.add_argument("repo_id", metavar="USER/NAME", help="the Space, which is created where there is none")
+    push_space.add_argument("--model", metavar="USER/MODEL", help="the id under which the run folder was pushed")
+    push_space.add_argument("--private", action="store_true", help="for nobody else to see")
+    push_space.set_defaults(run=_push_space)
     return parser
 
 
@@ -155,3 +167,15 @@ def _data_push(options: argparse.Namespace) -> None:
 
     known = {name: value for name, value in vars(options).items() if name != "run"}
     print(f"Pushed: {push_trifeature(progress=True, **known)}")
+
+
+def _space(options: argparse.Namespace) -> None:
+    from .hub.space import show_space
+
+    show_space(options.models, options.port)
+
+
+def _push_space(options: argparse.Namespace) -> None:
+    from .hub.space import push_space
+
+    print(f"Space: {push_space(options.model_or_run, options.repo_id, options.model, options.private)}")

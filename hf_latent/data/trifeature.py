@@ -302,7 +302,8 @@ def draw_picture(
             raise UserError(f"no picture shows {word!r}: {suggest(word, known)}")
     for turn in (angle, texture_angle):
         if not -drawing.MAX_ANGLE <= turn <= drawing.MAX_ANGLE:
-            raise UserError(f"an angle of {turn} degrees cannot be drawn: write -{drawing.MAX_ANGLE} to {drawing.MAX_ANGLE}")
+            bounds = f"-{drawing.MAX_ANGLE} to {drawing.MAX_ANGLE}"
+            raise UserError(f"an angle of {turn} degrees cannot be drawn: write {bounds}")
     canvas = np.empty((drawing.CANVAS, drawing.CANVAS, 3), dtype=np.uint8)
     pose = drawing.middle_pose(int(angle), int(texture_angle))
     drawing.paint(canvas, shape, texture, RGB[color], pose, np.random.default_rng(0), texture_period)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from math import log10
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -288,7 +288,7 @@ def _choose_cost(score: Callable[[float], float], protocol: Protocol) -> float:
 
 def _logits(classifier: LinearMap, features: Array) -> Array:
     weight, bias = classifier
-    return cast(Array, features @ weight.T + bias)
+    return features @ weight.T + bias
 
 
 def _softmax(logits: Array) -> Array:
@@ -297,7 +297,7 @@ def _softmax(logits: Array) -> Array:
 
 def _predicted(logits: Array) -> Array:
     """Class ids (N,), read off float32 probabilities as officially (weights of 1e-8 then tell nothing)."""
-    return cast(Array, _softmax(logits).argmax(-1))
+    return _softmax(logits).argmax(-1)
 
 
 def _macro_accuracy(predicted: Array, labels: Array) -> float:

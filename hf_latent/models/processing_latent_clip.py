@@ -62,10 +62,11 @@ class LatentCLIPProcessor(ProcessorMixin):
     @property
     def modalities(self) -> dict[str, dict[str, Any]]:
         """What each modality is, as in a [`CoMMProcessor`]."""
-        size = dict(self.image_processor.size)
-        side = size.get("height") or size["shortest_edge"]
+        images = self.image_processor
+        side = dict(images.size).get("height") or images.size["shortest_edge"]
+        pixels = {"mean": images.image_mean, "std": images.image_std}  # None where it does not normalise
         return {
-            "image": {"kind": "image", "size": side},
+            "image": {"kind": "image", "size": side, **{key: list(value) for key, value in pixels.items() if value}},
             "text": {"kind": "text", "max_length": self.tokenizer.model_max_length},
         }
 

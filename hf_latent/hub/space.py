@@ -1,0 +1,113 @@
+"""The Space: shown on this machine, or published for a model that lies on the Hub."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from huggingface_hub import HfApi, metadata_load, metadata_save
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+from ..errors import UserError
+from ..resources import resource_path
+from ..runs import CONFIG, RECIPE, run_file
+
+NEEDED = ("gradio", "plotly")
+
+
+def show_space(runs: Sequence[str], port: int | None = None) -> None:
+    """Serve the Space of some runs on this machine until it is stopped.
+
+    Args:
+        runs: Run folders, or ids of models on the Hub.
+        port: Where it listens; the first free one from 7860 by default.
+
+    Raises:
+        UserError: If a run cannot be shown, the port is taken, or the libraries of the Space are not installed.
+    """
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise UserError(f"the Space needs {name}: pip install 'hf_latent[space]'")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it as it is imported
+    sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
+    app = import_module("app")
+    demo = app.build_demo(runs)
+    try:
+        app.launch(demo, server_port=port)
+    except OSError as error:
+        raise UserError(f"the page cannot be served: {error}") from None
+
+
+def push_space(run: str, repo_id: str, model: str | None = None, private: bool = False) -> str:
+    """Publish the Space of one model; it loads the model from the Hub.
+
+    Args:
+        run: The id of a model on the Hub, or the folder of a run whose model was pushed there.
+        repo_id: The Space, `user/name`; made where it does not exist.
+        model: The id that the folder's model has on the Hub.
+        private: Make a private Space.
+
+    Returns:
+        The address of the Space.
+
+    Raises:
+        UserError: If the model is not on the Hub, or the Space cannot be written.
+    """
+    from .push import publish_folder
+
+    model = _model_of(run, model)
+    _check_model(model)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "space"
+        write_space(folder, [model])
+        return publish_folder(
+            folder, repo_id, repo_type="space", private=private, message=f"The Space of {model}", space_sdk="gradio"
+        )
+
+
+def write_space(folder: Path, models: Sequence[str]) -> None:
+    """Write the files of the Space into a new folder: its README names the models, and the app reads them there."""
+    source = resource_path("spaces", "app.py").parent
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    readme = folder / "README.md"
+    data = metadata_load(readme) or {}
+    metadata_save(readme, {**data, "title": f"Inside {models[0].split('/')[-1]}", "models": list(models)})
+
+
+def _model_of(run: str, model: str | None) -> str:
+    """The id of the model on the Hub."""
+    if not Path(run).is_dir():
+        if model not in (None, run):
+            raise UserError(f"there is no folder {run}, so it is the id of a model: leave out --model {model}")
+        return run
+    run_file(Path(run), CONFIG)
+    if model is None:
+        raise UserError(
+            f"{run} is a folder on this machine, and a Space loads its model from the Hub: push it with "
+            f"hf-latent push {run} user/model, then write --model user/model"
+        )
+    return model
+
+
+def _check_model(model: str) -> None:
+    """Refuse a model that a Space could not load."""
+    try:
+        info = HfApi().model_info(model)
+    except HFValidationError:
+        raise UserError(f"{model!r} is neither a folder nor the id of a model: write user/model") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"the Hub has no model {model} that you may read: push it with hf-latent push") from None
+    except OSError as error:  # what the Hub's client raises, and no connection
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the Hub cannot be asked for {model}: {reason}") from None
+    files = {file.rfilename for file in info.siblings or []}
+    if CONFIG not in files:
+        raise UserError(f"{model} holds no {CONFIG}: push the model with hf-latent push")
+    if RECIPE not in files:
+        print(f"{model} holds no {RECIPE}: the Space cannot know its data, and draws Trifeature with its defaults")
+    if info.private:
+        print(f"{model} is private: give the Space a secret HF_TOKEN that may read it, in its settings")

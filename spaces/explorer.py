@@ -1,0 +1,169 @@
+"""A trained model, and the embeddings of the small data set that its pages show."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from huggingface_hub import snapshot_download
+from PIL import Image, ImageOps
+from sample import WORDS_SHOWN, Sample, load_sample, read_recipe, source_of
+from torch import Tensor
+from transformers import AutoModel, AutoProcessor
+
+import hf_latent  # noqa: F401  (it makes the models known to the Auto classes)
+from hf_latent.data.collator import LatentCollator
+from hf_latent.data.hub_data import HubData
+from hf_latent.data.trifeature_data import TrifeatureCaptionsData
+from hf_latent.errors import UserError, blamed_on
+from hf_latent.metrics import retrieval
+from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
+from hf_latent.runs import METRICS, RECIPE, read_metrics
+from hf_latent.views import Views, build_view
+
+BATCH = 100
+FUSED = "both together"
+FILES = ["*.json", "*.py", "*.safetensors", "*.txt", "*.model", RECIPE]
+THUMBNAIL = 96
+
+
+class Explorer:
+    """What every page asks: embeddings of the sample and of what a visitor brings.
+
+    Args:
+        run: A run folder, or the id of a model on the Hub.
+
+    Attributes:
+        name: The folder's name, or the id.
+        metrics: What was measured when it was trained; empty where nothing was.
+        sample: The rows that the pages show.
+        note: What should be said of the sample; empty, mostly.
+
+    Raises:
+        UserError: If there is no such run, its model cannot be loaded, or no data fits it.
+    """
+
+    def __init__(self, run: str) -> None:
+        self.name = Path(run).resolve().name if Path(run).is_dir() else run
+        folder = find_run(run)
+        with blamed_on(f"{run} holds no model that can be loaded"):
+            self.model: Any = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
+            self.processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        if not isinstance(self.model, LatentPreTrainedModel):
+            raise UserError(f"{run} holds a {type(self.model).__name__}: name a model that hf_latent trained")
+        self.recipe = read_recipe(folder)
+        self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
+        self.source = source_of(self.recipe, self.processor.modalities)
+        self.note = ""
+        try:
+            self.sample: Sample = load_sample(self.source)
+        except UserError as error:
+            if not isinstance(self.source, HubData) or set(self.modalities) != {"image", "text"}:
+                raise
+            self.note = f"The data of this model cannot be read here ({error}); Trifeature stands in for it."
+            self.source = TrifeatureCaptionsData(image_size=self.processor.modalities["image"]["size"])
+            self.sample = load_sample(self.source)
+        self.unit = unit(self.embed(self.sample.values))
+
+    @property
+    def modalities(self) -> list[str]:
+        return list(self.model.config.modalities)
+
+    @property
+    def images(self) -> list[str]:
+        """The modalities that are images."""
+        return [name for name, spec in self.processor.modalities.items() if spec["kind"] == "image"]
+
+    @torch.no_grad()
+    def embed(self, values: Mapping[str, Sequence[Any]]) -> Embeddings:
+        """Raw embeddings of some rows, of any of the modalities."""
+        rows = len(next(iter(values.values())))
+        parts = []
+        for start in range(0, rows, BATCH):
+            part = {name: column[start : start + BATCH] for name, column in values.items()}
+            parts.append(self.model(**self.processor.batch(part), return_loss=False, return_logits=False))
+        return Embeddings.join(parts)
+
+    @torch.no_grad()
+    def embed_views(self, values: Mapping[str, Sequence[Any]], views: Views) -> Embeddings:
+        """The same with the second view that the objective reads, as in training; every row is drawn alike."""
+        collator = LatentCollator(self.processor, {name: name for name in values}, word_ids=views.of_words)
+        wanted = self.model.objective.second_views(list(values))
+        parts = []
+        for row in range(len(next(iter(values.values())))):
+            inputs = collator([{name: column[row] for name, column in values.items()}])["modalities"]
+            second = views.augmented(inputs, view=1, only=wanted) if wanted else None
+            packed = self.model.pack(views.plain(inputs), second)
+            parts.append(self.model(**packed, return_loss=False, return_logits=False))
+        return Embeddings.join(parts)
+
+    def describe(self, row: int) -> str:
+        """What a row of the sample shows, and its texts."""
+        texts = [values[row][:WORDS_SHOWN] for values in self.sample.values.values() if isinstance(values[row], str)]
+        return " · ".join(dict.fromkeys([self.sample.words[row], *texts]))
+
+    def recalls(self, unit: Mapping[str, Tensor]) -> dict[str, float]:
+        """How often a right one is nearest, of the first two modalities of the sample, in percent, both ways."""
+        ids, (a, b) = self.sample.ids, self.modalities[:2]
+        of_a, of_b = self._distinct(a), self._distinct(b)
+        found = retrieval(unit[a][of_a], unit[b][of_b], ids[of_a], ids[of_b], k=(1,), names=(a, b))
+        return {f"{to} nearest to {of} is right": found[f"{of}_to_{to}_r1"] for of, to in ((a, b), (b, a))}
+
+    def _distinct(self, name: str) -> np.ndarray:
+        """The rows of one modality; of those with the same id and the same text, the first."""
+        values = [value if isinstance(value, str) else str(row) for row, value in enumerate(self.sample.values[name])]
+        return np.unique(
+            [f"{number} {v}" for number, v in zip(self.sample.ids, values, strict=True)], return_index=True
+        )[1]
+
+    @cached_property
+    def views(self) -> Views | None:
+        """How training augmented what the model reads; None where no recipe tells."""
+        written, found = self.recipe.get("views", {}), {}
+        with blamed_on(f"{RECIPE}: views"):
+            for name in self.modalities:
+                if name not in written:
+                    return None
+                options = {key: value for key, value in written[name].items() if key != "kind"}
+                if name in self.images:
+                    spec = self.processor.modalities[name]
+                    options = {key: spec[key] for key in ("size", "mean", "std") if key in spec} | options
+                view = build_view(str(written[name].get("kind")), **options)
+                found[name] = view.for_tokenizer(self.processor.tokenizers.get(name))
+        return Views(found)
+
+    @cached_property
+    def thumbnails(self) -> dict[str, list[Image.Image]]:
+        """Small pictures of the sample's images."""
+        return {name: [thumbnail(value) for value in self.sample.values[name]] for name in self.images}
+
+
+def unit(embeddings: Embeddings) -> dict[str, Tensor]:
+    """What a map shows: the embedding of each modality and, where there is one, of all together, of unit length."""
+    found = dict(embeddings.embeds or {})
+    if embeddings.fused is not None:
+        found[FUSED] = embeddings.fused
+    return {name: F.normalize(rows.double(), dim=-1) for name, rows in found.items()}
+
+
+def picture(value: Any) -> Image.Image:
+    """A PIL image or a uint8 array (height, width, 3) as PIL, in RGB."""
+    return value.convert("RGB") if isinstance(value, Image.Image) else Image.fromarray(np.asarray(value))
+
+
+def thumbnail(value: Any) -> Image.Image:
+    """The same, small and square."""
+    return ImageOps.pad(picture(value), (THUMBNAIL, THUMBNAIL), color="grey")
+
+
+def find_run(run: str) -> Path:
+    """The folder of a run, fetched from the Hub where `run` is not a folder."""
+    if Path(run).is_dir():
+        return Path(run)
+    try:
+        return Path(snapshot_download(run, allow_patterns=FILES, ignore_patterns=["checkpoint-*"]))
+    except (OSError, ValueError):
+        raise UserError(f"{run} is neither a folder nor a model that can be reached on the Hub") from None

@@ -1,0 +1,205 @@
+"""The latent map: every row of the small data set as points, one a modality, and the numbers of the space."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import plotly.graph_objects as go
+from explorer import Explorer
+from page import FAINT, LAST, PALETTE, SYMBOLS, data_uri, figure, hidden_axes, named, picker, spoken, table_html
+from PIL import Image
+
+from hf_latent.data.trifeature import RGB
+from hf_latent.metrics import geometry
+from hf_latent.plots import principal_components, two_dimensions
+from hf_latent.results import RESULTS, Result
+
+TITLE = "Latent map"
+PCA2, PCA3, TSNE = "PCA", "PCA in 3-D", "t-SNE"
+MODALITY = "modality"
+HEIGHT = 440
+TILE, TILES_A_ROW = 64, 20
+
+
+def refusal(explorer: Explorer) -> str | None:
+    """Every model has a map."""
+    return None
+
+
+class LatentMap:
+    """Where the rows of a model's sample lie, and how the space is shaped.
+
+    Attributes:
+        places: Layout -> modality -> (N, 2) or (N, 3).
+        numbers: What was measured on the rows, by title.
+    """
+
+    def __init__(self, explorer: Explorer, number: int) -> None:
+        self.explorer, self.sample, self.sprite = explorer, explorer.sample, f"sprite-{number}"
+        unit = {name: rows.numpy() for name, rows in explorer.unit.items()}
+        stacked = np.concatenate(list(unit.values()))
+        points = {PCA2: principal_components(stacked, 2), PCA3: principal_components(stacked, 3)}
+        points[TSNE], _ = two_dimensions(stacked)
+        self.places = {
+            layout: dict(zip(unit, np.split(rows, len(unit)), strict=True)) for layout, rows in points.items()
+        }
+        self.numbers = measured(explorer)
+
+    def figure(self, layout: str, color_by: str, joined: bool) -> go.Figure:
+        """The map, colored by a factor of the sample; by modality where the sample has no such factor."""
+        places = self.places[layout]
+        scatter, size = (go.Scatter3d, 4) if layout == PCA3 else (go.Scatter, 7)
+        traces = [scatter(**joints(list(places.values())))] if joined else []
+        classes = self._classes(color_by) if color_by in self.sample.factors else self._modalities()
+        for name, marker, shown in classes:  # `shown`: modality and row of each point
+            coordinates = np.array([places[modality][row] for modality, row in shown]).T
+            traces.append(
+                scatter(
+                    **dict(zip("xyz", coordinates, strict=False)),
+                    mode="markers",
+                    name=name,
+                    marker={"size": size, "line": {"width": 0.6, "color": "#808080"}, **marker},
+                    customdata=[row for _, row in shown],
+                    text=[f"{modality}: {self.explorer.describe(row)}" for modality, row in shown],
+                    hoverinfo="none",  # hover.js shows the row
+                )
+            )
+        shared: dict[str, Any] = {"meta": {"sprite": self.sprite}, "uirevision": layout, "hovermode": "closest"}
+        if layout == PCA3:
+            axis = {"showticklabels": False, "title": "", "gridcolor": FAINT, "zeroline": False, "showspikes": False}
+            scene = {f"{name}axis": axis for name in "xyz"} | {"aspectmode": "data", "dragmode": "turntable"}
+            return figure(traces, HEIGHT, scene=scene, **shared)
+        return figure(traces, HEIGHT, **hidden_axes(), **shared)
+
+    def _modalities(self) -> list[tuple[str, dict[str, Any], list[tuple[str, int]]]]:
+        rows, look = range(len(self.sample)), zip(PALETTE, SYMBOLS * 2, strict=False)
+        return [
+            (name, {"color": color, "symbol": symbol}, [(name, row) for row in rows])
+            for name, (color, symbol) in zip(self.explorer.unit, look, strict=False)
+        ]
+
+    def _classes(self, factor: str) -> list[tuple[str, dict[str, Any], list[tuple[str, int]]]]:
+        """The classes of a factor; the shape of a point says of which modality it is."""
+        numbers, names, found = self.sample.factors[factor], self.sample.classes[factor], []
+        for number in np.unique(numbers):
+            shown = [(name, int(row)) for name in self.explorer.unit for row in np.flatnonzero(numbers == number)]
+            symbol = {name: SYMBOLS[k % len(SYMBOLS)] for k, name in enumerate(self.explorer.unit)}
+            color = PALETTE[number % len(PALETTE)]
+            if names[number] in RGB:  # a color is shown as itself
+                color = "rgb({:.0f}, {:.0f}, {:.0f})".format(*(255 * part for part in RGB[names[number]]))
+            found.append((names[number], {"color": color, "symbol": [symbol[name] for name, _ in shown]}, shown))
+        return found
+
+    def sprite_html(self) -> str:
+        """The pictures of all rows in one, out of sight, for hover.js."""
+        columns = list(self.explorer.thumbnails.values())
+        if not columns:
+            return ""
+        tiles = [picture.resize((TILE, TILE)) for column in columns for picture in column]
+        height = -(-len(tiles) // TILES_A_ROW)
+        sheet = Image.new("RGB", (TILES_A_ROW * TILE, height * TILE))
+        for place, picture in enumerate(tiles):
+            sheet.paste(picture, (place % TILES_A_ROW * TILE, place // TILES_A_ROW * TILE))
+        data = {"columns": TILES_A_ROW, "rows": height, "count": len(self.sample), "modalities": len(columns)}
+        attributes = " ".join(f'data-{key}="{value}"' for key, value in data.items())
+        return f'<img id="{self.sprite}" {attributes} src="{data_uri(sheet)}" alt="" hidden>'
+
+
+def measured(explorer: Explorer) -> dict[str, str]:
+    """The shape of the space of a model's sample, and the right neighbours in it, by title."""
+    unit = {name: explorer.unit[name] for name in explorer.modalities}
+    if len(unit) < 2:
+        return {}
+    found = geometry(unit, k=min(10, len(explorer.sample) - 1))
+    titles = {
+        "gap_centroid": "Modality gap: distance between the means",
+        "gap_paired": "Distance within a pair",
+        "cka": "Linear CKA between the modalities",
+        "mutual_knn": "Share of the 10 nearest neighbours that they agree on",
+        **{f"uniformity_{name}": f"Uniformity of {name} (lower is more even)" for name in unit},
+        **{f"effective_rank_{name}": f"Effective rank of {name}" for name in unit},
+    }
+    recalls = {title.capitalize(): f"{value:.0f} %" for title, value in explorer.recalls(unit).items()}
+    return {title: f"{found[key]:.2f}" for key, title in titles.items()} | recalls
+
+
+def joints(places: Sequence[np.ndarray]) -> dict[str, Any]:
+    """A line through the points of each row, as one trace."""
+    path = np.stack([*places, np.full_like(places[0], np.nan)], axis=1).reshape(-1, places[0].shape[1])
+    look = {"mode": "lines", "line": {"color": FAINT, "width": 1}, "hoverinfo": "skip", "showlegend": False}
+    return {**dict(zip("xyz", path.T, strict=False)), **look}
+
+
+def numbers_html(maps: Sequence[LatentMap]) -> str:
+    """Models as columns: what was measured on the rows of the map, and after training."""
+    rows = [
+        [escape(title), *(each.numbers.get(title, "") for each in maps)]
+        for title in dict.fromkeys(title for each in maps for title in each.numbers)
+    ]
+    trained = [each.explorer.metrics for each in maps]
+    after = [
+        [escape(result.title), *(_cell(result, metrics.get(key)) for metrics in trained)]
+        for key, result in RESULTS.items()
+        if result.column and any(key in metrics for metrics in trained)
+    ]
+    sections = {"Of the rows of the map": rows, "After training, on all held-out data": after}
+    lines = []
+    for title, part in sections.items():
+        lines += [[f"<b>{title}</b>", *[""] * len(maps)], *part] if part else []
+    if not lines:
+        return "Nothing was measured of these models."
+    return table_html(["", *(f"<b>{escape(each.explorer.name)}</b>" for each in maps)], lines, "numbers")
+
+
+def _cell(result: Result, value: Any) -> str:
+    if not isinstance(value, int | float):
+        return ""
+    if result.unit != "%":
+        return result.cell(value)
+    chance = f' <span class="quiet">(chance {result.chance})</span>' if result.chance else ""
+    return f"{result.cell(value)} %{chance}"
+
+
+def build(explorers: Sequence[Explorer]) -> None:
+    """The tab."""
+    maps = {explorer.name: LatentMap(explorer, number) for number, explorer in enumerate(explorers)}
+    factors = dict.fromkeys(factor for explorer in explorers for factor in explorer.sample.factors)
+    sides = min(2, len(explorers))
+
+    @spoken
+    def show(*asked: Any) -> list[Any]:
+        names, (layout, color_by, joined) = asked[:sides], asked[sides:]
+        chosen = [maps[named(explorers, name).name] for name in names]
+        titles = [about(each.explorer) for each in chosen]
+        return [*titles, *(each.figure(layout, color_by, joined) for each in chosen), numbers_html(chosen)]
+
+    gr.Markdown(
+        "Each row of a small data set has a point for each of its modalities. Where they lie apart, that is the "
+        "modality gap; where they mix, they share a space. Point at one to see it."
+    )
+    with gr.Row():
+        layout = gr.Radio([PCA2, PCA3, TSNE], value=PCA2, label="Layout", min_width=280)
+        color_by = gr.Dropdown([MODALITY, *factors], value=MODALITY, label="Color by", min_width=160)
+        joined = gr.Checkbox(True, label="Join what belongs together", min_width=240)
+    first = explorers[0]  # beside it stands, to begin with, one that can be compared
+    second = next((k for k, other in enumerate(explorers) if k and other.modalities == first.modalities), sides - 1)
+    start = show(*([first.name, explorers[second].name][:sides]), PCA2, MODALITY, True)
+    pickers, titles, plots = [], [], []
+    with gr.Row():
+        for side in range(sides):
+            with gr.Column(min_width=300):
+                pickers.append(picker(explorers, ("Model", "Compared with")[side], (0, second)[side]))
+                titles.append(gr.HTML(start[side]))
+                plots.append(gr.Plot(start[sides + side], show_label=False))
+    numbers = gr.HTML(start[-1])
+    gr.HTML("".join(each.sprite_html() for each in maps.values()), visible="hidden")
+    inputs, outputs = [*pickers, layout, color_by, joined], [*titles, *plots, numbers]
+    gr.on([each.input for each in inputs], show, inputs, outputs, api_name="latent_map", **LAST)
+
+
+def about(explorer: Explorer) -> str:
+    """What the rows of a map are."""
+    sample = explorer.sample
+    return f"<small>{escape(sample.title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}</small>"
