@@ -4,6 +4,7 @@ Start it with `python app.py RUN [RUN ...]`, each a run folder or the id of a mo
 the models that README.md beside it names.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from html import escape
@@ -11,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import torch
 from explorer import Explorer
 from huggingface_hub import metadata_load
-from page import MAX_FILE, head, theme
+from page import head, theme
 from tabs import ask, interactions, latent_map, structure
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
+from transformers.utils import logging
+from upload import MAX_FILE
 
 from hf_latent.errors import UserError
 
@@ -22,8 +27,8 @@ TABS = (latent_map, interactions, ask, structure)
 README = Path(__file__).with_name("README.md")
 
 
-def build_demo(runs: Sequence[str]) -> gr.Blocks:
-    """The page of some runs.
+def load(runs: Sequence[str]) -> list[Explorer]:
+    """The models of some runs, each once.
 
     Raises:
         UserError: If a run cannot be shown.
@@ -34,6 +39,11 @@ def build_demo(runs: Sequence[str]) -> gr.Blocks:
     for explorer, name, run in zip(explorers, names, runs, strict=True):
         if names.count(name) > 1:  # two folders of one name
             explorer.name = run
+    return explorers
+
+
+def build_demo(explorers: Sequence[Explorer]) -> gr.Blocks:
+    """The page of some models."""
     # What visitors upload is deleted within the hour.
     with gr.Blocks(title="Inside a latent space", analytics_enabled=False, delete_cache=(900, 3600)) as demo:
         gr.HTML(f"<h1>Inside a latent space</h1><p>What training made of {', '.join(map(_title, explorers))}.</p>")
@@ -54,20 +64,38 @@ def _title(explorer: Explorer) -> str:
     return f"<b>{escape(explorer.name)}</b> ({kind} of {escape(', '.join(explorer.modalities))})"
 
 
+def share_cores() -> None:
+    """Give a question half of the cores: visitors ask at the same time, and threads that wait for others are slow."""
+    threads = max(1, (os.cpu_count() or 2) // 2)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
 def launch(demo: gr.Blocks, **options: Any) -> None:
     """Serve a page until it is stopped; options are those of `gr.Blocks.launch`."""
     demo.launch(theme=theme(), head=head(), max_file_size=MAX_FILE, ssr_mode=False, footer_links=["api"], **options)
 
 
+def serve(runs: Sequence[str], **options: Any) -> None:
+    """Load some runs and serve their page until it is stopped.
+
+    Raises:
+        UserError: If a run cannot be shown.
+    """
+    share_cores()
+    launch(build_demo(load(runs)), **options)
+
+
 def main(runs: Sequence[str]) -> int:
     """Serve the page of some runs, or of the models that README.md names; returns the exit code."""
+    logging.disable_progress_bar()  # of the weights: a second each
     try:
         runs = runs or (metadata_load(README) or {}).get("models", [])
         if not runs:
             raise UserError(
                 "no run is named: write python app.py RUN, or models: [user/name] at the head of README.md"
             )
-        launch(build_demo(runs))
+        serve(runs)
     except UserError as error:
         print(f"This cannot be shown: {error}", file=sys.stderr)
         return 2

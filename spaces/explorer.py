@@ -16,7 +16,6 @@ from transformers import AutoModel, AutoProcessor
 
 import hf_latent  # noqa: F401  (it makes the models known to the Auto classes)
 from hf_latent.data.collator import LatentCollator
-from hf_latent.data.hub_data import HubData
 from hf_latent.data.trifeature_data import TrifeatureCaptionsData
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.metrics import retrieval
@@ -56,12 +55,12 @@ class Explorer:
             raise UserError(f"{run} holds a {type(self.model).__name__}: name a model that hf_latent trained")
         self.recipe = read_recipe(folder)
         self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
-        self.source = source_of(self.recipe, self.processor.modalities)
         self.note = ""
         try:
+            self.source = source_of(self.recipe, self.processor.modalities)
             self.sample: Sample = load_sample(self.source)
         except UserError as error:
-            if not isinstance(self.source, HubData) or set(self.modalities) != {"image", "text"}:
+            if set(self.modalities) != {"image", "text"}:
                 raise
             self.note = f"The data of this model cannot be read here ({error}); Trifeature stands in for it."
             self.source = TrifeatureCaptionsData(image_size=self.processor.modalities["image"]["size"])
@@ -89,16 +88,18 @@ class Explorer:
 
     @torch.no_grad()
     def embed_views(self, values: Mapping[str, Sequence[Any]], views: Views) -> Embeddings:
-        """The same with the second view that the objective reads, as in training; every row is drawn alike."""
+        """The same of a batch, with the second view that the objective reads; every row is augmented alike."""
         collator = LatentCollator(self.processor, {name: name for name in values}, word_ids=views.of_words)
-        wanted = self.model.objective.second_views(list(values))
-        parts = []
-        for row in range(len(next(iter(values.values())))):
-            inputs = collator([{name: column[row] for name, column in values.items()}])["modalities"]
-            second = views.augmented(inputs, view=1, only=wanted) if wanted else None
-            packed = self.model.pack(views.plain(inputs), second)
-            parts.append(self.model(**packed, return_loss=False, return_logits=False))
-        return Embeddings.join(parts)
+        columns = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        inputs = collator(columns)["modalities"]
+        second = {}
+        for name in self.model.objective.second_views(list(values)):
+            view = views.modalities[name]
+            noise = view.draw(1, inputs[name], torch.Generator().manual_seed(0))
+            noise = {part: row.repeat(len(columns), *[1] * (row.ndim - 1)) for part, row in noise.items()}
+            second[name] = view.augment(inputs[name], noise)
+        packed = self.model.pack(views.plain(inputs), second or None)
+        return self.model(**packed, return_loss=False, return_logits=False)
 
     def describe(self, row: int) -> str:
         """What a row of the sample shows, and its texts."""

@@ -1,4 +1,4 @@
-"""What the tabs share: the look of the page, pictures as HTML, uploads, and errors that are sentences."""
+"""What the tabs share: the look of the page, pictures and tables as HTML, and errors that are sentences."""
 
 import base64
 import functools
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import gradio as gr
 import plotly.graph_objects as go
 from explorer import Explorer
-from PIL import Image, ImageOps
+from PIL import Image
 
 from hf_latent.errors import UserError, suggest
 from hf_latent.plots import BARS
@@ -23,8 +23,6 @@ HERE = Path(__file__).parent
 PALETTE = (*BARS, "#8A8A8A", "#B3A100", "#7B61FF", "#9C5B3C")
 SYMBOLS = ("circle", "diamond", "square", "cross")  # those that maps in two and in three dimensions have
 FAINT = "rgba(128, 128, 128, 0.35)"
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-MAX_FILE, MAX_PIXELS, LONGEST_SIDE = "5mb", 30_000_000, 768
 # What is pulled or typed asks again and again: the last time counts.
 LAST: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden"}
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -60,37 +58,6 @@ def spoken(handler: Handler) -> Handler:
             raise gr.Error(sentence, print_exception=False) from None
 
     return speaking  # type: ignore[return-value]
-
-
-def upload(value: Image.Image, **options: Any) -> gr.Image:
-    """An image that a visitor brings, as PIL in RGB; refused in a sentence if it is none, or too large to open."""
-    component = gr.Image(value, sources=["upload", "clipboard"], **options)
-    # Gradio's own step decodes whatever it is given. (Of a subclass it would write a .pyi file beside this one.)
-    component.preprocess = _read_upload  # type: ignore[method-assign]
-    return component
-
-
-def _read_upload(payload: Any) -> Image.Image | None:
-    if payload is None:
-        return None
-    if payload.path is None:
-        raise gr.Error("The image came without a file: upload one.", print_exception=False)
-    return open_image(payload.path)
-
-
-def open_image(path: str | Path) -> Image.Image:
-    """An uploaded image; its header is judged before a pixel is read."""
-    wanted = f"Bring a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at most {MAX_PIXELS // 10**6} megapixels."
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise gr.Error(f"This image has {width} x {height} pixels. {wanted}", print_exception=False)
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # JPEG can be read small
-            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise gr.Error(f"This file cannot be read as an image. {wanted}", print_exception=False) from None
 
 
 def picker(explorers: Sequence[Explorer], label: str = "Model", index: int = 0) -> gr.Dropdown:
@@ -148,7 +115,7 @@ def figure(traces: Sequence[Any], height: int, **layout: Any) -> go.Figure:
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#808080"},
         "legend": {"orientation": "h", "y": -0.02, "yanchor": "top", "itemsizing": "constant"},
         "dragmode": False,  # a finger on the plot scrolls the page
-        "modebar": {"remove": ["select2d", "lasso2d", "autoScale2d"]},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#808080", "remove": ["select2d", "lasso2d", "autoScale2d"]},
     }
     return go.Figure(list(traces), {"template": "none", **look, **layout})
 

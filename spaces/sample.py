@@ -21,7 +21,7 @@ from hf_latent.data.trifeature import (
     TrifeaturePairs,
     load_trifeature,
 )
-from hf_latent.errors import UserError, suggest
+from hf_latent.errors import UserError, blamed_on, suggest
 from hf_latent.recipe import checked
 from hf_latent.runs import RECIPE
 
@@ -157,7 +157,9 @@ def _stored(source: HubData) -> Sample:
     stream: Any = replace(source, split=split, **options).load().train
     rows: list[dict[str, Any]] = []
     ids: list[str] = []
-    for number, row in enumerate(itertools.islice(stream.dataset, ROWS)):
+    with blamed_on(source.path):
+        first = list(itertools.islice(stream.dataset, ROWS))
+    for number, row in enumerate(first):
         try:
             rows.append(stream.reader.read(number, row, 0))
         except UserError:

@@ -221,3 +221,12 @@ def test_drawing_changes_nothing_global(tmp_path):
     before = (dict(rcParams), get_backend())
     plots.plot_interactions(RUNS, tmp_path / "a.png")
     assert (dict(rcParams), get_backend()) == before
+
+
+def test_principal_components_are_those_of_an_svd_and_zero_beyond():
+    features = np.random.default_rng(0).normal(size=(30, 5)) * [5, 3, 1, 0.1, 0.1] + 7
+    u, s, _ = np.linalg.svd(features - features.mean(0), full_matrices=False)
+    found = plots.principal_components(features, 3)
+    np.testing.assert_allclose(np.abs(found), np.abs(u * s)[:, :3], atol=1e-9)
+    assert plots.principal_components(features[:, :2], 3).shape == (30, 3)
+    assert not plots.principal_components(features[:, :2], 3)[:, 2].any()

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub import HfApi, metadata_load, metadata_save
-from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 
 from ..errors import UserError
 from ..resources import resource_path
@@ -35,9 +35,8 @@ def show_space(runs: Sequence[str], port: int | None = None) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it as it is imported
     sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
     app = import_module("app")
-    demo = app.build_demo(runs)
     try:
-        app.launch(demo, server_port=port)
+        app.serve(runs, server_port=port)
     except OSError as error:
         raise UserError(f"the page cannot be served: {error}") from None
 
@@ -57,10 +56,10 @@ def push_space(run: str, repo_id: str, model: str | None = None, private: bool =
     Raises:
         UserError: If the model is not on the Hub, or the Space cannot be written.
     """
-    from .push import publish_folder
-
     model = _model_of(run, model)
     _check_model(model)
+    from .push import publish_folder
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "space"
         write_space(folder, [model])
@@ -101,7 +100,7 @@ def _check_model(model: str) -> None:
         raise UserError(f"{model!r} is neither a folder nor the id of a model: write user/model") from None
     except RepositoryNotFoundError:
         raise UserError(f"the Hub has no model {model} that you may read: push it with hf-latent push") from None
-    except OSError as error:  # what the Hub's client raises, and no connection
+    except (HTTPError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the Hub cannot be asked for {model}: {reason}") from None
     files = {file.rfilename for file in info.siblings or []}

@@ -7,9 +7,10 @@ import gradio as gr
 import numpy as np
 import torch
 from explorer import Explorer, picture, unit
-from page import LAST, bar_html, image_html, named, picker, spoken, table_html, upload
+from page import LAST, bar_html, image_html, named, picker, spoken, table_html
 from PIL import Image
 from terms import Terms
+from upload import Upload
 
 from hf_latent.errors import UserError
 
@@ -44,7 +45,7 @@ def build(explorers: Sequence[Explorer]) -> None:
     name = picker(explorers)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            image = upload(images[0], label="An image", height=230)
+            image = Upload(images[0], label="An image", height=230, sources=["upload", "clipboard"])
             gr.Examples([[each] for each in images], [image], label="Or one of these")
             texts = gr.Textbox("\n".join(lines), label="Texts, one a line", lines=len(lines), max_lines=MOST_TEXTS)
             press = gr.Button("Which text fits?", variant="primary")
@@ -55,7 +56,7 @@ def build(explorers: Sequence[Explorer]) -> None:
     gr.Examples([[line] for line in lines], [text], label="Or one of these")
     found = gr.HTML(find(name.value, lines[0]))
     asking = [press.click, image.change, name.input]
-    gr.on(asking, ask, [name, image, texts], answer, api_name="ask", show_progress="hidden")
+    gr.on(asking, ask, [name, image, texts], answer, api_name="ask", **LAST)
     gr.on([text.change, name.input], find, [name, text], found, api_name="find", **LAST)
 
 

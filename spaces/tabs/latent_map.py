@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 from typing import Any
 
 import gradio as gr
@@ -66,6 +67,8 @@ class LatentMap:
                     hoverinfo="none",  # hover.js shows the row
                 )
             )
+        if color_by in self.sample.factors:  # what the shapes of the points mean
+            traces += [scatter(**_key(name, symbol, layout)) for name, symbol in zip(places, cycle(SYMBOLS), strict=False)]
         shared: dict[str, Any] = {"meta": {"sprite": self.sprite}, "uirevision": layout, "hovermode": "closest"}
         if layout == PCA3:
             axis = {"showticklabels": False, "title": "", "gridcolor": FAINT, "zeroline": False, "showspikes": False}
@@ -74,7 +77,7 @@ class LatentMap:
         return figure(traces, HEIGHT, **hidden_axes(), **shared)
 
     def _modalities(self) -> list[tuple[str, dict[str, Any], list[tuple[str, int]]]]:
-        rows, look = range(len(self.sample)), zip(PALETTE, SYMBOLS * 2, strict=False)
+        rows, look = range(len(self.sample)), zip(cycle(PALETTE), cycle(SYMBOLS), strict=False)
         return [
             (name, {"color": color, "symbol": symbol}, [(name, row) for row in rows])
             for name, (color, symbol) in zip(self.explorer.unit, look, strict=False)
@@ -85,7 +88,7 @@ class LatentMap:
         numbers, names, found = self.sample.factors[factor], self.sample.classes[factor], []
         for number in np.unique(numbers):
             shown = [(name, int(row)) for name in self.explorer.unit for row in np.flatnonzero(numbers == number)]
-            symbol = {name: SYMBOLS[k % len(SYMBOLS)] for k, name in enumerate(self.explorer.unit)}
+            symbol = dict(zip(self.explorer.unit, cycle(SYMBOLS), strict=False))
             color = PALETTE[number % len(PALETTE)]
             if names[number] in RGB:  # a color is shown as itself
                 color = "rgb({:.0f}, {:.0f}, {:.0f})".format(*(255 * part for part in RGB[names[number]]))
@@ -105,6 +108,12 @@ class LatentMap:
         data = {"columns": TILES_A_ROW, "rows": height, "count": len(self.sample), "modalities": len(columns)}
         attributes = " ".join(f'data-{key}="{value}"' for key, value in data.items())
         return f'<img id="{self.sprite}" {attributes} src="{data_uri(sheet)}" alt="" hidden>'
+
+
+def _key(name: str, symbol: str, layout: str) -> dict[str, Any]:
+    """An entry of the legend, and no point."""
+    nowhere = dict.fromkeys("xyz" if layout == PCA3 else "xy", [None])
+    return {**nowhere, "mode": "markers", "name": name, "marker": {"symbol": symbol, "color": "#808080"}}
 
 
 def measured(explorer: Explorer) -> dict[str, str]:
@@ -194,7 +203,9 @@ def build(explorers: Sequence[Explorer]) -> None:
                 titles.append(gr.HTML(start[side]))
                 plots.append(gr.Plot(start[sides + side], show_label=False))
     numbers = gr.HTML(start[-1])
-    gr.HTML("".join(each.sprite_html() for each in maps.values()), visible="hidden")
+    sprites = "".join(each.sprite_html() for each in maps.values())
+    hidden = gr.HTML(visible="hidden")  # filled when the page is there: a map is seen before a point is pointed at
+    gr.on(None, lambda: sprites, None, hidden, show_progress="hidden", api_visibility="private")
     inputs, outputs = [*pickers, layout, color_by, joined], [*titles, *plots, numbers]
     gr.on([each.input for each in inputs], show, inputs, outputs, api_name="latent_map", **LAST)
 

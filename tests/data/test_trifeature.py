@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hf_latent.data import trifeature_drawing as drawing
-from hf_latent.data.trifeature import COLORS, RGB, SHAPES, TEXTURES, Trifeature, load_trifeature
+from hf_latent.data.trifeature import COLORS, RGB, SHAPES, TEXTURES, Trifeature, draw_picture, load_trifeature
+from hf_latent.errors import UserError
 
 SIZE = 16
 
@@ -382,3 +383,36 @@ def test_bad_pairs_are_explained(one_render):
         one_render.pairs("validation")
     with pytest.raises(ValueError, match="max_pairs=0 .* at least 1"):
         one_render.pairs(max_pairs=0)
+
+
+def test_a_picture_as_asked_is_in_the_middle_and_the_same_each_time():
+    picture = draw_picture("square", "solid", "red")
+    assert picture.shape == (224, 224, 3) and picture.dtype == np.uint8
+    red = (picture == [255, 0, 0]).all(-1)
+    rows, columns = (np.flatnonzero(red.any(axis)) for axis in (1, 0))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (48, 175, 48, 175)  # 128 of 224
+    assert np.array_equal(draw_picture("plus", "noise", "blue", 30), draw_picture("plus", "noise", "blue", 30))
+    assert draw_picture("tee", "rain", "cyan", -45, image_size=32, texture_period=35.0).shape == (32, 32, 3)
+
+
+def test_a_turned_picture_is_turned():
+    upright, turned = draw_picture("square", "solid", "white"), draw_picture("square", "solid", "white", 45)
+    assert abs(int(upright.sum()) - int(turned.sum())) < 0.01 * upright.sum()
+    assert (turned[20:30, 112] == 255).any() and not (upright[20:30, 112] == 255).any()  # its corner
+    stripes, leaning = (draw_picture("square", "stripes", "white", texture_angle=angle) for angle in (0, 45))
+    assert np.ptp(stripes[60:160, 60:160].mean(1), axis=0).max() > 100  # rows are painted or not
+    assert np.ptp(leaning[60:160, 60:160].mean(1), axis=0).max() < 60
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("squaer", "solid", "red"), "did you mean 'square'"),
+        (("square", "solid", "mauve"), "no picture shows 'mauve'"),
+        (("square", "solid", "red", 46), "46 degrees cannot be drawn: write -45 to 45"),
+        (("square", "solid", "red", 0, 224, 10.0, -60), "-60 degrees cannot be drawn"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_with_what_to_write(asked, words):
+    with pytest.raises(UserError, match=words):
+        draw_picture(*asked)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_latent.metrics import PROTOCOLS, linear_probe
+from hf_latent.metrics import PROTOCOLS, fit_probe, linear_probe, score_probe
 from hf_latent.metrics.linear_probe import _choose_cost, _fit, comm2025_objective
 
 BOTH = pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
@@ -195,3 +195,26 @@ def test_cyclip_protocol_reads_separable_classes_and_is_deterministic() -> None:
     assert linear_probe(features, chance, features, chance, protocol="cyclip").accuracy < 45
     # features as they are: another scale is another probe
     assert linear_probe(features / 1000, labels, features / 1000, labels, protocol="cyclip") != first
+
+
+@BOTH
+def test_a_fitted_probe_says_what_was_scored(protocol):
+    x, y = clusters(600, 4, 8, 3.0)
+    ids = np.array([40, 7, -3, 1000])[y]
+    probe = fit_probe(x[:400], ids[:400], protocol=protocol)
+    result = linear_probe(x[:400], ids[:400], x[400:], ids[400:], protocol=protocol)
+    assert score_probe(probe, x[400:], ids[400:]) == result
+    shares = probe.probabilities(x[400:])
+    assert shares.shape == (200, 4) and np.allclose(shares.sum(1), 1)
+    said = probe.classes[shares.argmax(1)]
+    assert 100 * (said == ids[400:]).mean() == pytest.approx(result.accuracy)
+    assert np.array_equal(probe.logits(x[400:]).argmax(1), shares.argmax(1))
+
+
+def test_a_fitted_probe_scores_other_rows_as_it_saw_its_own():
+    """Features are shifted and scaled as those that it was fitted on, not as those that it reads."""
+    x, y = clusters(600, 3, 8, 4.0)
+    probe = fit_probe(x * 100 + 7, y)
+    assert score_probe(probe, x[y == 1] * 100 + 7, y[y == 1]).accuracy > 90
+    with pytest.raises(ValueError, match=r"test labels \[9\] are not among the train labels"):
+        score_probe(probe, x[:1], [9])

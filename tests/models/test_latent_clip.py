@@ -290,6 +290,16 @@ def test_the_processor_keeps_captions_within_the_context(folder):
         processor.stack("text", ["a red star", " "])
 
 
+def test_the_processor_makes_batches_of_one_modality_or_both(folder):
+    processor = AutoProcessor.from_pretrained(folder)
+    both = processor.batch({"image": [picture()], "text": SENTENCES[:1]})
+    assert set(processor.batch({"image": [picture()]})) == {"pixel_values"}
+    assert torch.equal(processor.batch({"image": [picture()]})["pixel_values"], both["pixel_values"])
+    assert torch.equal(processor.batch({"text": SENTENCES[:1]})["input_ids"], both["input_ids"])
+    image, own = processor.modalities["image"], processor.image_processor
+    assert (image["size"], image["mean"], image["std"]) == (16, list(own.image_mean), list(own.image_std))
+
+
 def test_config_keeps_what_a_regularizer_needs():
     config = LatentCLIPConfig(regularizers={"feature_separation": {"weight": 0.5}, "geometric_consistency": {}})
     assert config.extra_heads == ["independent"]

@@ -1,0 +1,98 @@
+"""The small data set: which rows a page shows, and what it says where there are none."""
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from hf_latent.data.hub_data import HubData
+from hf_latent.data.trifeature import CAPTIONS, COLORS, SHAPES, TEXTURES
+from hf_latent.data.trifeature_data import TrifeatureCaptionsData, TrifeatureData
+from hf_latent.errors import UserError
+from tests.space.runs import CAPTIONED, PAIRS, SIZE
+
+from sample import ROWS, load_sample, read_recipe, source_of, trifeature_of  # isort: skip
+
+IMAGES = {"image1": {"kind": "image", "size": 24}, "image2": {"kind": "image", "size": 24}}
+TOWERS = {"image": {"kind": "image", "size": 24}, "text": {"kind": "text", "max_length": 9}}
+
+
+def test_a_recipe_says_which_data():
+    assert source_of({"data": PAIRS}, IMAGES) == TrifeatureData(image_size=SIZE, texture_period=35.0, renders=1)
+    assert source_of({"data": CAPTIONED}, TOWERS) == TrifeatureCaptionsData(image_size=SIZE, texture_period=35.0)
+    for mistake, words in (
+        ({"name": "trifeture"}, "did you mean 'trifeature'"),
+        ({"name": "trifeature", "image_sise": 16}, "did you mean 'image_size'"),
+        ({"image_size": 16}, "data.name='None'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            source_of({"data": mistake}, IMAGES)
+
+
+def test_without_a_recipe_it_is_trifeature_at_the_size_of_the_model():
+    assert source_of({}, IMAGES) == TrifeatureData(image_size=24)
+    assert source_of({}, TOWERS) == TrifeatureCaptionsData(image_size=24)
+    with pytest.raises(UserError, match="no recipe.yaml that names data with the modalities force, image"):
+        source_of({}, {"force": {"kind": "series"}, "image": {"kind": "image", "size": 24}})
+
+
+def test_a_broken_recipe_is_told_in_a_sentence(tmp_path):
+    assert read_recipe(tmp_path) == {}
+    for content, words in (("a: [", "cannot be read"), ("just words", "no sections"), ("data: 3", "no sections")):
+        (tmp_path / "recipe.yaml").write_text(content)
+        with pytest.raises(UserError, match=words):
+            read_recipe(tmp_path)
+
+
+def test_every_held_out_image_is_once_the_first_and_once_the_second_of_a_pair():
+    source = TrifeatureData(**{key: value for key, value in PAIRS.items() if key != "name"})
+    sample, trifeature = load_sample(source), trifeature_of(source)
+    assert len(sample) == len(trifeature.test) == ROWS
+    everything = sorted(image.tobytes() for image in trifeature.test.images)
+    for name in ("image1", "image2"):
+        assert sorted(image.tobytes() for image in sample.values[name]) == everything
+    assert not any(np.array_equal(a, b) for a, b in zip(*sample.values.values(), strict=True))
+    for row in range(0, ROWS, 17):
+        first, second = sample.words[row].split(" | ")
+        texture, color = (int(sample.factors[name][row]) for name in ("texture 1", "color 2"))
+        assert first.endswith(TEXTURES[texture]) and second.startswith(COLORS[color])
+        assert SHAPES[sample.factors["shape"][row]] in first and SHAPES[sample.factors["shape"][row]] in second
+        fits = trifeature.mapping[texture] == color
+        assert sample.factors["does color 2 fit texture 1?"][row] == fits
+    assert np.array_equal(sample.ids, sample.factors["shape"])
+
+
+def test_captions_stand_beside_their_images():
+    sample = load_sample(TrifeatureCaptionsData(image_size=SIZE, texture_period=35.0))
+    for row in range(0, len(sample), 13):
+        assert sample.values["text"][row] == CAPTIONS[sample.ids[row]]
+        assert SHAPES[sample.factors["shape"][row]] in sample.words[row]
+
+
+def stored(folder, rows=6):
+    """A data set on the disk with two captions a row, one of them broken, and an id column."""
+    images = [Image.new("RGB", (20, 30), (40 * k, 10, 10)) for k in range(rows)]
+    texts = [[f"picture {k}", f"again {k}"] if k != 2 else [] for k in range(rows)]
+    columns = {"photo": images, "words": texts, "scene": ["a", "a", "b", "b", "c", "d"][:rows]}
+    features = datasets.Features(
+        {"photo": datasets.Image(), "words": [datasets.Value("string")], "scene": datasets.Value("string")}
+    )
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
+    return str(folder)
+
+
+def test_a_data_set_of_ones_own_is_read_from_its_beginning(tmp_path):
+    source = HubData(path=stored(tmp_path / "mine"), columns={"image": "photo", "text": "words"}, ids="scene")
+    sample = load_sample(source)
+    assert sample.values["text"] == sample.words == ["picture 0", "picture 1", "picture 3", "picture 4", "picture 5"]
+    assert sample.ids.tolist() == [0, 0, 1, 2, 3] and sample.right == "the same scene"
+    assert all(image.size == (20, 30) for image in sample.values["image"])
+    assert "The first 5 rows of the train split of mine" in sample.title
+
+
+def test_data_that_cannot_be_read_is_named(tmp_path):
+    columns = {"image": "photo", "text": "words"}
+    with pytest.raises(UserError, match="cannot be opened"):
+        load_sample(HubData(path=str(tmp_path / "nothing"), columns=columns))
+    with pytest.raises(UserError, match="holds 3 rows that can be read: 4 are needed"):
+        load_sample(HubData(path=stored(tmp_path / "few", rows=4), columns=columns))

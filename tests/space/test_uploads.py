@@ -1,0 +1,78 @@
+"""What visitors bring: images are opened, everything else is refused in a sentence, before it is decoded."""
+
+import struct
+import zlib
+from io import BytesIO
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+import tests.space.runs  # noqa: F401  (it makes the Space importable)
+
+from upload import LONGEST_SIDE, open_image  # isort: skip
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def png_header(width, height):
+    """A PNG that says it is huge, in a hundred bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "bmp"])
+def test_images_are_opened_in_rgb_and_not_larger_than_needed(tmp_path, kind):
+    opened = open_image(save(tmp_path / f"a.{kind}", Image.new("RGB", (3000, 1500), (200, 20, 20))))
+    assert opened.mode == "RGB" and max(opened.size) == LONGEST_SIDE and opened.size[0] == 2 * opened.size[1]
+    assert np.abs(np.asarray(opened).mean((0, 1)) - (200, 20, 20)).max() < 4
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_images_of_any_mode_are_opened(tmp_path, mode):
+    kind = "jpeg" if mode == "CMYK" else "png"
+    assert open_image(save(tmp_path / f"a.{kind}", Image.new(mode, (12, 8)))).mode == "RGB"
+
+
+def test_a_picture_taken_sideways_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    assert open_image(save(tmp_path / "a.jpeg", Image.new("RGB", (40, 20)), exif=exif)).size == (20, 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("text.png", b"this is no image", "cannot be read as an image"),
+        ("empty.png", b"", "cannot be read as an image"),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "cannot be read as an image"),
+        ("bomb.png", png_header(100_000, 100_000), "cannot be read as an image|100000 x 100000 pixels"),
+        ("large.png", png_header(6_000, 6_000), "6000 x 6000 pixels"),
+        ("hollow.png", png_header(200, 100), "cannot be read as an image"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.endswith((".png", ".svg")) else "",
+)
+def test_what_is_no_image_or_too_large_is_refused_in_a_sentence(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(gr.Error, match=words) as refusal:
+        open_image(tmp_path / name)
+    assert "Bring a PNG, JPEG, WEBP or BMP file of at most 30 megapixels." in refusal.value.message
+    assert str(tmp_path) not in refusal.value.message
+
+
+def test_half_an_image_and_a_film_are_refused(tmp_path):
+    Image.effect_noise((300, 300), 50).save(buffer := BytesIO(), format="png")
+    (tmp_path / "half.png").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+    frames = [Image.new("L", (9, 9), k) for k in range(3)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    for name in ("half.png", "film.gif", "not there.png"):
+        with pytest.raises(gr.Error, match="cannot be read as an image"):
+            open_image(tmp_path / name)
