@@ -68,7 +68,7 @@ class LatentMap:
                 )
             )
         if color_by in self.sample.factors:  # what the shapes of the points mean
-            traces += [scatter(**_key(name, symbol, layout)) for name, symbol in zip(places, cycle(SYMBOLS), strict=False)]
+            traces += [scatter(**_key(*look, layout)) for look in zip(places, cycle(SYMBOLS), strict=False)]
         shared: dict[str, Any] = {"meta": {"sprite": self.sprite}, "uirevision": layout, "hovermode": "closest"}
         if layout == PCA3:
             axis = {"showticklabels": False, "title": "", "gridcolor": FAINT, "zeroline": False, "showspikes": False}
@@ -189,7 +189,7 @@ def build(explorers: Sequence[Explorer]) -> None:
         "modality gap; where they mix, they share a space. Point at one to see it."
     )
     with gr.Row():
-        layout = gr.Radio([PCA2, PCA3, TSNE], value=PCA2, label="Layout", min_width=280)
+        layout = gr.Radio([PCA2, PCA3, TSNE], value=PCA2, label="Layout", scale=2, min_width=280)
         color_by = gr.Dropdown([MODALITY, *factors], value=MODALITY, label="Color by", min_width=160)
         joined = gr.Checkbox(True, label="Join what belongs together", min_width=240)
     first = explorers[0]  # beside it stands, to begin with, one that can be compared
