@@ -1,114 +1,119 @@
 """The commands of the Space: what is published, for which model, and which mistakes are told in a sentence."""
 
 import sys
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
-import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import metadata_load
-from huggingface_hub.errors import RepositoryNotFoundError
 
 from hf_latent.cli import main
 from hf_latent.errors import UserError
 from hf_latent.hub import space
+from hf_latent.hub.push import publish_folder
 from hf_latent.resources import resource_path
+from tests.hub.faults import FAULTS, survives
+from tests.space.runs import captions_run
 
-WHOLE = ("config.json", "model.safetensors", "recipe.yaml")
+SOURCE = resource_path("spaces", "app.py").parent
 
 
-@pytest.fixture
-def hub(monkeypatch):
-    """A Hub that has some models, and keeps what is published."""
-    models, published = {"me/model": (WHOLE, False)}, []
-
-    def model_info(self, name):
-        if name not in models:
-            raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, status_code=404, request=None))
-        files, private = models[name]
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file) for file in files], private=private)
-
-    def publish_folder(folder, repo_id, **options):
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        head = metadata_load(folder / "README.md")
-        published.append(SimpleNamespace(repo_id=repo_id, files=files, head=head, options=options))
-        return f"https://hub/spaces/{repo_id}"
-
-    push = ModuleType("hf_latent.hub.push")
-    push.publish_folder = publish_folder
-    monkeypatch.setitem(sys.modules, "hf_latent.hub.push", push)
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
-    return SimpleNamespace(models=models, published=published)
+def publish_model(folder, name="user/model", files=("config.json", "model.safetensors", "recipe.yaml"), **options):
+    folder.mkdir(parents=True)
+    for file in files:
+        (folder / file).write_text("{}")
+    publish_folder(folder, name, message="a model", **options)
+    return str(folder)
 
 
 @pytest.fixture
-def run(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text("{}")
-    return str(tmp_path / "run")
+def run(hub, tmp_path):
+    """A folder whose model is on the Hub as user/model."""
+    return publish_model(tmp_path / "run")
 
 
-def test_a_space_is_published_with_all_that_it_runs_on(hub, capsys):
-    assert main(["push-space", "me/model", "me/space", "--private"]) == 0
-    assert capsys.readouterr().out == "Space: https://hub/spaces/me/space\n"
-    (done,) = hub.published
-    source = resource_path("spaces", "app.py").parent
-    wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
-    assert set(done.files) == {name for name in wanted if "__pycache__" not in name}
-    assert {"app.py", "requirements.txt", "README.md", "tabs/ask.py", "hover.js"} <= set(done.files)
-    assert done.options == {
-        **{"repo_type": "space", "space_sdk": "gradio", "private": True},
-        "message": "The Space of me/model",
-    }
+def head_of(repository, tmp_path):
+    (tmp_path / "README.md").write_bytes(repository.files()["README.md"])
+    return metadata_load(tmp_path / "README.md")
 
 
-def test_its_readme_says_what_runs_and_names_the_model(hub):
-    space.push_space("me/model", "me/space")
-    head = hub.published[0].head
-    assert head["models"] == ["me/model"] and head["title"] == "Inside model"
+def test_a_space_is_published_with_all_that_it_runs_on(hub, server, run, capsys):
+    assert main(["push-space", "user/model", "user/app", "--private"]) == 0
+    assert capsys.readouterr().out == f"Space: {server.url}/spaces/user/app\n"
+    repository = hub.repository("user/app", "space")
+    shipped = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*") if path.is_file()}
+    assert set(repository.files()) == {name for name in shipped if "__pycache__" not in name}
+    assert {"app.py", "requirements.txt", "README.md", "tabs/ask.py", "hover.js"} <= set(repository.files())
+    assert repository.private and repository.sdk == "gradio" and repository.messages() == ["The Space of user/model"]
+    assert main(["push-space", "user/model", "user/app", "--private"]) == 0
+    assert len(repository.messages()) == 1
+
+
+def test_its_readme_says_what_runs_and_names_the_model(hub, run, tmp_path):
+    space.push_space("user/model", "user/app")
+    repository = hub.repository("user/app", "space")
+    head = head_of(repository, tmp_path)
+    assert head["models"] == ["user/model"] and head["title"] == "Inside model"
     assert (head["sdk"], head["app_file"], head["python_version"]) == ("gradio", "app.py", "3.12")
     assert len(head["short_description"]) <= 60  # the Hub refuses more
-    assert "# Inside a latent space" in hub.published[0].files["README.md"].decode()
-    assert hub.published[0].files["requirements.txt"].decode() == "hf_latent[space]\n"
+    assert b"# Inside a latent space" in repository.files()["README.md"]
+    assert repository.files()["requirements.txt"] == b"hf_latent[space]\n"
+    pinned = (SOURCE.parent / "constraints.txt").read_text()
+    assert f"gradio=={head['sdk_version']}\n" in pinned  # the version that is tested
 
 
-def test_the_version_of_gradio_is_the_one_that_is_tested(hub):
-    space.push_space("me/model", "me/space")
-    pinned = (resource_path("spaces", "app.py").parents[1] / "constraints.txt").read_text()
-    assert f"gradio=={hub.published[0].head['sdk_version']}\n" in pinned
+def test_a_run_folder_takes_the_id_of_its_model(hub, run, tmp_path):
+    space.push_space(run, "user/app", model="user/model")
+    assert head_of(hub.repository("user/app", "space"), tmp_path)["models"] == ["user/model"]
 
 
-def test_a_run_folder_takes_the_id_of_its_model(hub, run):
-    space.push_space(run, "me/space", model="me/model")
-    assert hub.published[0].head["models"] == ["me/model"]
+@pytest.mark.parametrize("fault", ["cut", "answer lost", "error 500", "errors 503", "unauthorized", "conflict"])
+def test_a_space_survives(hub, server, run, fault):
+    arguments = ["push-space", "user/model", "user/app"]
+    assert survives(server, FAULTS[fault], arguments, "user/app", "space") > 4
 
 
 def test_mistakes_are_told_and_nothing_is_published(hub, run, tmp_path, capsys):
-    hub.models["me/empty"] = (("README.md",), False)
+    publish_model(tmp_path / "empty", "user/empty", files=["README.md"])
+    (tmp_path / "bare").mkdir()
     mistakes = {
-        (run, "me/space"): f"push it with hf-latent push {run} user/model, then write --model user/model",
-        (str(tmp_path), "me/space", "--model", "me/model"): "holds no config.json",
-        ("me/other", "me/space"): "the Hub has no model me/other that you may read",
-        (run, "me/space", "--model", "me/other"): "the Hub has no model me/other",
-        ("me/model", "me/space", "--model", "me/other"): "leave out --model me/other",
-        ("me/empty", "me/space"): "me/empty holds no config.json",
+        (run, "user/app"): f"push it with hf-latent push {run} user/model, then write --model user/model",
+        (str(tmp_path / "bare"), "user/app", "--model", "user/model"): "holds no config.json",
+        ("user/other", "user/app"): "the Hub has no model user/other that you may read",
+        (run, "user/app", "--model", "user/other"): "the Hub has no model user/other",
+        ("user/model", "user/app", "--model", "user/other"): "leave out --model user/other",
+        ("user/empty", "user/app"): "user/empty holds no config.json",
+        ("no such/folder/here", "user/app"): "is neither a folder nor the id of a model: write user/model",
+        ("user/model", "not a name"): "'not a name' names no repository",
     }
+    before = set(hub.repositories)
     for arguments, words in mistakes.items():
         assert main(["push-space", *arguments]) == 2
         told = capsys.readouterr().err
         assert told.startswith("hf-latent: ") and words in told and "Traceback" not in told
-    assert not hub.published
+    assert set(hub.repositories) == before
 
 
-def test_what_is_no_id_and_a_hub_that_does_not_answer(monkeypatch):
-    with pytest.raises(UserError, match="neither a folder nor the id of a model: write user/model"):
-        space.push_space("no such/folder/here", "me/space")
-    with pytest.raises(UserError, match="the Hub cannot be asked for me/model"):  # the tests are offline
-        space.push_space("me/model", "me/space")
+def test_a_pushed_model_is_shown_as_its_run_is(hub, tmp_path):
+    folder = captions_run(tmp_path / "run")
+    from explorer import Explorer  # as the Space finds it
+
+    assert main(["push", str(folder), "user/clip"]) == 0
+    shown, own = Explorer("user/clip"), Explorer(str(folder))
+    assert shown.name == "user/clip" and shown.sample.title == own.sample.title and not shown.note
+    assert all(torch.equal(rows, own.unit[name]) for name, rows in shown.unit.items())
+    assert shown.source == own.source and shown.views.modalities == own.views.modalities
+    assert shown.metrics["zero_shot_top1"] == own.metrics["zero_shot_top1"]
 
 
-def test_a_private_model_and_one_without_a_recipe_are_remarked_on(hub, capsys):
-    hub.models["me/model"] = (("config.json",), True)
-    space.push_space("me/model", "me/space")
+def test_a_hub_that_is_out_of_reach_is_told():
+    with pytest.raises(UserError, match="the Hub cannot be asked for user/model"):  # the tests are offline
+        space.push_space("user/model", "user/app")
+
+
+def test_a_private_model_and_one_without_a_recipe_are_remarked_on(hub, tmp_path, capsys):
+    publish_model(tmp_path / "secret", "user/secret", files=["config.json"], private=True)
+    space.push_space("user/secret", "user/app")
     said = capsys.readouterr().out
     assert "is private: give the Space a secret HF_TOKEN" in said and "holds no recipe.yaml" in said
 
@@ -127,7 +132,7 @@ def app(monkeypatch):
 def test_runs_are_served_on_the_port_that_is_named(app):
     assert main(["space", "a", "b", "--port", "7999"]) == 0
     assert app.served == [(["a", "b"], {"server_port": 7999})]
-    assert sys.path[0] == str(resource_path("spaces", "app.py").parent)
+    assert sys.path[0] == str(SOURCE)
 
 
 def test_without_its_libraries_or_its_port_it_says_so(app, monkeypatch, capsys):
