@@ -93,7 +93,7 @@ class Explorer:
         columns = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
         inputs = collator(columns)["modalities"]
         second = {}
-        for name in self.model.objective.second_views(list(values)):
+        for name in self.model.second_views(list(values)):
             view = views.modalities[name]
             noise = view.draw(1, inputs[name], torch.Generator().manual_seed(0))
             noise = {part: row.repeat(len(columns), *[1] * (row.ndim - 1)) for part, row in noise.items()}
