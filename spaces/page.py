@@ -30,7 +30,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 def theme() -> gr.themes.Base:
     """Gradio's look in the fonts of the system: nothing is fetched from elsewhere."""
-    fonts = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
+    fonts: dict[str, Any] = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
     return gr.themes.Default(primary_hue="blue", **fonts)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from explorer import Explorer
@@ -100,7 +100,7 @@ class PairProbes:
 
 def features(embeddings: Embeddings) -> dict[str, np.ndarray]:
     """View -> (N, D): what the model makes of each image alone, and of both."""
-    found = {**(embeddings.embeds or {}), "fused": embeddings.fused}
+    found: dict[str, Any] = {**(embeddings.embeds or {}), "fused": embeddings.fused}
     return {view: found[view].float().numpy() for view in VIEWS}
 
 

@@ -153,7 +153,7 @@ def _paired(trifeature: Trifeature) -> Sample:
 def _stored(source: HubData) -> Sample:
     """The first rows of a data set of the Hub or of the disk, read as a stream: the rest is not downloaded."""
     split = source.test_split or source.split
-    options = {"test_split": None, "streaming": True, "shuffle_buffer": 0, "tokenizers": {}}
+    options: dict[str, Any] = {"test_split": None, "streaming": True, "shuffle_buffer": 0, "tokenizers": {}}
     stream: Any = replace(source, split=split, **options).load().train
     rows: list[dict[str, Any]] = []
     ids: list[str] = []

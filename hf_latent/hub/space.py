@@ -38,7 +38,9 @@ def show_space(runs: Sequence[str], port: int | None = None) -> None:
     try:
         app.serve(runs, server_port=port)
     except OSError as error:
-        raise UserError(f"the page cannot be served: {error}") from None
+        where = "any port from 7860" if port is None else f"port {port}"
+        reason = str(error).split(". ")[0].rstrip(".")
+        raise UserError(f"the page cannot be served on {where} ({reason}): name a free one with --port") from None
 
 
 def push_space(run: str, repo_id: str, model: str | None = None, private: bool = False) -> str:

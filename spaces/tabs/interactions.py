@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import numpy as np
@@ -26,7 +26,7 @@ TASKS = {
     SYNERGY: "<b>Synergistic</b><small>does the color of image 2 fit the texture of image 1?</small>",
 }
 FITS = {"mapped": "it fits", "unmapped": "it does not"}
-KNOWN = {"Shape": SHAPES, "Texture": TEXTURES, "Color": COLORS}
+KNOWN: dict[str, Sequence[str]] = {"Shape": SHAPES, "Texture": TEXTURES, "Color": COLORS}
 FACTORS = ("shape", "texture 1", "color 1", "texture 2", "color 2")
 NEIGHBOURS = 4
 MARGIN = {"l": 8, "r": 8, "t": 36, "b": 8}
@@ -75,12 +75,13 @@ def build(explorers: Sequence[Explorer]) -> None:
     with gr.Row():
         presses = [gr.Button(title, size="sm", min_width=140) for title in presets]
     shown = show(name.value, *first, *second)
-    drawn, controls = [], []
+    drawn: list[Any] = []
+    controls: list[Any] = []
     with gr.Row():
         for number, picture in ((1, first), (2, second)):
             with gr.Column(min_width=140):
                 drawn.append(gr.HTML(shown[number - 1]))
-                for (title, known), value in zip(KNOWN.items(), picture, strict=False):
+                for (title, known), value in zip(KNOWN.items(), picture[:3], strict=True):
                     controls.append(gr.Dropdown(list(known), value=value, label=f"{title} {number}"))
                 controls.append(gr.Slider(-MAX_ANGLE, MAX_ANGLE, picture[3], step=1, label=f"Angle {number}"))
     press = gr.Button("Give image 2 the color that fits the texture of image 1")
@@ -112,7 +113,7 @@ def page_of(probes: PairProbes, first: Picture, second: Picture) -> list[Any]:
 
 def draw(explorer: Explorer, picture: Picture) -> np.ndarray:
     """A picture as the data of the model draws it."""
-    source = explorer.source
+    source = cast(TrifeatureData, explorer.source)
     return draw_picture(*picture, image_size=source.image_size, texture_period=source.texture_period)
 
 

@@ -206,7 +206,8 @@ def build(explorers: Sequence[Explorer]) -> None:
     sprites = "".join(each.sprite_html() for each in maps.values())
     hidden = gr.HTML(visible="hidden")  # filled when the page is there: a map is seen before a point is pointed at
     gr.on(None, lambda: sprites, None, hidden, show_progress="hidden", api_visibility="private")
-    inputs, outputs = [*pickers, layout, color_by, joined], [*titles, *plots, numbers]
+    inputs: list[Any] = [*pickers, layout, color_by, joined]
+    outputs = [*titles, *plots, numbers]
     gr.on([each.input for each in inputs], show, inputs, outputs, api_name="latent_map", **LAST)
 
 

@@ -47,16 +47,16 @@ class Structure:
         measured = [self.measure(share) for share in SHARES]
         self.curve = {title: [values[title] for values in measured] for title in measured[0]}
 
-    def ends(self, start: int, end: int, text: str) -> list[Tensor]:
+    def ends(self, start: int, end: int, text: str) -> tuple[Tensor, Tensor]:
         """Both ends of a walk, (dim,) each: the first modality of a row, and a text or the second of a row."""
         for row in (start, end):
             if not 0 <= row < len(self.explorer.sample):
                 raise UserError(f"The sample has no row {row}: write 0 to {len(self.explorer.sample) - 1}.")
         if self.names[1] != "text" or not text.strip():
-            return [self.rows[0][start], self.rows[1][end]]
+            return self.rows[0][start], self.rows[1][end]
         if len(text) > LONGEST:
             raise UserError(f"This text has {len(text)} characters: write at most {LONGEST}.")
-        return [self.rows[0][start], unit(self.explorer.embed({"text": [text.strip()]}))["text"][0]]
+        return self.rows[0][start], unit(self.explorer.embed({"text": [text.strip()]}))["text"][0]
 
     def nearest(self, place: Tensor, count: int = NEAREST) -> list[tuple[str, int, float]]:
         """Modality, row and cosine of what lies nearest to a place; what reads the same comes once."""
@@ -170,7 +170,7 @@ def examples(explorer: Explorer) -> dict[str, tuple[int, int]]:
     return found | {"Strangers": (row, int(apart[len(apart) // 2]))} if len(apart) else found
 
 
-def steps_html(structure: Structure, ends: Sequence[Tensor]) -> str:
+def steps_html(structure: Structure, ends: tuple[Tensor, Tensor]) -> str:
     """The steps side by side: the share of each modality, and what is nearest."""
     first, second = structure.names
     columns = []
@@ -190,7 +190,7 @@ def _near_html(structure: Structure, name: str, row: int, cosine: float) -> str:
     return f'<div class="near">{shown}<div>{escape(words)}<small>{escape(name)}, {cosine:.2f}</small></div></div>'
 
 
-def walk_figure(structure: Structure, ends: Sequence[Tensor]) -> go.Figure:
+def walk_figure(structure: Structure, ends: tuple[Tensor, Tensor]) -> go.Figure:
     """The way on the map of the sample."""
     way = structure.flat(torch.stack([bridge(*ends, t) for t in np.linspace(1, 0, 41)]))
     steps = structure.flat(torch.stack([bridge(*ends, t) for t in STEPS]))

@@ -141,7 +141,8 @@ def test_without_its_libraries_or_its_port_it_says_so(app, monkeypatch, capsys):
 
     app.serve = serve
     assert main(["space", "a", "--port", "80"]) == 2
-    assert "the page cannot be served: Cannot find empty port" in capsys.readouterr().err
+    told = "the page cannot be served on port 80 (Cannot find empty port in range: 80-80): name a free one with --port"
+    assert told in capsys.readouterr().err
     monkeypatch.setattr(space, "NEEDED", ("gradio", "no_such_library"))
     assert main(["space", "a"]) == 2
     assert "the Space needs no_such_library: pip install 'hf_latent[space]'" in capsys.readouterr().err
