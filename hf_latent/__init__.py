@@ -3,15 +3,25 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForPreTraining,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
+)
 
 from .models.configuration_base import LatentConfig
 from .models.configuration_comm import CoMMConfig
+from .models.configuration_latent_albef import LatentALBEFConfig
 from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import Embeddings, LatentPreTrainedModel
 from .models.modeling_comm import CoMMModel
+from .models.modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel
+from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
 from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
+from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .objectives import build_objective, required_heads
 
@@ -26,6 +36,12 @@ __all__ = [
     "CoMMModel",
     "CoMMProcessor",
     "Embeddings",
+    "LatentALBEF",
+    "LatentALBEFConfig",
+    "LatentALBEFForImageTextRetrieval",
+    "LatentALBEFForPreTraining",
+    "LatentALBEFModel",
+    "LatentALBEFProcessor",
     "LatentCLIP",
     "LatentCLIPConfig",
     "LatentCLIPModel",
@@ -40,11 +56,18 @@ __all__ = [
 
 LatentPreTrainedModel.build_objective = staticmethod(build_objective)
 LatentConfig.heads_of = staticmethod(required_heads)
+LatentALBEF = LatentALBEFModel
 LatentCLIP = LatentCLIPModel
 
 AutoConfig.register("comm", CoMMConfig)
 AutoModel.register(CoMMConfig, CoMMModel)
 AutoProcessor.register(CoMMConfig, CoMMProcessor)
+
+AutoConfig.register("latent_albef", LatentALBEFConfig)
+AutoModel.register(LatentALBEFConfig, LatentALBEFModel)
+AutoModelForPreTraining.register(LatentALBEFConfig, LatentALBEFForPreTraining)
+AutoModelForZeroShotImageClassification.register(LatentALBEFConfig, LatentALBEFForImageTextRetrieval)
+AutoProcessor.register(LatentALBEFConfig, LatentALBEFProcessor)
 
 AutoConfig.register("latent_clip", LatentCLIPConfig)
 AutoModel.register(LatentCLIPConfig, LatentCLIPModel)

@@ -34,7 +34,7 @@ from .training import LatentTrainer, LatentTrainingArguments
 from .training.checkpoints import staged_files
 from .training.distributed import barrier
 from .training.lora import add_lora
-from .views import VIEWS, ImageView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
+from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
 
 RESUME_MAY_CHANGE = frozenset(
     [
@@ -61,7 +61,7 @@ RESUME_MAY_CHANGE = frozenset(
 # The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
 VIEWS_OF: dict[str, tuple[type[View], ...]] = {
     "image": (ImageView,),
-    "text": (WordsView, TextView, NoView),
+    "text": (WordsView, TextView, MaskedView, NoView),
     "series": (SeriesView, NoView),
     "table": (TableView, NoView),
     "features": (TableView, SeriesView, NoView),

@@ -99,7 +99,7 @@ class _LogSumExp(torch.autograd.Function):
             weights = (tile - row_sums[i, None]).exp_().mul_(row_pulls[i, None])
             if ctx.both and not (mirrored and i == j):
                 weights += tile.sub_(column_sums[j]).exp_().mul_(column_pulls[j])
-            with _full_precision(rows):
+            with full_precision(rows):
                 row_gradient[i] += weights @ (rows if mirrored else columns)[j]
                 column_gradient[j] += weights.T @ rows[i]
         return row_gradient, None if mirrored else column_gradient, None, None, None, None
@@ -116,12 +116,13 @@ def _tiles(
         i = slice(top, top + size)
         for left in range(top if mirrored else 0, len(columns), size):
             j = slice(left, left + size)
-            with _full_precision(rows):
+            with full_precision(rows):
                 tile = rows[i] @ columns[j].T
             if row_labels is not None and column_labels is not None:
                 tile.masked_fill_(row_labels[i, None] == column_labels[j], float("-inf"))
             yield i, j, tile
 
 
-def _full_precision(rows: Tensor) -> torch.autocast:
+def full_precision(rows: Tensor) -> torch.autocast:
+    """Leave autocast, on the device of the rows."""
     return torch.autocast(rows.device.type, enabled=False)

@@ -13,7 +13,12 @@ from transformers.utils import ModelOutput
 
 from .encoders import AutoEncoder, Encoder, build_encoder
 
-FIELDS = ("embeds", "augmented", "independent", "independent_augmented", "log_variance", "fused", "fused_augmented")
+FIELDS = (
+    *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
+    *("fused", "fused_augmented", "row_losses"),
+)
+# What is scored on the unit sphere where every modality has its own projection.
+VECTORS = ("embeds", "augmented", "independent", "independent_augmented")
 
 
 @dataclass
@@ -30,6 +35,8 @@ class Embeddings(ModelOutput):
         log_variance: The logarithm of the variance of each coordinate of `embeds` (information bottleneck).
         fused: The joint embedding of all modalities that were given.
         fused_augmented: The same for the second view.
+        row_losses: Losses that need tokens, which an objective never sees, by their names: `(batch, sums + 1)`, the
+            sums over the tokens or pairs of each row, and last how many they were.
         ids: `(batch,)` int64. Rows with the same id are positives of each other; without ids every row is its own.
     """
 
@@ -41,6 +48,7 @@ class Embeddings(ModelOutput):
     log_variance: dict[str, Tensor] | None = None
     fused: Tensor | None = None
     fused_augmented: Tensor | None = None
+    row_losses: dict[str, Tensor] | None = None
     ids: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
@@ -94,8 +102,10 @@ class LatentPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False
     # The children that work on whole gathered batches; all others keep the rows of a batch apart.
     scoring_modules: ClassVar[frozenset[str]] = frozenset()
-    # Whether its paper augments both views of a row, or leaves the first as it is.
-    augments_first_view: ClassVar[bool] = False
+    # The modalities whose first view its paper augments too: True for all, False for none.
+    augments_first_view: ClassVar[bool | frozenset[str]] = False
+    # Whether `save_pretrained` keeps what only training needs. The Trainer sets it while it writes a checkpoint.
+    keep_training_state = False
     # Set by `import hf_latent`. Code that was loaded from the Hub without the package has no objective.
     build_objective: ClassVar[Callable[[Any], Any] | None] = None
 
@@ -107,7 +117,7 @@ class LatentPreTrainedModel(PreTrainedModel):
     def build_encoders(self, tokens_only: bool = False) -> nn.ModuleDict:
         """The encoders that the config names, in its order; a ValueError says which modality has a mistake."""
         encoders = nn.ModuleDict()
-        for name, spec in self.config.modalities.items():
+        for name, spec in self.encoder_specs.items():
             try:
                 encoder = build_encoder({key: value for key, value in spec.items() if key != "frozen"})
             except ValueError as error:
@@ -119,6 +129,11 @@ class LatentPreTrainedModel(PreTrainedModel):
                 if self._attention_asked_for and isinstance(model, PreTrainedModel) and model._supports_sdpa:
                     model.set_attn_implementation(self._attention_asked_for)
         return encoders
+
+    @property
+    def encoder_specs(self) -> dict[str, dict[str, Any]]:
+        """What each encoder is built from; see `build_encoder`."""
+        return self.config.modalities
 
     def load_pretrained(self) -> None:
         """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
@@ -159,6 +174,19 @@ class LatentPreTrainedModel(PreTrainedModel):
         """The inverse temperature of the contrastive logits."""
         raise NotImplementedError
 
+    @property
+    def queue(self) -> Embeddings | None:
+        """Scored embeddings of earlier batches, where the model keeps them for its objective."""
+        return None
+
+    @property
+    def why_whole(self) -> str | None:
+        """What in `forward` looks across the rows of a process, so that they cannot come in chunks, if anything."""
+        return None
+
+    def on_batch_scored(self, embeddings: Embeddings) -> None:
+        """Told the scored embeddings of every training batch, of all processes."""
+
     def pack(
         self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
     ) -> dict[str, Any]:
@@ -184,7 +212,7 @@ class LatentPreTrainedModel(PreTrainedModel):
     def loss_of(self, embeddings: Embeddings) -> Tensor:
         """The objective of one whole batch of raw embeddings, as a scalar."""
         # Of a schedule it is the end that counts: only a Trainer knows how far training is.
-        loss, _ = self.objective(self.score(embeddings), self.scale, progress=1.0)
+        loss, _ = self.objective(self.score(embeddings), self.scale, progress=1.0, queue=self.queue)
         return loss
 
     @torch.no_grad()
@@ -195,8 +223,39 @@ class LatentPreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 bound = 1 / math.sqrt(module.weight[0].numel())
                 init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, LogitScale):
+            init.copy_(module.weight, torch.tensor(1 / module.temperature).log())
         else:
             super()._init_weights(module)
+
+
+class LogitScale(nn.Module):
+    """The logarithm of the inverse temperature. A module, so that PEFT's `modules_to_save` can name it."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.weight = nn.Parameter(torch.tensor(1 / temperature).log())
+
+    def forward(self) -> Tensor:
+        return wide(self.weight).exp()
+
+    @torch.no_grad()
+    def keep_between(self, lowest: float, highest: float) -> None:
+        """Keep the temperature in a range."""
+        low, high = (torch.tensor(1 / temperature).log().item() for temperature in (highest, lowest))
+        self.weight.clamp_(low, high)
+
+
+def image_inputs(pixel_values: Tensor | None) -> dict[str, Tensor]:
+    """The arguments of an image encoder, none if there is no image."""
+    return {} if pixel_values is None else {"pixel_values": pixel_values}
+
+
+def text_inputs(*inputs: Tensor | None) -> dict[str, Tensor]:
+    """The arguments of a text encoder, `input_ids`, `attention_mask` and `token_type_ids`, where they are not None."""
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return {name: tensor for name, tensor in zip(names, inputs, strict=True) if tensor is not None}
 
 
 def fit_together(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:

@@ -289,6 +289,8 @@ class AutoEncoder(Encoder):
         source: Any = type(self.model)
         loaded, report = source.from_pretrained(self.pretrained, dtype=self.dtype, output_loading_info=True)
         missing = sorted(str(key) for key in report["missing_keys"])
+        if self.pooling in ("cls", "mean"):
+            missing = [key for key in missing if "pooler" not in key]
         if missing and all("pooler" in key for key in missing) and self.pooling is None:
             self.pooling = "mean"  # a pooler that was never trained would only be noise
             self.drop_pooler()

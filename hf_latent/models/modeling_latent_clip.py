@@ -8,14 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel
-from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_latent_clip import LatentCLIPConfig
-from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, fit_together, full_precision, wide
+from .embeddings import (
+    VECTORS,
+    Embeddings,
+    LatentPreTrainedModel,
+    LogitScale,
+    concatenate_views,
+    fit_together,
+    full_precision,
+    image_inputs,
+    text_inputs,
+    wide,
+)
 from .encoders import AutoEncoder, Encoder, couples_rows
-
-VECTORS = ("embeds", "augmented", "independent", "independent_augmented")  # what is scored on the unit sphere
 
 
 @dataclass
@@ -29,18 +37,6 @@ class LatentCLIPOutput(Embeddings):
 
     logits_per_image: Tensor | None = None
     logits_per_text: Tensor | None = None
-
-
-class LogitScale(nn.Module):
-    """The logarithm of the inverse temperature. A module, so that PEFT's `modules_to_save` can name it."""
-
-    def __init__(self, temperature: float) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.weight = nn.Parameter(torch.tensor(1 / temperature).log())
-
-    def forward(self) -> Tensor:
-        return wide(self.weight).exp()
 
 
 def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:
@@ -85,12 +81,6 @@ class LatentCLIPModel(LatentPreTrainedModel):
         self.post_init()
 
     @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, LogitScale):
-            init.copy_(module.weight, torch.tensor(1 / module.temperature).log())
-
-    @torch.no_grad()
     def initialize_weights(self) -> None:
         super().initialize_weights()
         self.logit_scale.requires_grad_(self.config.learn_temperature)
@@ -102,10 +92,8 @@ class LatentCLIPModel(LatentPreTrainedModel):
     @torch.no_grad()
     def on_optimizer_step(self) -> None:
         """Keep the temperature between `config.min_temperature` and 1."""
-        if not self.config.learn_temperature:
-            return
-        bound = torch.tensor(1 / self.config.min_temperature).log().item()
-        self.logit_scale.weight.clamp_(0.0, bound)
+        if self.config.learn_temperature:
+            self.logit_scale.keep_between(self.config.min_temperature, 1)
 
     def pack(
         self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
@@ -148,10 +136,10 @@ class LatentCLIPModel(LatentPreTrainedModel):
         Raises:
             ValueError: If neither images nor texts are given, or a second view without its first.
         """
-        text = _text_inputs(input_ids, attention_mask, token_type_ids)
-        augmented_text = _text_inputs(augmented_input_ids, augmented_attention_mask, augmented_token_type_ids)
+        text = text_inputs(input_ids, attention_mask, token_type_ids)
+        augmented_text = text_inputs(augmented_input_ids, augmented_attention_mask, augmented_token_type_ids)
         given = {
-            "image": (_image_inputs(pixel_values), _image_inputs(augmented_pixel_values)),
+            "image": (image_inputs(pixel_values), image_inputs(augmented_pixel_values)),
             "text": (text, augmented_text),
         }
         output = LatentCLIPOutput(embeds={}, ids=ids)
@@ -205,7 +193,7 @@ class LatentCLIPModel(LatentPreTrainedModel):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """`(texts, projection_dim)`, before the L2 normalisation."""
-        output = self.encoders["text"](**_text_inputs(input_ids, attention_mask, token_type_ids))
+        output = self.encoders["text"](**text_inputs(input_ids, attention_mask, token_type_ids))
         return self.projections["text"](output.pool())
 
     def score(self, embeddings: Embeddings) -> Embeddings:
@@ -261,15 +249,6 @@ class LatentCLIPModel(LatentPreTrainedModel):
         self.logit_scale.weight.copy_(clip.logit_scale.squeeze())
         self.config.temperature = 1 / self.scale.item()
         self.config.min_temperature = min(self.config.temperature, self.config.min_temperature)
-
-
-def _image_inputs(pixel_values: Tensor | None) -> dict[str, Tensor]:
-    return {} if pixel_values is None else {"pixel_values": pixel_values}
-
-
-def _text_inputs(*inputs: Tensor | None) -> dict[str, Tensor]:
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    return {name: tensor for name, tensor in zip(names, inputs, strict=True) if tensor is not None}
 
 
 LatentCLIPModel.register_for_auto_class("AutoModel")

@@ -1,7 +1,7 @@
 """Processor of LatentCLIP: images and sentences in, tensors out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 from transformers import CLIPImageProcessorPil
@@ -46,7 +46,7 @@ class LatentCLIPProcessor(ProcessorMixin):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         padding: str = "longest",
-    ) -> "LatentCLIPProcessor":
+    ) -> Self:
         """A processor that resizes images to `size` x `size` (bilinear) and normalises them."""
         square = {"height": size, "width": size}
         options: Any = {"size": square, "resample": 2, "do_center_crop": False, "crop_size": square}

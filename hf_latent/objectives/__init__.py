@@ -2,12 +2,14 @@
 
 from transformers import PreTrainedConfig
 
+from .albef import ALBEFObjective
 from .base import Objective, base_objective
 from .clip import CLIPObjective
 from .comm import CoMMObjective, CrossObjective, CrossSelfObjective
 from .regularized import RegularizedObjective, add_regularizers, required_heads
 
 __all__ = [
+    "ALBEFObjective",
     "CLIPObjective",
     "CoMMObjective",
     "CrossObjective",

@@ -211,7 +211,8 @@ class LatentTrainer(HubTrainer):
         names = [] if self.views is None else list(self.views.modalities)
         asked = self.args.augment_first_view
         if asked is None:
-            return names if cast(LatentPreTrainedModel, self.model).augments_first_view else []
+            usual = cast(LatentPreTrainedModel, self.model).augments_first_view
+            return [name for name in names if usual is True or (usual and name in usual)]
         for name in asked:
             if name not in names:
                 raise UserError(f"training.augment_first_view: {name!r} has no view; {suggest(name, names)}")
@@ -260,8 +261,10 @@ class LatentTrainer(HubTrainer):
         core = self.accelerator.unwrap_model(model)
         progress = self.state.global_step / max(self.state.max_steps, 1)
         with loss_tile_size(self.args.loss_tile_size):
-            loss, terms = self.objective(core.score(whole), core.scale, rows=rows, progress=progress)
+            scored = core.score(whole)
+            loss, terms = self.objective(scored, core.scale, rows=rows, progress=progress, queue=core.queue)
         if model.training:
+            core.on_batch_scored(scored)
             self._check_finite(loss, terms)
             for name, value in terms.items():
                 self._terms[name] = self._terms[name] + value.detach() if name in self._terms else value.detach()
@@ -303,7 +306,7 @@ class LatentTrainer(HubTrainer):
         if self.views is not None:
             inputs = self._with_views(inputs, training=True)
         with torch.no_grad(), self.compute_loss_context_manager():
-            self.objective(model.score(model(**inputs, return_loss=False)), model.scale)
+            model(**inputs, return_loss=True)
 
     def is_finished(self, checkpoint: str) -> bool:
         """Whether a checkpoint already stands at `max_steps`; if so, it is loaded: a resume would train on."""
@@ -360,6 +363,7 @@ class LatentTrainer(HubTrainer):
             if self.args.should_save:
                 shutil.rmtree(staging, ignore_errors=True)
             barrier()
+            cast(LatentPreTrainedModel, self.model).keep_training_state = True
             super()._save_checkpoint(model, trial)
             barrier()
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -372,6 +376,7 @@ class LatentTrainer(HubTrainer):
             ) from error
         finally:
             self._staging = None
+            cast(LatentPreTrainedModel, self.model).keep_training_state = False
         if self.args.should_save:
             if self.state.best_global_step:
                 best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"

@@ -15,12 +15,14 @@ how many steps follow it.
 from .base import NoView, View
 from .batch import VIEWS, Views, build_view
 from .image import ImageView
+from .masked import MaskedView
 from .sequences import SeriesView, TableView
 from .text import TextView, WordsView
 
 __all__ = [
     "VIEWS",
     "ImageView",
+    "MaskedView",
     "NoView",
     "SeriesView",
     "TableView",

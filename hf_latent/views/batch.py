@@ -10,6 +10,7 @@ from torch import Generator
 from ..errors import suggest
 from .base import Inputs, NoView, View, check
 from .image import ImageView
+from .masked import MaskedView
 from .sequences import SeriesView, TableView
 from .text import TextView, WordsView
 
@@ -17,6 +18,7 @@ VIEWS: dict[str, type[View]] = {
     "image": ImageView,
     "text": TextView,
     "words": WordsView,
+    "masked": MaskedView,
     "series": SeriesView,
     "table": TableView,
     "none": NoView,

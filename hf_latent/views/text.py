@@ -27,15 +27,15 @@ class TextView(View):
 
     def __post_init__(self) -> None:
         check(self, "mask_probability", *PROBABILITY)
-        check(self, "mask_token_id", *_or_none(TOKEN))
-        check(self, "special_token_ids", *_or_none(TOKENS))
+        check(self, "mask_token_id", *or_none(TOKEN))
+        check(self, "special_token_ids", *or_none(TOKENS))
 
     def for_tokenizer(self, tokenizer: Any) -> "TextView":
         if tokenizer is None:
             return self
         if self.mask_token_id is None and tokenizer.mask_token_id is None:
             raise ValueError("the tokenizer has no mask token: write mask_token_id, or kind: words")
-        return _filled(
+        return fill_in(
             self, mask_token_id=tokenizer.mask_token_id, special_token_ids=tuple(sorted(tokenizer.all_special_ids))
         )
 
@@ -46,7 +46,7 @@ class TextView(View):
 
     def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
         ids = take(inputs, "input_ids", "text")
-        mask_token_id = _known(self, "mask_token_id")
+        mask_token_id = known(self, "mask_token_id")
         special = torch.tensor(self.special_token_ids or (), dtype=ids.dtype, device=ids.device)
         masked = send(noise["mask"], ids) & ~torch.isin(ids, special)
         if "attention_mask" in inputs:
@@ -94,15 +94,15 @@ class WordsView(View):
 
     def __post_init__(self) -> None:
         check(self, "swap delete insert", *PROBABILITY)
-        check(self, "pad_token_id", *_or_none(TOKEN))
-        check(self, "special_token_ids", *_or_none(TOKENS))
+        check(self, "pad_token_id", *or_none(TOKEN))
+        check(self, "special_token_ids", *or_none(TOKENS))
         check(self, "padding_side", lambda v: v in ("right", "left", None), "right or left, as the tokenizer's")
         check(self, "insert", lambda v: v == 0 or self.delete > 0, "0, or a delete above 0: only deletions make room")
 
     def for_tokenizer(self, tokenizer: Any) -> "WordsView":
         if tokenizer is None:
             return self
-        return _filled(
+        return fill_in(
             self,
             pad_token_id=tokenizer.pad_token_id,
             special_token_ids=tuple(sorted(tokenizer.all_special_ids)),
@@ -118,7 +118,7 @@ class WordsView(View):
 
     def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
         ids, mask = take(inputs, "input_ids", "words"), take(inputs, "attention_mask", "words")
-        pad_token_id, on_right = _known(self, "pad_token_id"), self.padding_side != "left"
+        pad_token_id, on_right = known(self, "pad_token_id"), self.padding_side != "left"
         noise = {name: send(numbers, ids) for name, numbers in noise.items()}
         real, length = mask.bool(), ids.shape[1]
         inside, before, word, count = self._words(inputs, real)
@@ -186,16 +186,16 @@ class WordsView(View):
         return torch.where(trades, order.gather(1, opposite), torch.arange(rank.shape[1], device=rank.device))
 
 
-def _or_none(rule: Rule) -> Rule:
+def or_none(rule: Rule) -> Rule:
     return lambda value: value is None or rule[0](value), rule[1]
 
 
-def _filled(view: _V, **values: Any) -> _V:
+def fill_in(view: _V, **values: Any) -> _V:
     """The view with the options that are None set."""
     return replace(view, **{name: value for name, value in values.items() if getattr(view, name) is None})
 
 
-def _known(view: View, option: str) -> int:
+def known(view: View, option: str) -> int:
     value = getattr(view, option)
     if value is None:
         raise ValueError(f"{type(view).__name__} needs {option}: write it, or call for_tokenizer")

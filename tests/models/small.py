@@ -2,7 +2,14 @@
 
 import torch
 
-from hf_latent import CoMMConfig, CoMMModel, LatentCLIPConfig, LatentCLIPModel
+from hf_latent import (
+    CoMMConfig,
+    CoMMModel,
+    LatentALBEFConfig,
+    LatentALBEFForPreTraining,
+    LatentCLIPConfig,
+    LatentCLIPModel,
+)
 
 ENCODERS = {
     "image": {"encoder": "cnn", "channels": [8, 16]},
@@ -64,3 +71,34 @@ def small_pairs(rows=6, seed=0, dtype=torch.float64):
         "input_ids": torch.randint(4, 11, (rows, 5), generator=draw),
         "attention_mask": (torch.arange(5) < lengths).long(),
     }
+
+
+def small_bert(vocab_size=40, layers=3, **options):
+    return {
+        **{"model_type": "bert", "vocab_size": vocab_size, "hidden_size": 16, "intermediate_size": 32},
+        **{"num_hidden_layers": layers, "num_attention_heads": 2, "max_position_embeddings": 80},
+        **{"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **options},
+    }
+
+
+def small_albef(seed=0, dtype=torch.float64, image=None, vocab_size=40, cls=LatentALBEFForPreTraining, **options):
+    """Two layers of text, one of fusion. Wide initial weights, so that every part matters."""
+    torch.manual_seed(seed)
+    bert = small_bert(vocab_size, initializer_range=0.3)
+    modalities = {
+        "image": image or {"encoder": "cnn", "channels": [8, 16]},
+        "text": {"encoder": "auto", "config": bert},
+    }
+    defaults = {"fusion_layers": 1, "projection_dim": 8, "queue_size": 16, "alpha_ramp": 0.0}
+    return cls(LatentALBEFConfig(modalities=modalities, **{**defaults, **options})).to(dtype)
+
+
+def small_masked_pairs(rows=6, seed=0, dtype=torch.float64, ids=None):
+    """`small_pairs` with masked words; the last row has none."""
+    batch = small_pairs(rows, seed, dtype)
+    chosen = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+    chosen[:-1, 1] = True
+    chosen[0, 0] = True
+    batch["masked_input_ids"] = batch["input_ids"].masked_fill(chosen, 3)
+    batch["labels"] = batch["input_ids"].masked_fill(~chosen, -100)
+    return batch if ids is None else {**batch, "ids": torch.tensor(ids)}

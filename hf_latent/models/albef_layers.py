@@ -1,0 +1,111 @@
+"""The parts of LatentALBEF: the fusion of text with image tokens, and the head that guesses masked words."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import BertConfig
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
+
+from .encoders import AutoEncoder, Encoder, EncoderOutput, LatentConverter
+
+
+class FusionLayer(GradientCheckpointingLayer):
+    """A layer of BERT that attends to the image between its self-attention and its feed-forward part.
+
+    Text attends to text in both directions; `BertLayer` itself has a cross-attention only as a causal decoder.
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.attention = BertAttention(config)
+        self.crossattention = BertAttention(config, is_cross_attention=True)
+        self.intermediate = BertIntermediate(config)
+        self.output = BertOutput(config)
+
+    def forward(self, hidden: Tensor, image_tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """
+        Args:
+            hidden: `(batch, length, hidden_size)`, the text.
+            image_tokens: `(batch, tokens, hidden_size)`.
+            mask: Of the text, as `create_bidirectional_mask` gives it.
+        """
+        hidden = self.attention(hidden, mask)[0]
+        hidden = self.crossattention(hidden, None, image_tokens, None)[0]
+        return self.output(self.intermediate(hidden), hidden)
+
+
+class FusionEncoder(nn.Module):
+    """The last layers of BERT, with cross-attention to the tokens of an image.
+
+    Args:
+        config: Of the BERT; its attention implementation is that of the layers.
+        num_layers: How many layers.
+        image: The image encoder. The tokens of a transformer as wide as BERT are taken as they are; others are
+            projected, and those of a feature map get 2-D positions.
+    """
+
+    def __init__(self, config: BertConfig, num_layers: int, image: Encoder) -> None:
+        super().__init__()
+        self.config = config
+        fits = isinstance(image, AutoEncoder) and image.hidden_size == config.hidden_size
+        self.converter = None if fits else LatentConverter(image.hidden_size, config.hidden_size)
+        self.layer = nn.ModuleList(FusionLayer(config) for _ in range(num_layers))
+
+    def initialize(self) -> None:
+        """As BERT; what was loaded stays."""
+        initialize_as_bert(self.modules(), self.config.initializer_range)
+
+    def image_tokens(self, output: EncoderOutput) -> Tensor:
+        """`(batch, tokens, hidden_size)`, what the cross-attention reads."""
+        return output.tokens if self.converter is None else self.converter(output)  # type: ignore[return-value]
+
+    def forward(self, text_tokens: Tensor, image_tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """
+        Args:
+            text_tokens: `(batch, length, hidden_size)`, from the layers that read text alone.
+            image_tokens: `(batch, tokens, hidden_size)`, from `image_tokens`.
+            attention_mask: `(batch, length)`, 1 or True at real tokens; None where all are.
+
+        Returns:
+            `(batch, length, hidden_size)`; the first token stands for the pair.
+        """
+        mask = create_bidirectional_mask(self.config, text_tokens, attention_mask)
+        hidden = text_tokens
+        for layer in self.layer:
+            hidden = layer(hidden, image_tokens, mask)
+        return hidden
+
+
+class MaskedLanguageHead(nn.Module):
+    """Logits of the vocabulary, as BERT's: a dense layer, and the word embeddings as the decoder."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.initializer_range = config.initializer_range
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act] if isinstance(config.hidden_act, str) else config.hidden_act
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def initialize(self) -> None:
+        initialize_as_bert(self.modules(), self.initializer_range)
+        init.zeros_(self.bias)
+
+    def forward(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
+        """`(tokens, hidden_size)`, `(vocabulary, hidden_size)` -> `(tokens, vocabulary)`."""
+        return F.linear(self.LayerNorm(self.activation(self.dense(hidden))), word_embeddings, self.bias)
+
+
+def initialize_as_bert(modules: Iterable[nn.Module], std: float) -> None:
+    """Normal weights and no biases; what was loaded stays."""
+    for module in modules:
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                init.zeros_(module.bias)
