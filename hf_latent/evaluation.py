@@ -11,7 +11,9 @@ from torch import Tensor
 
 from .data.loaded import CaptionBenchmark, Probes
 from .metrics import geometry, interactions, linear_probe, retrieval, zero_shot
+from .metrics.retrieval import scored_retrieval
 from .models.embeddings import Embeddings
+from .models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
 from .models.modeling_latent_clip import LatentCLIPModel
 from .plots import plot_interactions, plot_latent_map
 from .training import LatentTrainer
@@ -44,14 +46,19 @@ class InteractionsEvaluation:
 
 
 class CaptionsEvaluation:
-    """An image and a text tower: zero-shot classification, retrieval, probes of the factors, and geometry."""
+    """An image and a text tower: zero-shot classification, retrieval, probes of the factors, and geometry.
 
-    def __init__(self, benchmark: CaptionBenchmark, protocol: str) -> None:
-        self.benchmark, self.protocol = benchmark, protocol
+    Where the model can tell pairs, `rerank` candidates of a query are ordered anew by that, too.
+    """
+
+    def __init__(self, benchmark: CaptionBenchmark, protocol: str, rerank: int = 16) -> None:
+        self.benchmark, self.protocol, self.rerank = benchmark, protocol, rerank
 
     def embed(self, trainer: LatentTrainer) -> None:
         """Embed all rows; every process takes part."""
         core = cast(LatentCLIPModel, trainer.accelerator.unwrap_model(trainer.model))
+        self.model: Any = core
+        self.processor = trainer.processing_class
         self.test = trainer.embed(self.benchmark.test)
         self.train = None if self.benchmark.train is None else trainer.embed(self.benchmark.train)
         self.classes = embed_texts(core, trainer.processing_class, self.benchmark.classes)
@@ -67,6 +74,8 @@ class CaptionsEvaluation:
             found |= {f"zero_shot_{key}": value for key, value in accuracy.items()}
         images, texts = benchmark.images, benchmark.texts
         found |= retrieval(image[images], text[texts], ids[images], ids[texts])
+        if isinstance(self.model, LatentALBEFForImageTextRetrieval) and self.model.config.itm_weight:
+            found |= reranked_retrieval(self.model, self.processor, benchmark, image[images], text[texts], self.rerank)
         found |= self._probes()
         rows = images[_some(len(images), GEOMETRY_ROWS)]  # once each, however many captions they have
         found |= geometry({name: vectors[rows] for name, vectors in embeds.items()}, k=min(10, len(rows) - 1))
@@ -111,6 +120,45 @@ def embed_texts(model: LatentCLIPModel, processor: Any, sentences: Sequence[str]
         with torch.no_grad():
             rows.append(model.get_text_features(**{k: v.to(model.device) for k, v in tokens.items()}).float().cpu())
     return torch.cat(rows) if rows else torch.empty(0, model.config.projection_dim)
+
+
+@torch.no_grad()
+def reranked_retrieval(
+    model: LatentALBEFForImageTextRetrieval,
+    processor: Any,
+    benchmark: CaptionBenchmark,
+    image_embeds: Tensor,
+    text_embeds: Tensor,
+    candidates: int,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Retrieval with the nearest candidates of each query ordered anew by matching.
+
+    The tokens of all images and texts are held at once, on the CPU.
+
+    Args:
+        image_embeds, text_embeds: Of the benchmark's distinct images and texts.
+        candidates: How many of a query are ordered anew.
+
+    Returns:
+        As `retrieval`, under names that begin with `reranked_`.
+    """
+    model.eval()
+    rows: Any = benchmark.test
+    words = processor.stack("text", [rows[int(i)]["text"] for i in benchmark.texts])
+    text_tokens, image_tokens = [], []
+    for part in zip(*(column.split(batch_size) for column in words.values()), strict=True):
+        inputs = {name: column.to(model.device) for name, column in zip(words, part, strict=True)}
+        text_tokens.append(model.encoders["text"](**inputs).tokens.cpu())
+    for start in range(0, len(benchmark.images), batch_size):
+        pictures = [rows[int(i)]["image"] for i in benchmark.images[start : start + batch_size]]
+        pixels = processor(images=pictures)["pixel_values"].to(model.device)
+        image_tokens.append(model.fusion.image_tokens(model.encoders["image"](pixel_values=pixels)).cpu())
+    tokens = torch.cat(image_tokens), torch.cat(text_tokens), words["attention_mask"]
+    similarity = F.normalize(image_embeds.float(), dim=-1) @ F.normalize(text_embeds.float(), dim=-1).T
+    by_image, by_text = (model.rerank(similarity, *tokens, k=candidates, by_text=way) for way in (False, True))
+    ids = benchmark.test_ids[benchmark.images], benchmark.test_ids[benchmark.texts]
+    return {f"reranked_{key}": value for key, value in scored_retrieval(by_image, by_text, *ids).items()}
 
 
 def _image_features(embeddings: Embeddings, unit: bool) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModel, AutoProcessor, TrainerState, set_seed
+from transformers import AutoProcessor, TrainerState, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from . import __version__
@@ -23,8 +23,10 @@ from .hub.push import push_run
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
+from .models.modeling_latent_albef import LatentALBEFModel
 from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
+from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .plots import plot_losses
 from .recipe import Recipe, load_recipe
@@ -139,7 +141,7 @@ def evaluate(run: Path) -> dict[str, Any]:
     if model_type != recipe.config.model_type:
         raise UserError(f"{run} holds a model of type {model_type!r}, its recipe is of {recipe.config.model_type!r}")
     with blamed_on(f"{run} holds no model that can be loaded"):
-        model, report = AutoModel.from_pretrained(run, output_loading_info=True)
+        model, report = cast(Any, recipe.model_class).from_pretrained(run, output_loading_info=True)
         processor = AutoProcessor.from_pretrained(run)
     strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
     if strange:
@@ -173,11 +175,12 @@ def build_processor(
                 f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
             )
     with blamed_on("model"):
-        if isinstance(model, LatentCLIPModel):
+        if isinstance(model, LatentCLIPModel | LatentALBEFModel):
             image, text = modalities["image"], model.config.modalities["text"].get("config", {})
             padding = "max_length" if text.get("model_type") == "siglip_text_model" else "longest"
             options = (image["size"], tokenizers["text"], image["mean"], image["std"])
-            return LatentCLIPProcessor.for_size(*options, padding=padding)
+            fits = LatentALBEFProcessor if isinstance(model, LatentALBEFModel) else LatentCLIPProcessor
+            return fits.for_size(*options, padding=padding)
         return CoMMProcessor(modalities, tokenizers)
 
 
@@ -186,6 +189,8 @@ def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
     for name, tokenizer in tokenizers.items():
         if name not in config.modalities:
             raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, config.modalities)}")
+        if getattr(config, "mlm_weight", 0) and tokenizer.mask_token is None:
+            tokenizer.add_special_tokens({"mask_token": "[MASK]"})
         for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(config, token, getattr(tokenizer, token))  # or the Trainer would, with a warning
         spec = config.modalities[name].get("config")
@@ -254,7 +259,7 @@ def _trainer(
 ) -> LatentTrainer:
     with blamed_on("training"):
         views = Views(
-            {name: view.for_tokenizer(data.tokenizers.get(name)) for name, view in recipe.views.items()},
+            {name: view.for_tokenizer(processor.tokenizers.get(name)) for name, view in recipe.views.items()},
             seed=recipe.seed,
         )
         return LatentTrainer(
@@ -300,7 +305,7 @@ def _measure(
     if data.probes is not None:
         evaluations.append(InteractionsEvaluation(data.probes, recipe.evaluation.protocol))
     if data.captions is not None:
-        evaluations.append(CaptionsEvaluation(data.captions, recipe.evaluation.protocol))
+        evaluations.append(CaptionsEvaluation(data.captions, recipe.evaluation.protocol, recipe.evaluation.rerank))
     for evaluation in evaluations:
         evaluation.embed(trainer)
     if not trainer.args.should_save:

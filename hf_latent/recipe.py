@@ -17,9 +17,11 @@ from .errors import UserError, suggest
 from .metrics.linear_probe import PROTOCOLS
 from .models.configuration_base import LatentConfig
 from .models.configuration_comm import CoMMConfig
+from .models.configuration_latent_albef import LatentALBEFConfig
 from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.modeling_comm import CoMMModel
+from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
 from .models.modeling_latent_clip import LatentCLIPModel
 from .resources import available_resources, resource_path
 from .training.arguments import LatentTrainingArguments
@@ -29,6 +31,7 @@ from .views import View, build_view
 SECTIONS = ("model", "lora", "data", "views", "training", "evaluation")
 MODELS: dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]] = {
     "comm": (CoMMConfig, CoMMModel),
+    "latent_albef": (LatentALBEFConfig, LatentALBEFForPreTraining),
     "latent_clip": (LatentCLIPConfig, LatentCLIPModel),
 }
 
@@ -40,10 +43,12 @@ class Evaluation:
     Args:
         protocol: How the linear probes are fitted, a name in `hf_latent.metrics.PROTOCOLS`.
         batch_size: Rows that are embedded at a time.
+        rerank: In retrieval, so many candidates of each query are ordered anew by a model that can tell pairs.
     """
 
     protocol: str = "standard"
     batch_size: int = 256
+    rerank: int = 16
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,9 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     training = {"output_dir": f"outputs/{name}", "seed": 42, **values.get("training", {})}
     training = checked("training", training, LatentTrainingArguments)
     evaluation = Evaluation(**checked("evaluation", values.get("evaluation", {}), Evaluation))
-    if evaluation.batch_size < 1:
-        raise UserError(f"evaluation.batch_size={evaluation.batch_size}: write 1 or more")
+    for key in ("batch_size", "rerank"):
+        if getattr(evaluation, key) < 1:
+            raise UserError(f"evaluation.{key}={getattr(evaluation, key)}: write 1 or more")
     if evaluation.protocol not in PROTOCOLS:
         raise UserError(f"evaluation.protocol={evaluation.protocol!r}: {suggest(evaluation.protocol, PROTOCOLS)}")
     data = _data(values["data"])

@@ -97,14 +97,15 @@ def _zero_shot(k: int) -> Result:
     )
 
 
-def _recall(query: str, candidate: str, k: int) -> Result:
+def _recall(query: str, candidate: str, k: int, reranked: bool = False) -> Result:
+    short = f"{query[0]}2{candidate[0]}_r{k}"
     return Result(
-        f"{query.capitalize()} to {candidate}, recall at {k}",
+        f"{query.capitalize()} to {candidate}, recall at {k}" + (", re-ranked by matching" if reranked else ""),
         "retrieval",
         reading=f"share of {query}s with a right {candidate} among the nearest {k}",
         unit="%",
         column=k == 1,
-        short=f"{query[0]}2{candidate[0]}_r{k}",
+        short=f"itm_{short}" if reranked else short,
         metric=f"recall_at_{k}",
     )
 
@@ -132,6 +133,8 @@ RESULTS: dict[str, Result] = {
     "image_to_text_median_rank": _median_rank("image", "text"),
     **{f"text_to_image_r{k}": _recall("text", "image", k) for k in (1, 5, 10)},
     "text_to_image_median_rank": _median_rank("text", "image"),
+    **{f"reranked_image_to_text_r{k}": _recall("image", "text", k, reranked=True) for k in (1, 5, 10)},
+    **{f"reranked_text_to_image_r{k}": _recall("text", "image", k, reranked=True) for k in (1, 5, 10)},
     "probe_shape": _probe("Shape", "the image embedding"),
     "probe_color": _probe("Color", "the image embedding"),
     "probe_texture": _probe("Texture, which no caption names", "the image embedding"),

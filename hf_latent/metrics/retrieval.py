@@ -63,10 +63,48 @@ def retrieval(
     scores: dict[str, float] = {}
     for query, candidate in ((first, second), (second, first)):
         rank = ranks(*towers[query], *towers[candidate], names=(query, candidate), chunk_size=chunk_size)
-        way, candidates = f"{query}_to_{candidate}", len(towers[candidate][0])
-        scores |= {f"{way}_r{top}": 100 * float((rank <= top).mean()) for top in cutoffs(k) if top <= candidates}
-        scores[f"{way}_median_rank"] = float(np.median(rank))
+        scores |= _recalls(f"{query}_to_{candidate}", rank, len(towers[candidate][0]), k)
     return scores
+
+
+def scored_retrieval(
+    image_to_text: Tensor,
+    text_to_image: Tensor,
+    image_ids: ArrayLike | Tensor,
+    text_ids: ArrayLike | Tensor,
+    *,
+    k: Sequence[int] = (1, 5, 10),
+) -> dict[str, float]:
+    """As `retrieval`, from scores of any kind: the higher, the nearer.
+
+    Args:
+        image_to_text: (N, M) scores of every text for each image.
+        text_to_image: (M, N) scores of every image for each text.
+        image_ids, text_ids: (N,) and (M,) integers; equal ids are right for each other.
+        k: cut-offs. One above the number of candidates is left out.
+
+    Raises:
+        ValueError: scores of another shape, a query without a right candidate, NaN.
+    """
+    found: dict[str, float] = {}
+    ways = {
+        "image_to_text": (image_to_text, image_ids, text_ids),
+        "text_to_image": (text_to_image, text_ids, image_ids),
+    }
+    for way, (scores, queries, candidates) in ways.items():
+        query, candidate = way.split("_to_")
+        x_ids = integers(queries, f"{query} ids", len(scores))
+        y_ids = integers(candidates, f"{candidate} ids", scores.shape[1])
+        if torch.isnan(scores).any():
+            raise ValueError(f"The {way} scores hold NaN.")
+        _check_all_have_a_match(x_ids, y_ids, query, candidate)
+        found |= _recalls(way, _rank(scores, x_ids[:, None] == y_ids), len(y_ids), k)
+    return found
+
+
+def _recalls(way: str, rank: NDArray[np.int64], candidates: int, k: Sequence[int]) -> dict[str, float]:
+    recalls = {f"{way}_r{top}": 100 * float((rank <= top).mean()) for top in cutoffs(k) if top <= candidates}
+    return {**recalls, f"{way}_median_rank": float(np.median(rank))}
 
 
 def ranks(
@@ -98,17 +136,24 @@ def ranks(
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"The {query} embeddings are {x.shape[1]} wide, the {candidate} embeddings {y.shape[1]}.")
     x_ids, y_ids = integers(query_ids, f"{query} ids", len(x)), integers(candidate_ids, f"{candidate} ids", len(y))
+    _check_all_have_a_match(x_ids, y_ids, query, candidate)
+    x, y = unit_rows(x), unit_rows(y)
+
+    def ranked(rows: slice) -> NDArray[Any]:
+        return _rank(x[rows] @ y.T, x_ids[rows, None] == y_ids)
+
+    return np.concatenate([ranked(rows) for rows in blocks(len(x), chunk_size)])
+
+
+def _check_all_have_a_match(x_ids: Tensor, y_ids: Tensor, query: str, candidate: str) -> None:
     if len(lost := (~torch.isin(x_ids, y_ids)).nonzero()):
         row = int(lost[0])
         raise ValueError(
             f"{len(lost)} {query} row(s) have no {candidate} with their id, first row {row} (id {int(x_ids[row])}); "
             "leave them out or give their match."
         )
-    x, y = unit_rows(x), unit_rows(y)
 
-    def ranked(rows: slice) -> NDArray[Any]:
-        similarities, right = x[rows] @ y.T, x_ids[rows, None] == y_ids
-        best = similarities.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
-        return (1 + ((similarities >= best - TIE) & ~right).sum(1)).numpy()
 
-    return np.concatenate([ranked(rows) for rows in blocks(len(x), chunk_size)])
+def _rank(scores: Tensor, right: Tensor) -> NDArray[Any]:
+    best = scores.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+    return (1 + ((scores >= best - TIE) & ~right).sum(1)).numpy()

@@ -41,6 +41,8 @@ def add_lora(model: LatentPreTrainedModel, options: Lora) -> Any:
     if options.rank < 1 or options.alpha <= 0:
         raise UserError(f"lora.rank={options.rank}, lora.alpha={options.alpha}: write numbers above 0")
     endings = tuple(options.targets or ATTENTION)
+    if any(name == "momentum" for name, _ in model.named_children()):
+        raise UserError("lora: the momentum encoders of this model follow whole weights: leave lora out")
     linear = [name for name, module in model.encoders.named_modules() if isinstance(module, nn.Linear)]
     frozen = model.frozen_encoders
     linear = [name for name in linear if name.split(".")[0] not in frozen]
