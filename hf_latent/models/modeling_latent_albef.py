@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from transformers import BertForMaskedLM
 from transformers.utils import can_return_tuple
 
+from .albef_checkpoint import read_official
 from .albef_layers import FusionEncoder
 from .configuration_latent_albef import LatentALBEFConfig
 from .embeddings import (
@@ -228,6 +230,31 @@ class LatentALBEFModel(LatentPreTrainedModel):
         specs = {n: {"encoder": "auto", "pretrained": path, **extra.get(n, {})} for n, path in towers.items()}
         model = cls(LatentALBEFConfig(modalities=specs, **options))
         model.load_pretrained()
+        return model
+
+    @classmethod
+    def from_official_checkpoint(cls, path: str | Path, **options: Any) -> Self:
+        """The weights of the official ALBEF code, `ALBEF.pth` and its like, of pre-training or of retrieval.
+
+        Every weight of the file finds its place or is refused; those that only training or another head needs are left
+        out where this class has none. Pixels were normalised with CLIP's mean and deviation there, words with
+        `bert-base-uncased`.
+
+        Args:
+            path: A `.pth` file. Nothing in it is run.
+            **options: Of [`LatentALBEFConfig`], in place of what the file tells.
+
+        Raises:
+            ValueError: If the file is of another model, or lacks a weight.
+        """
+        found, weights = read_official(path)
+        model = cls(LatentALBEFConfig(**{**found, **options}))
+        elsewhere = ("momentum.", "feature_queue.", "itm_head.", "mlm_head.")
+        own = model.state_dict()
+        report = model.load_state_dict({name: part for name, part in weights.items() if name in own}, strict=False)
+        lost = [name for name in weights if name not in own and not name.startswith(elsewhere)]
+        if report.missing_keys or lost:
+            raise ValueError(f"{path} is of another shape: {(report.missing_keys + lost)[0]} has no counterpart")
         return model
 
     @torch.no_grad()

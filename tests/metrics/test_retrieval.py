@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hf_latent.metrics import ranks, retrieval
+from hf_latent.metrics.retrieval import scored_retrieval
 
 CHUNKS = pytest.mark.parametrize("chunk_size", [1, 3, 12, 1000])
 
@@ -150,3 +152,16 @@ IMAGES, TEXTS, OF = captioned(images=4, captions=2)
 def test_errors_in_plain_words(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_scores_of_any_kind_rank_as_cosines_do():
+    draw = torch.Generator().manual_seed(0)
+    images, texts = torch.randn(30, 8, generator=draw), torch.randn(12, 8, generator=draw)
+    image_ids, text_ids = torch.arange(30) % 10, torch.arange(12) % 10
+    scores = F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
+    found = scored_retrieval(3 * scores - 7, 3 * scores.T - 7, image_ids, text_ids)
+    assert found == retrieval(images, texts, image_ids, text_ids)
+    with pytest.raises(ValueError, match="hold NaN"):
+        scored_retrieval(scores * float("nan"), scores.T, image_ids, text_ids)
+    with pytest.raises(ValueError, match=r"3 image row\(s\) have no text with their id, first row 3"):
+        scored_retrieval(scores, scores.T, image_ids, torch.where(torch.arange(12) == 3, 99, text_ids))

@@ -13,6 +13,7 @@ from hf_latent import (
     CoMMConfig,
     CoMMModel,
     CoMMProcessor,
+    LatentALBEFProcessor,
     LatentCLIPProcessor,
     LatentTrainer,
     LatentTrainingArguments,
@@ -23,7 +24,7 @@ from hf_latent.data.hub_data import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.training.distributed import rank, shut_down
 from hf_latent.training.lora import Lora, add_lora
-from tests.models.small import small_clip
+from tests.models.small import small_albef, small_clip
 
 NAMES = ("image1", "image2")
 
@@ -137,8 +138,31 @@ def build_clip_trainer(
     )
 
 
-def build(folder, clip=False, **options):
-    return (build_clip_trainer if clip else build_trainer)(folder, **options)
+def build_albef_trainer(folder, double=False, regularizers=REGULARIZERS, model=None, **arguments):
+    """The same rows. Matching is off: its negatives come from one process's rows."""
+    set_seed(0)
+    tokenizer = word_tokenizer(["a red square green blue small large"])
+    tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+    options = {
+        "itm_weight": 0,
+        "alpha_ramp": 0.5,
+        "momentum": 0.9,
+        "regularizers": regularizers or {},
+        **(model or {}),
+    }
+    dtype = torch.float64 if double else torch.float32
+    masked = build_view("masked", mask_probability=0.4).for_tokenizer(tokenizer)
+    return LatentTrainer(
+        model=small_albef(vocab_size=len(tokenizer), dtype=dtype, **options),
+        args=_arguments(folder, **arguments),
+        views=Views({"image": build_view("image", size=16), "text": masked}, seed=0),
+        train_dataset=RandomCaptions(),
+        processing_class=LatentALBEFProcessor.for_size(16, tokenizer),
+    )
+
+
+def build(folder, clip=False, albef=False, **options):
+    return (build_albef_trainer if albef else build_clip_trainer if clip else build_trainer)(folder, **options)
 
 
 def curve(trainer):
@@ -166,7 +190,7 @@ def run(folder, options):
     trainer = build(folder, **{"max_grad_norm": 1e9, **options})
     trainer.add_callback(gradient := FirstGradient())
     trainer.train(resume_from_checkpoint=resume)
-    features = trainer.features(RandomCaptions(7) if options.get("clip") else RandomPairs(7))
+    features = trainer.features(RandomCaptions(7) if options.get("clip") or options.get("albef") else RandomPairs(7))
     result = {"curve": curve(trainer), "gradient": gradient.vector, "features": features}
     if options.get("stream"):
         # What 52 rows are: one pass of all processes together.
