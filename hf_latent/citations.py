@@ -54,6 +54,14 @@ LI_2026 = """@misc{li2026ovaib,
   year   = {2026}
 }"""
 
+LI_2021 = """@inproceedings{li2021align,
+  title     = {Align before Fuse: Vision and Language Representation Learning with Momentum Distillation},
+  author    = {Li, Junnan and Selvaraju, Ramprasaath R. and Gotmare, Akhilesh Deepak and Joty, Shafiq and
+               Xiong, Caiming and Hoi, Steven},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2021}
+}"""
+
 RADFORD_2021 = """@inproceedings{radford2021learning,
   title     = {Learning Transferable Visual Models From Natural Language Supervision},
   author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and

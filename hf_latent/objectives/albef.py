@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from ..citations import LI_2021
 from ..losses.distillation import distilled_info_nce
 from ..models.embeddings import Embeddings
 from .base import Objective, register_objective
@@ -35,6 +36,20 @@ class ALBEFObjective(Objective):
         tasks = {"itm": config.itm_weight, "mlm": config.mlm_weight}
         self.tasks = {name: weight for name, weight in tasks.items() if weight}
         self.requires = frozenset({"embeds", "augmented"} | ({"row_losses"} if self.tasks else set()))
+
+    @property
+    def formula(self) -> str:
+        parts = [r"\frac{1}{2} (L_{V \to T} + L_{T \to V})"]
+        parts += [("" if w == 1 else f"{w:g} ") + rf"L_{{\mathrm{{{name}}}}}" for name, w in self.tasks.items()]
+        contrast = (
+            r"L_{A \to B} = -\frac{1}{N} \sum_{j, k} y_{jk} \log \frac{e^{\langle z^A_j, \bar z^B_k \rangle / \tau}}"
+            r"{\sum_l e^{\langle z^A_j, \bar z^B_l \rangle / \tau}}"
+        )
+        return " + ".join(parts) + "\n" + contrast
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (LI_2021,)
 
     def alpha_at(self, progress: float) -> float:
         """The momentum model's share of the targets when the share `progress` of training is done."""

@@ -1,6 +1,7 @@
 """Batches of any size in the memory of one chunk: embed first, score once, then backward chunk by chunk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -50,6 +51,13 @@ def cached_backward(
         ]
         torch.autograd.backward([embeds for embeds, _ in pairs], [pull for _, pull in pairs])
     return loss.detach()
+
+
+def rows_of(inputs: Any, rows: slice) -> Any:
+    """Some rows of a nested batch."""
+    if isinstance(inputs, Mapping):
+        return {name: rows_of(value, rows) for name, value in inputs.items()}
+    return inputs[rows] if isinstance(inputs, torch.Tensor) else inputs
 
 
 def random_state(device: torch.device) -> list[torch.Tensor]:

@@ -3,7 +3,7 @@
 import itertools
 import shutil
 import warnings
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from .distributed import (
     lost_processes_named,
     mean_over_processes,
 )
-from .gradient_cache import cached_backward
+from .gradient_cache import cached_backward, rows_of
 from .hub import HubTrainer
 from .sampling import UniqueIdSampler
 
@@ -190,7 +190,7 @@ class LatentTrainer(HubTrainer):
         return loss
 
     def _embed_chunk(self, core: nn.Module, inputs: dict[str, Any], rows: slice, key: dict[str, Any]) -> Embeddings:
-        chunk = _rows_of(inputs, rows)
+        chunk = rows_of(inputs, rows)
         if self.views is not None:
             start = key["rows"].start
             key = {**key, "rows": slice(start + rows.start, start + rows.stop)}
@@ -393,10 +393,3 @@ class LatentTrainer(HubTrainer):
                 use_mtime=True,
             )
         barrier()
-
-
-def _rows_of(inputs: Any, rows: slice) -> Any:
-    """Some rows of a nested batch."""
-    if isinstance(inputs, Mapping):
-        return {name: _rows_of(value, rows) for name, value in inputs.items()}
-    return inputs[rows] if isinstance(inputs, Tensor) else inputs

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from hf_latent import CoMMConfig, LatentCLIPConfig
+from hf_latent import CoMMConfig, LatentALBEFConfig, LatentCLIPConfig
 from hf_latent.hub.card import render
 
 CONFIG = CoMMConfig(modalities={name: {"encoder": "cnn"} for name in ("image1", "image2")}).to_dict()
@@ -17,6 +17,7 @@ RECIPE = {
     "views": {name: {"kind": "image"} for name in ("image1", "image2")},
     "training": {"learning_rate": 1e-3, "global_batch_size": 32, "num_train_epochs": 2},
 }
+ALBEF_RECIPE = {"model": {"type": "latent_albef"}, "data": {"name": "trifeature_captions", "image_size": 32}}
 CLIP_RECIPE = {"model": {"type": "latent_clip"}, "data": {"name": "trifeature_captions", "image_size": 32}}
 METRICS = {
     "redundancy": 98.25,
@@ -46,6 +47,12 @@ def card(
 
 def clip_card(recipe=CLIP_RECIPE, metrics=METRICS, **options):
     return card(config=LatentCLIPConfig(modalities=TOWERS, **options).to_dict(), recipe=recipe, metrics=metrics)
+
+
+def albef_card(recipe=ALBEF_RECIPE, metrics=METRICS, **options):
+    modalities = {**TOWERS, "text": {**TOWERS["text"], "config": {**TEXT, "num_hidden_layers": 2}}}
+    config = LatentALBEFConfig(modalities=modalities, fusion_layers=1, **options)
+    return card(config=config.to_dict(), recipe=recipe, metrics=metrics)
 
 
 def header(text):

@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard
 from matplotlib.mathtext import math_to_image
 
-from hf_latent import CoMMConfig, LatentCLIPConfig, build_objective, citations
+from hf_latent import CoMMConfig, LatentALBEFConfig, LatentCLIPConfig, build_objective, citations
 from hf_latent.errors import UserError
 from hf_latent.hub.card import render_card, write_card
 from hf_latent.recipe import parse_recipe
@@ -25,7 +25,9 @@ from tests.hub.cards import (
     CONFIG,
     RECIPE,
     RESNET,
+    TEXT,
     TOWERS,
+    albef_card,
     card,
     cited,
     clip_card,
@@ -104,6 +106,15 @@ def test_each_regularizer_brings_its_formula_weight_and_papers(config):
     assert set(header(text)["tags"]) >= set(ALL_REGULARIZERS)
 
 
+def test_an_albef_says_what_it_was_trained_on():
+    text = albef_card()
+    assert "a BERT whose last layer looks at the image" in text
+    assert "image-text matching, masked language modelling, momentum distillation" in text
+    assert cited(text) == ["li2021align", "hermann2020what"] and "itm_logits" in text
+    plain = albef_card(itm_weight=0, mlm_weight=0, alpha=0)
+    assert "matching" not in plain.split("## Results")[0] and "momentum copy takes" not in plain
+
+
 def test_exactly_the_methods_used_are_cited():
     assert cited(card()) == ["dufumier2025align", "hermann2020what"]
     assert cited(clip_card(recipe={})) == ["radford2021learning"]
@@ -175,6 +186,11 @@ def all_formulas():
     yield build_objective(CoMMConfig(modalities=CONFIG["modalities"], loss_weights=[0.5, 1, 2])).formula
     for in_modal in (False, True):
         yield build_objective(LatentCLIPConfig(modalities=TOWERS, in_modal=in_modal)).formula
+    for weights in ({}, {"itm_weight": 0.5, "mlm_weight": 0}):
+        text = {**TOWERS["text"], "config": {**TEXT, "num_hidden_layers": 2}}
+        yield build_objective(
+            LatentALBEFConfig(modalities={**TOWERS, "text": text}, fusion_layers=1, **weights)
+        ).formula
     bottlenecks = [{"mode": m, "relative": r} for m in ("squared", "cosine", "kl") for r in (False, True)]
     bottlenecks += [{"mode": m, "pairs": "one_vs_all"} for m in ("squared", "cosine")]
     options = {"feature_separation": [{}, {"contrast": 0, "uniformity": 0.5}], "information_bottleneck": bottlenecks}
@@ -272,7 +288,7 @@ def test_a_card_is_written_whole_and_keeps_its_license(tmp_path):
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match="holds no config.json"):
         render_card(tmp_path)
-    with pytest.raises(UserError, match="'bert' model: .*known: comm, latent_clip"):
+    with pytest.raises(UserError, match="'bert' model: .*known: comm, latent_albef, latent_clip"):
         card(config={"model_type": "bert"})
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "recipe.yaml").write_text("- a list")
