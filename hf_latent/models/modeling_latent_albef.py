@@ -1,6 +1,6 @@
 """LatentALBEF: an image encoder, a text encoder, and a fusion of both, with a shared space before the fusion."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -121,6 +121,10 @@ class LatentALBEFModel(LatentPreTrainedModel):
         """Keep a learned temperature in its range."""
         if self.config.learn_temperature:
             self.logit_scale.keep_between(self.config.min_temperature, self.config.max_temperature)
+
+    def second_views(self, modalities: Iterable[str]) -> set[str]:
+        """None: the second view of regularizers is that of a momentum copy."""
+        return set()
 
     def pack(
         self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None

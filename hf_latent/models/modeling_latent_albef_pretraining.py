@@ -138,7 +138,7 @@ class LatentALBEFForPreTraining(LatentALBEFForImageTextRetrieval):
         return "image-text matching (model.itm_weight) picks hard negatives among all rows of a process"
 
     def second_views(self, modalities: Iterable[str]) -> set[str]:
-        """The masked words; the second view of regularizers is that of the momentum copy."""
+        """The masked words."""
         return {"text"} if self.config.mlm_weight else set()
 
     def pack(

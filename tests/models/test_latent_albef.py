@@ -46,6 +46,7 @@ def test_pairs_are_fused_and_parts_embedded_alone():
     torch.testing.assert_close(model.get_image_features(batch["pixel_values"]), output.embeds["image"])
     words = {name: batch[name] for name in ("input_ids", "attention_mask")}
     torch.testing.assert_close(model.get_text_features(**words), output.embeds["text"])
+    assert model.second_views(["image", "text"]) == set()
     alone = model(pixel_values=batch["pixel_values"])
     assert alone.fused is None and alone.logits_per_image is None and list(alone.embeds) == ["image"]
 
