@@ -59,7 +59,8 @@ class LatentALBEFModel(LatentPreTrainedModel):
     _no_split_modules = ["FusionLayer"]
     # The augmented picture is the one that is seen; the words stay as they are.
     augments_first_view = frozenset({"image"})
-    _keys_to_ignore_on_load_unexpected = [r"^itm_head\.", r"^mlm_head\."]  # of the other models
+    # Of the other models, and of checkpoints.
+    _keys_to_ignore_on_load_unexpected = [r"^itm_head\.", r"^mlm_head\.", r"^momentum\.", r"^feature_queue\."]
     _auto_map: ClassVar[dict[str, str]] = {
         "AutoModel": "modeling_latent_albef.LatentALBEFModel",
         "AutoModelForZeroShotImageClassification": "modeling_latent_albef.LatentALBEFForImageTextRetrieval",
@@ -255,7 +256,10 @@ class LatentALBEFModel(LatentPreTrainedModel):
         model = cls(LatentALBEFConfig(**{**found, **options}))
         elsewhere = ("momentum.", "feature_queue.", "itm_head.", "mlm_head.")
         own = model.state_dict()
-        report = model.load_state_dict({name: part for name, part in weights.items() if name in own}, strict=False)
+        try:
+            report = model.load_state_dict({name: part for name, part in weights.items() if name in own}, strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"{path} is of another shape: {str(error).splitlines()[1].strip()}") from None
         lost = [name for name in weights if name not in own and not name.startswith(elsewhere)]
         if report.missing_keys or lost:
             raise ValueError(f"{path} is of another shape: {(report.missing_keys + lost)[0]} has no counterpart")
@@ -288,8 +292,6 @@ class LatentALBEFForImageTextRetrieval(LatentALBEFModel):
 
     `rerank` orders the candidates that contrast finds nearest anew by what the fusion makes of each pair.
     """
-
-    _keys_to_ignore_on_load_unexpected = [r"^mlm_head\."]
 
     def build(self) -> None:
         super().build()

@@ -94,6 +94,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     torch.save({"model": {**weights, "cls_head.0.weight": torch.zeros(3, 3)}}, path)
     with pytest.raises(ValueError, match="1 weights have no place in LatentALBEF, as cls_head.0.weight"):
         LatentALBEF.from_official_checkpoint(path)
+    torch.save({"model": weights}, path)
+    with pytest.raises(ValueError, match=r"of another shape: size mismatch for projections.image.weight"):
+        LatentALBEF.from_official_checkpoint(path, projection_dim=4)
     lacking = {name: value for name, value in weights.items() if name != "visual_encoder.blocks.1.mlp.fc2.bias"}
     torch.save({"model": lacking}, path)
     with pytest.raises(ValueError, match=r"mlp.fc2.bias has no counterpart"):

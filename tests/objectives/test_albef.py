@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hf_latent import LatentALBEFForPreTraining
+from hf_latent import LatentALBEF, LatentALBEFForPreTraining
 from hf_latent.models.feature_queue import FeatureQueue
 from hf_latent.models.modeling_latent_albef_pretraining import pick_negatives
 from tests.models.reference_albef import contrast, matching, words
@@ -202,6 +202,9 @@ def test_what_is_published_has_no_momentum_copy(tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
     assert not any(p.requires_grad for p in found.momentum.parameters())
+    for folder in ("published", "checkpoint"):
+        plain, report = LatentALBEF.from_pretrained(tmp_path / folder, output_loading_info=True)
+        assert not report["missing_keys"] and not report["unexpected_keys"]
 
 
 def test_tasks_that_are_off_train_nothing():
