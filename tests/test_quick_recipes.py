@@ -33,3 +33,11 @@ def test_cross_loses_unique_information(tmp_path):
     metrics = train("cross_trifeature_quick", tmp_path)
     assert metrics["redundancy"] >= 90
     assert metrics["uniqueness1"] <= 45 and metrics["uniqueness2"] <= 45
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_albef_retrieves_and_its_matching_has_learned(tmp_path):
+    metrics = train("latent_albef_quick", tmp_path)
+    assert metrics["zero_shot_top1"] >= 40 and metrics["text_to_image_r1"] >= 50
+    assert metrics["reranked_text_to_image_r1"] >= 55 and metrics["reranked_image_to_text_r5"] >= 75
