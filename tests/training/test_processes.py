@@ -86,6 +86,7 @@ def test_the_command_line_logs_one_curve(tmp_path, monkeypatch):
     two = start(2, "hf_latent", *arguments("two"), cwd=tmp_path)
     _, errors = two.communicate()
     assert two.returncode == 0, errors[-4000:]
+    assert (tmp_path / "two" / "metrics.json").is_file()
     for name, more in (("one", []), ("chunks", ["training.gradient_cache_chunk_size=20"])):
         assert main(arguments(name, *more)) == 0
     assert len(logged("one")) == 3
