@@ -2,6 +2,24 @@
 
 from .hub_data import HubData
 from .trifeature_data import TrifeatureCaptionsData, TrifeatureData
+from .trifeature_task_data import (
+    TrifeatureEntailmentData,
+    TrifeatureQuestionsData,
+    TrifeatureStatementsData,
+    TrifeatureTaskData,
+    TrifeatureTextAssignmentData,
+)
 
-Source = TrifeatureData | TrifeatureCaptionsData | HubData
-SOURCES: dict[str, type[Source]] = {cls.NAME: cls for cls in (TrifeatureData, TrifeatureCaptionsData, HubData)}
+Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureTaskData | HubData
+SOURCES: dict[str, type[Source]] = {
+    cls.NAME: cls
+    for cls in (
+        TrifeatureData,
+        TrifeatureCaptionsData,
+        TrifeatureQuestionsData,
+        TrifeatureEntailmentData,
+        TrifeatureStatementsData,
+        TrifeatureTextAssignmentData,
+        HubData,
+    )
+}
