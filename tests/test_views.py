@@ -90,6 +90,22 @@ def test_strided_rows_of_a_process_give_the_same_rows() -> None:
     assert all(same(part, take(views().augmented(whole, view=0), rows)))
 
 
+def test_rows_of_several_images_are_as_many_single_images() -> None:
+    several = {"image": {"pixel_values": pixels(36).unflatten(0, (12, 3))}}
+    single = {"image": {"pixel_values": several["image"]["pixel_values"].flatten(0, 1)}}
+    both = Views({"image": ImageView(size=SIZE)})
+    expected = both.augmented(single, view=1)["image"]["pixel_values"]
+    whole = both.augmented(several, view=1)
+    assert whole["image"]["pixel_values"].shape == (12, 3, 3, SIZE, SIZE)
+    assert torch.equal(whole["image"]["pixel_values"].flatten(0, 1), expected)
+    for rows in (slice(0, 5), slice(5, 12), slice(1, None, 4)):
+        part = both.augmented(take(several, rows), view=1, rows=rows, global_rows=12)
+        assert all(same(part, take(whole, rows)))
+    plain = both.plain(several)["image"]["pixel_values"]
+    assert torch.equal(plain.flatten(0, 1), both.plain(single)["image"]["pixel_values"])
+    assert plain.shape == (12, 3, 3, SIZE, SIZE)
+
+
 def test_a_view_depends_on_seed_position_view_and_modality() -> None:
     whole = {name: inputs for name, inputs in batch().items() if name == "image"}
     whole["again"] = whole["image"]
@@ -474,7 +490,7 @@ def test_bad_batches_are_named() -> None:
         image.augmented({"image": {"pixels": pixels()}}, view=0)
     with pytest.raises(ValueError, match=r"int64 of shape \(6, 3, 20, 24\)"):
         image.plain({"image": {"pixel_values": pixels().long()}})
-    with pytest.raises(ValueError, match=r"\(B, 3, H, W\), got torch.uint8 of shape \(6, 20, 24, 3\)"):
+    with pytest.raises(ValueError, match=r"\(B, N, 3, H, W\), got torch.uint8 of shape \(6, 20, 24, 3\)"):
         image.plain({"image": {"pixel_values": pixels().movedim(1, -1)}})
     with pytest.raises(ValueError, match="floating values, got torch.int64"):
         series.augmented({"series": {"values": torch.zeros(2, 3, 4, dtype=torch.long)}}, view=0)

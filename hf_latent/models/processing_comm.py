@@ -24,7 +24,8 @@ class CoMMProcessor(ProcessorMixin):
         modalities: What each modality is, `{name: {"kind": "image", "size": 224}}`. The kinds are
 
             - `image`: PIL images, uint8 arrays `(height, width, 3)` or uint8 tensors `(3, height, width)`; resized to
-              `size` x `size` (bilinear, antialiased) and normalised with `mean` and `std` (of ImageNet by default);
+              `size` x `size` (bilinear, antialiased) and normalised with `mean` and `std` (of ImageNet by default); or
+              lists of these, as many in each row;
             - `text`: strings, tokenized to at most `max_length` tokens (77 by default) and padded to the longest;
             - `series`: float arrays `(length, input_dim)`, zero-padded to the longest, with an `attention_mask`;
             - `table` and `features`: float arrays, stacked.
