@@ -36,6 +36,8 @@ from .card_fields import fenced, markdown_text, number, one_line, repository_id,
 CARD, ADAPTER = "README.md", "adapter_config.json"
 TASKS = {
     "feature-extraction": "Measurement of frozen features",
+    "image-classification": "Sentences about images",
+    "visual-question-answering": "Visual question answering",
     "zero-shot-image-classification": "Zero-shot image classification",
 }
 PIPELINES = {"latent_clip": "zero-shot-image-classification"}
@@ -44,7 +46,10 @@ FIGURES = {
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }
-DATA_CITATIONS = {"trifeature": (HERMANN_2020, DUFUMIER_2025), "trifeature_captions": (HERMANN_2020,)}
+DATA_CITATIONS = {
+    **{name: (HERMANN_2020,) for name in SOURCES if name.startswith("trifeature_")},
+    "trifeature": (HERMANN_2020, DUFUMIER_2025),
+}
 
 
 class _Dumper(yaml.SafeDumper):
