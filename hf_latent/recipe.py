@@ -160,7 +160,7 @@ def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) 
         if modality not in config.modalities:
             raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
     if hasattr(data, "tokenizers"):
-        data = cast(Source, replace(data, tokenizers=_checkpoint_tokenizers(config, checkpoint) | data.tokenizers))
+        data = replace(cast(Any, data), tokenizers=_checkpoint_tokenizers(config, checkpoint) | data.tokenizers)
     return Recipe(
         name=name,
         values={section: dict(values[section]) for section in SECTIONS if section in values},

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,7 @@ class PairReader(LatentALBEFModel):
     _auto_map: ClassVar[dict[str, str]] = {"AutoModel": "modeling_latent_albef.LatentALBEFModel"}
     # Beside those of the other models, the heads of regularizers, which shape the space of contrast.
     _keys_to_ignore_on_load_unexpected = [
-        *cast(list[str], LatentALBEFModel._keys_to_ignore_on_load_unexpected),
+        *LatentALBEFModel._keys_to_ignore_on_load_unexpected,
         r"^extra_projections\.",
     ]
 
@@ -68,7 +68,8 @@ class LabelTrained(MomentumTaught, PairReader):
     initialised. The space of contrast is neither read nor trained: its projections and its temperature stay as they
     are, and the regularizers of a pre-trained model, which shape that space, are left behind.
 
-    With `alpha` the answers of a momentum copy soften the targets, as in pre-training; with `alpha` 0 there is no copy.
+    With `alpha` the answers of a momentum copy soften the targets, as in pre-training; with `alpha` 0 there is
+    no copy.
     """
 
     task: ClassVar[str]

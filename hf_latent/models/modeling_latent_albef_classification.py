@@ -1,13 +1,12 @@
 """LatentALBEF with a head of classes: visual entailment, and any other label of an image with a sentence."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from .albef_heads import LabelTrained, LatentALBEFHeadOutput, PairReader, distilled_cross_entropy
 from .embeddings import wide
-from .modeling_latent_albef import LatentALBEFOutput
 
 
 class PairClassifier(PairReader):
@@ -15,15 +14,15 @@ class PairClassifier(PairReader):
 
     def build(self) -> None:
         super().build()
-        width = self.bert.config.hidden_size
-        self.classifier = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, self.config.num_labels))
+        width, classes = self.bert.config.hidden_size, cast(int, self.config.num_labels)
+        self.classifier = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes))
 
     def classify(self, hidden: Tensor) -> Tensor:
         """`(batch, length, hidden_size)` -> `(batch, num_labels)` logits in float32 or wider."""
         return wide(self.classifier(hidden[:, 0]))
 
-    def judge(self, output: LatentALBEFOutput) -> None:
-        output.logits = self.classify(output.last_hidden_state)  # type: ignore[arg-type, attr-defined]
+    def judge(self, output: Any) -> None:
+        output.logits = self.classify(output.last_hidden_state)
 
 
 class Classifies(LabelTrained, PairClassifier):

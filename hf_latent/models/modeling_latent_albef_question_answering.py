@@ -100,7 +100,7 @@ class LatentALBEFForQuestionAnswering(LabelTrained, AnswerDecoder):
         question = cast(Tensor, output.last_hidden_state)
         if labels.ndim != 2 or len(labels) != len(question) or labels.shape[1] < 2:
             raise ValueError(
-                f"labels {tuple(labels.shape)}: answers are tokens, [CLS] and the words and [SEP], one row a question, "
+                f"labels {tuple(labels.shape)}: answers are tokens, [CLS], the words and [SEP], one row a question, "
                 f"({len(question)}, length), with {IGNORED} behind their ends"
             )
         mask = labels != IGNORED
@@ -115,7 +115,7 @@ class LatentALBEFForQuestionAnswering(LabelTrained, AnswerDecoder):
         return sums.new_zeros(len(labels), 3).index_add(0, rows, sums)
 
     @torch.no_grad()
-    def generate(  # type: ignore[override]
+    def generate(
         self,
         pixel_values: Tensor,
         input_ids: Tensor,
@@ -162,8 +162,8 @@ class LatentALBEFForQuestionAnswering(LabelTrained, AnswerDecoder):
     ) -> Tensor:
         r"""How likely each answer of a list is: \( \sum_t \log p(\text{token}_t \mid \text{tokens before}) \).
 
-        In two stages, as in the paper: of each question the `k` answers whose first word is the likeliest are kept, and
-        only these are scored whole. With as many as there are answers, the order is exact.
+        In two stages, as in the paper: of each question the `k` answers whose first word is the likeliest are kept,
+        and only these are scored whole. With as many as there are answers, the order is exact.
 
         The official code adds the logarithm of the first word's probability once more; here it counts once.
 

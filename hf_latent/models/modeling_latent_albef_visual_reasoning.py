@@ -1,6 +1,7 @@
 """LatentALBEF with two images: is a statement about them true?"""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +24,12 @@ class TwoImageClassifier(PairClassifier):
     def build(self) -> None:
         super().build()
         self.second_layer = nn.ModuleList(FusionLayer(self.bert.config) for _ in self.fusion.layer)
-        for first, second in zip(self.fusion.layer, self.second_layer, strict=True):
+        for blocks in zip(self.fusion.layer, self.second_layer, strict=True):
+            first, second = (cast(FusionLayer, block).crossattention.self for block in blocks)
             for name in ("key", "value"):
-                attention = second.crossattention.self
-                delattr(attention, name)
+                delattr(second, name)
                 # Past `Module.__setattr__`: it belongs to the first block, under one name.
-                object.__setattr__(attention, name, getattr(first.crossattention.self, name))
+                object.__setattr__(second, name, getattr(first, name))
 
     def initialize_parts(self) -> None:
         super().initialize_parts()

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.modeling_latent_albef_question_answering import LatentALBEFForQuestionAnswering
+
+QUESTION = ("pixel_values", "input_ids", "attention_mask", "token_type_ids")
 
 if TYPE_CHECKING:
     from .trainer import LatentTrainer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def rank_answers(trainer: "LatentTrainer", dataset: Any, answers: Sequence[str], k: int = 128) -> Tensor:
-    """`(rows, answers)` on the CPU: how likely each answer is, `-inf` where it is not among a question's `k` candidates.
+    """`(rows, answers)` on the CPU: how likely each answer is, `-inf` where it is none of a question's `k` candidates.
 
     Every process takes part. See `LatentALBEFForQuestionAnswering.rank_answers`.
 
@@ -23,7 +24,7 @@ def rank_answers(trainer: "LatentTrainer", dataset: Any, answers: Sequence[str],
         UserError: If the model answers no questions, or the list of answers is empty.
     """
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    if not isinstance(model, LatentALBEFForQuestionAnswering):
+    if not hasattr(model, "rank_answers"):
         raise UserError(f"{type(model).__name__} answers no questions: use LatentALBEFForQuestionAnswering")
     if not answers:
         raise UserError("the list of answers is empty: give the answers to choose from")
@@ -33,10 +34,10 @@ def rank_answers(trainer: "LatentTrainer", dataset: Any, answers: Sequence[str],
     scores = []
     for batch in trainer.get_test_dataloader(dataset):
         inputs = trainer._prepare_inputs(batch)
-        asked = {name: inputs.get(name) for name in ("pixel_values", "input_ids", "attention_mask", "token_type_ids")}
+        given = {name: inputs[name] for name in QUESTION if name in inputs}
         with trainer.compute_loss_context_manager():
             found = model.rank_answers(
-                **asked, answer_ids=tokens["input_ids"], answer_mask=tokens["attention_mask"], k=k
+                **given, answer_ids=tokens["input_ids"], answer_mask=tokens["attention_mask"], k=k
             )
         scores.append(trainer.accelerator.gather_for_metrics(found).cpu())
     return torch.cat(scores)

@@ -327,13 +327,14 @@ class LatentTrainer(HubTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, Any, Tensor | None]:
-        """Embed one batch. There is no evaluation loss: it would depend on how the rows fall into batches."""
+        """Embed one batch, or say what a head says of it. There is no evaluation loss: it would depend on how the
+        rows fall into batches."""
         inputs = self._prepare_inputs(inputs)
-        ids, labels = inputs.pop("ids", None), inputs.pop("labels", None)
+        labels = inputs.pop("labels", inputs.pop("ids", None))
         with torch.no_grad(), self.compute_loss_context_manager():
             embeddings = model(**inputs, return_loss=False)
         found = {field: getattr(embeddings, field, None) for field in ("embeds", "independent", "fused", "logits")}
-        return None, {field: value for field, value in found.items() if value is not None}, ids if labels is None else labels
+        return None, {field: value for field, value in found.items() if value is not None}, labels
 
     def embed(self, dataset: Any) -> Embeddings:
         """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar."""
