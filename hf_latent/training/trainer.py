@@ -327,8 +327,7 @@ class LatentTrainer(HubTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, Any, Tensor | None]:
-        """Embed one batch, or say what a head says of it. There is no evaluation loss: it would depend on how the
-        rows fall into batches."""
+        """Embed one batch. There is no evaluation loss: it would depend on how the rows fall into batches."""
         inputs = self._prepare_inputs(inputs)
         labels = inputs.pop("labels", inputs.pop("ids", None))
         with torch.no_grad(), self.compute_loss_context_manager():
