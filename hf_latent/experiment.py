@@ -29,6 +29,7 @@ from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .plots import plot_losses
+from .pretrained import load_pretrained_head
 from .recipe import Recipe, load_recipe
 from .results import RESULTS, table
 from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
@@ -99,10 +100,14 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with blamed_on("model"):
         _fit_vocabularies(recipe.config, data.tokenizers)
-        model = recipe.model_class(recipe.config)
-        _ = model.objective
         # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
-        if checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None):
+        begins = checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None)
+        if begins and recipe.pretrained is not None:
+            model = load_pretrained_head(recipe.model_class, recipe.pretrained, recipe.config)
+        else:
+            model = recipe.model_class(recipe.config)
+        _ = model.objective
+        if begins and recipe.pretrained is None:
             model.load_pretrained()
     processor = build_processor(model, recipe.views, data.tokenizers)
     if recipe.lora is not None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import initialization as init
 
+from .configuration_latent_albef import LatentALBEFConfig
 from .modeling_latent_albef import LatentALBEFModel
 
 
@@ -28,9 +29,24 @@ class MomentumTaught(LatentALBEFModel):
     training_state: ClassVar[tuple[str, ...]] = ("momentum.",)
     _keys_to_ignore_on_load_missing = [r"^momentum\."]
 
+    def __init__(self, config: LatentALBEFConfig) -> None:
+        # Whatever it was that the weights come from was trained on.
+        config.objective = self.trains_on
+        super().__init__(config)
+
+    @property
+    def trains_on(self) -> str:
+        """The name of its objective."""
+        return "albef"
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether anything reads the copy; otherwise there is none, and `momentum` is None."""
+        return True
+
     def build(self) -> None:
         super().build()
-        self.momentum = self.teacher_class(self.config)
+        self.momentum = self.teacher_class(self.config) if self.has_teacher else None
 
     @torch.no_grad()
     def initialize_weights(self) -> None:
@@ -38,10 +54,13 @@ class MomentumTaught(LatentALBEFModel):
         super().initialize_weights()
         for own, copy in self._followed():
             init.copy_(copy, own)
-        self.momentum.requires_grad_(False)
+        if self.momentum is not None:
+            self.momentum.requires_grad_(False)
 
     def _followed(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """The tensors of the model, each with its momentum copy."""
+        """The tensors of the model, each with its momentum copy; none without a copy."""
+        if self.momentum is None:
+            return []
         own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         copies = {**dict(self.momentum.named_parameters()), **dict(self.momentum.named_buffers())}
         return [(own[name], copy) for name, copy in copies.items()]
@@ -49,7 +68,8 @@ class MomentumTaught(LatentALBEFModel):
     def train(self, mode: bool = True) -> Self:
         """The copy has no dropout."""
         super().train(mode)
-        self.momentum.eval()
+        if self.momentum is not None:
+            self.momentum.eval()
         return self
 
     @torch.no_grad()
@@ -62,6 +82,8 @@ class MomentumTaught(LatentALBEFModel):
     def on_optimizer_step(self) -> None:
         """Keep the temperature in its range, and let the momentum copy follow."""
         super().on_optimizer_step()
+        if self.momentum is None:
+            return
         moved = [(copy, own) for own, copy in self._followed() if isinstance(copy, nn.Parameter)]
         get_ema_multi_avg_fn(self.config.momentum)(*map(list, zip(*moved, strict=True)), 0)
         for own, copy in self._followed():

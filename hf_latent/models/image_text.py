@@ -101,7 +101,11 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
         output.logits_per_text = output.logits_per_image.T
 
     def pack(
-        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
+        self,
+        modalities: Mapping[str, Any],
+        augmented: Mapping[str, Any] | None = None,
+        ids: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Any]:
         flat = {key: value for inputs in modalities.values() for key, value in inputs.items()}
         second = {f"augmented_{k}": v for inputs in (augmented or {}).values() for k, v in inputs.items()}

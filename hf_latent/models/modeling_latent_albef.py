@@ -50,7 +50,10 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
     # The augmented picture is the one that is seen; the words stay as they are.
     augments_first_view = frozenset({"image"})
     # Of the other models, and of checkpoints.
-    _keys_to_ignore_on_load_unexpected = [r"^itm_head\.", r"^mlm_head\.", r"^momentum\.", r"^feature_queue\."]
+    _keys_to_ignore_on_load_unexpected = [
+        *(r"^itm_head\.", r"^mlm_head\.", r"^momentum\.", r"^feature_queue\."),
+        *(r"^decoder\.", r"^classifier\.", r"^second_layer\."),
+    ]
     _auto_map: ClassVar[dict[str, str]] = {
         "AutoModel": "modeling_latent_albef.LatentALBEFModel",
         "AutoModelForZeroShotImageClassification": "modeling_latent_albef.LatentALBEFForImageTextRetrieval",

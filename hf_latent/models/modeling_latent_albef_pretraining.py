@@ -72,11 +72,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
     def take_from_bert(self, source: BertForMaskedLM, missing: set[str]) -> None:
         """The last layers of a BERT, and its head for masked words where it has one."""
         super().take_from_bert(source, missing)
-        head = source.cls.predictions
-        if self.config.mlm_weight and not any("predictions" in key for key in missing):
-            self.mlm_head.dense.load_state_dict(head.transform.dense.state_dict())
-            self.mlm_head.LayerNorm.load_state_dict(head.transform.LayerNorm.state_dict())
-            self.mlm_head.bias.copy_(head.bias)
+        if self.config.mlm_weight:
+            self.mlm_head.take_from_bert(source, missing)
 
     # What moves between steps
 
@@ -111,7 +108,11 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         return {"text"} if self.config.mlm_weight else set()
 
     def pack(
-        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
+        self,
+        modalities: Mapping[str, Any],
+        augmented: Mapping[str, Any] | None = None,
+        ids: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Any]:
         packed = super().pack(modalities, ids=ids)
         if augmented is not None:
