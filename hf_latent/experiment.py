@@ -17,7 +17,7 @@ from .data.collator import LatentCollator
 from .data.hub_data import ModalityRows
 from .data.loaded import LoadedData
 from .errors import UserError, blamed_on, suggest
-from .evaluation import CaptionsEvaluation, InteractionsEvaluation
+from .evaluation import evaluations_of
 from .hub.card import write_card
 from .hub.push import push_run
 from .models.configuration_base import LatentConfig
@@ -306,17 +306,13 @@ def _measure(
     run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Probe, draw and write the card; every file appears whole."""
-    evaluations: list[InteractionsEvaluation | CaptionsEvaluation] = []
-    if data.probes is not None:
-        evaluations.append(InteractionsEvaluation(data.probes, recipe.evaluation.protocol))
-    if data.captions is not None:
-        evaluations.append(CaptionsEvaluation(data.captions, recipe.evaluation.protocol, recipe.evaluation.rerank))
+    evaluations = evaluations_of(data, recipe.evaluation.protocol, recipe.evaluation.rerank)
     for evaluation in evaluations:
         evaluation.embed(trainer)
     if not trainer.args.should_save:
         return {}
     for evaluation in evaluations:
-        print("Fitting the probes ...")
+        print("Measuring ...")
         with blamed_on("the model cannot be measured"):
             metrics |= evaluation.metrics()
     with staged_files(run) as staging:
