@@ -185,6 +185,16 @@ def test_one_of_two_pictures_does_not_suffice(loaded):
     assert all(learned(loaded, with_one(side)) < 72 for side in (0, 1))
 
 
+def test_of_a_side_the_other_picture_is_as_often_so(drawn):
+    rows = drawn["statements"].train
+    others = defaultdict(list)
+    for example in rows.examples:
+        if example.group == "side":
+            other = shown(rows, example)[1 if "left" in example.text else 0]
+            others[example.label].append(fits(example.text, other))
+    assert [np.mean(others[label]) for label in (0, 1)] == pytest.approx([0.5, 0.5], abs=0.07)
+
+
 def test_labels_are_balanced_in_every_group(drawn):
     chances = {task: drawn[task].task.group_chance for task in TASKS}
     assert chances["statements"] == dict.fromkeys(("both", "one", "same", "side"), 50)
