@@ -136,6 +136,8 @@ def find_recipe(source: str | Path) -> Path:
 def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) -> Recipe:
     """Check the values of a recipe and build what they describe; see [`load_recipe`]. `run` is the finished run that
     the recipe is of, if it is of one: then it stands in for the model that training began with."""
+    if "structures" in values:
+        raise UserError("this is a study, of many runs: train them with hf-latent study")
     for section, content in values.items():
         if section not in SECTIONS:
             raise UserError(f"unknown section {section!r}: {suggest(section, SECTIONS)}")

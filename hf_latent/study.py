@@ -91,7 +91,7 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(values, dict) or not values.get("structures") or not values.get("recipe"):
-        raise UserError(f"{path}: a study has the keys {', '.join(KEYS)}")
+        raise UserError(f"{path}: a study has the keys {', '.join(KEYS)}; a recipe is run with hf-latent train")
     for key in values:
         if key not in KEYS:
             raise UserError(f"{path}: unknown key {key!r}: {suggest(str(key), KEYS)}")

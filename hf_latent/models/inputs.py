@@ -10,6 +10,7 @@ from torch import Tensor
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
+MAX_LENGTH = 77  # of a caption in tokens, where nobody knows another limit (as CLIP)
 
 
 def stack_images(name: str, values: Sequence[Any], size: int) -> dict[str, Tensor]:

@@ -11,7 +11,16 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from .encoders import nearest
-from .inputs import IMAGENET_MEAN, IMAGENET_STD, normalised, stack_images, stack_numbers, stack_series, tokenize
+from .inputs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MAX_LENGTH,
+    normalised,
+    stack_images,
+    stack_numbers,
+    stack_series,
+    tokenize,
+)
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 KINDS = ("features", "image", "series", "table", "text")
@@ -57,7 +66,7 @@ class CoMMProcessor(ProcessorMixin):
                 options.setdefault("mean", IMAGENET_MEAN)
                 options.setdefault("std", IMAGENET_STD)
             if kind == "text":
-                options.setdefault("max_length", 77)
+                options.setdefault("max_length", MAX_LENGTH)
                 if name not in self.tokenizers:
                     raise ValueError(f"modality {name!r} is text: give its tokenizer in tokenizers[{name!r}]")
 

@@ -7,9 +7,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
-from .inputs import IMAGENET_MEAN, IMAGENET_STD, images_per_row, stack_images, tokenize
-
-MAX_LENGTH = 77  # of a caption in tokens, where the tokenizer knows no limit of its own (as CLIP)
+from .inputs import IMAGENET_MEAN, IMAGENET_STD, MAX_LENGTH, images_per_row, stack_images, tokenize
 
 
 class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
