@@ -6,7 +6,16 @@ from transformers import AutoModelForVisualQuestionAnswering, BertConfig, BertFo
 
 from hf_latent import LatentALBEF, LatentALBEFForPreTraining, LatentALBEFForQuestionAnswering
 from hf_latent.models import modeling_latent_albef_question_answering as module
-from tests.models.reference_heads import ANSWER_MASK, ANSWERS, CLS, SEP, answered, moved, plain_answer_logits, questions
+from tests.models.reference_heads import (
+    ANSWER_MASK,
+    ANSWERS,
+    CLS,
+    SEP,
+    answered,
+    moved,
+    plain_answer_logits,
+    questions,
+)
 from tests.models.small import small_albef, small_bert, small_pairs
 
 QA = LatentALBEFForQuestionAnswering
@@ -82,7 +91,10 @@ def test_padding_changes_nothing(model):
     batch = answered()
     pad = torch.nn.functional.pad
     longer = {**batch, "input_ids": pad(batch["input_ids"], (0, 2), value=9)}
-    longer |= {"attention_mask": pad(batch["attention_mask"], (0, 2)), "labels": pad(batch["labels"], (0, 3), value=-100)}
+    longer |= {
+        "attention_mask": pad(batch["attention_mask"], (0, 2)),
+        "labels": pad(batch["labels"], (0, 3), value=-100),
+    }
     torch.testing.assert_close(model(**longer).row_losses["answer"], model(**batch).row_losses["answer"])
     ranked = model.rank_answers(**questions(), answer_ids=ANSWERS, answer_mask=ANSWER_MASK)
     wide = pad(ANSWERS, (0, 2), value=5), pad(ANSWER_MASK, (0, 2))
@@ -135,7 +147,9 @@ def test_greedy_generation_is_a_plain_loop(model, use_cache):
         before = model.mlm_head.bias[SEP].item()
         for bias in (0.0, 2.0):
             model.mlm_head.bias[SEP] = bias
-            assert torch.equal(model.generate(**batch, max_new_tokens=5, use_cache=use_cache), plain_greedy(model, batch, 5))
+            assert torch.equal(
+                model.generate(**batch, max_new_tokens=5, use_cache=use_cache), plain_greedy(model, batch, 5)
+            )
         model.mlm_head.bias[SEP] = before
 
 
@@ -153,7 +167,9 @@ def test_beams_find_the_likeliest_answer(model):
     for sequence, likeliest, whole in zip(found.sequences, pairs[number], ends[number], strict=True):
         assert sequence[: whole.sum()].tolist() == likeliest[: whole.sum()].tolist()
     greedy = model.generate(**batch, max_new_tokens=2, return_dict_in_generate=True, output_scores=True)
-    steps = module.AnswerWriter(model).compute_transition_scores(greedy.sequences, greedy.scores, normalize_logits=True)
+    steps = module.AnswerWriter(model).compute_transition_scores(
+        greedy.sequences, greedy.scores, normalize_logits=True
+    )
     for row, sequence in enumerate(greedy.sequences):
         at = (pairs == sequence).all(1).nonzero()[0, 0] if sequence[1] != SEP else alone.nonzero()[0, 0]
         torch.testing.assert_close(steps[row].nan_to_num(neginf=0.0).sum().float(), scores[row, at])
