@@ -46,6 +46,17 @@ def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedMod
             raise UserError(f"model.{key}: {name} does not read it, pre-training does: leave it out")
 
 
+def check_labels(options: Mapping[str, Any]) -> None:
+    """Refuse names of classes that are not those of 0, 1, 2 ..."""
+    names = options.get("id2label")
+    wanted = list(range(options.get("num_labels", len(names or ()))))
+    if names is not None and sorted(names) != wanted:
+        raise UserError(
+            f"model.id2label names {', '.join(map(str, names)) or 'nothing'}: name each of the {len(wanted)} labels, "
+            "from 0 on"
+        )
+
+
 def pretrained_options(
     source: str, options: Mapping[str, Any], config_class: type[LatentConfig], run: Path | None = None
 ) -> dict[str, Any]:
