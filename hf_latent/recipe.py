@@ -219,7 +219,8 @@ def _views(section: Mapping[str, Any], config: LatentConfig, image_size: int | N
             raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
         if options.get("kind") == "image":
-            options = {**_checkpoint_image(config, modality), **options}
+            if not {"mean", "std"} <= set(options):
+                options = {**_checkpoint_image(config, modality), **options}
             if image_size is not None:
                 options.setdefault("size", image_size)
         try:

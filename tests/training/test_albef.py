@@ -16,6 +16,8 @@ CASES = {
     "contrast and words": {**BASE, "regularizers": {}},
     "with all regularizers": BASE,
     "contrast alone": {**BASE, "regularizers": {}, "model": {"mlm_weight": 0, "itm_weight": 0}},
+    "all three": {**BASE, "model": {"itm_weight": 0.8}},
+    "matching": {**BASE, "regularizers": {}, "model": {"mlm_weight": 0, "itm_weight": 1.0, "alpha": 0}},
 }
 CASES |= {f"{name}, in chunks": {**case, **PARTS} for name, case in CASES.items()}
 # Matching draws its negatives from one process's rows: here it only has to run, and leave both processes the same.
