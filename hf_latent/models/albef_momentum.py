@@ -10,7 +10,6 @@ from transformers import initialization as init
 
 from .modeling_latent_albef import LatentALBEFModel
 
-
 # What only training needs of a model of this library, by the beginning of its names.
 TRAINING_STATE = ("momentum.", "feature_queue.")
 

@@ -89,7 +89,7 @@ class Partners:
     """The inputs of one modality that the rows of a batch need beside their own.
 
     Attributes:
-        places: `(batch,)`, where the partner of a row stands among the rows of the batch and, behind them, of `inputs`.
+        places: `(batch,)`, where the partner of a row stands: in the batch or, counted on, in `inputs`; -1 for none.
         inputs: As `forward` reads them; empty where the batch holds all partners.
     """
 

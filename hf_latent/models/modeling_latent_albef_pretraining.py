@@ -150,6 +150,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         output, encoded = self.embed(image, text, ids)
         if not self.training and not return_loss:
             return output
+        self.check_paired(output)
         words = self._words(text, masked_input_ids, labels)
         taught = self._taught(output, image, text, words)
         partners = {name: Partners(rows, {}) for name, rows in self._negatives(output).items()}
@@ -164,6 +165,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
     def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
         image, text, words = self._inputs(batch)
         output, _ = self.embed(image, text, batch.get("ids"))
+        self.check_paired(output)
         taught = self._taught(output, image, text, words)
         blank = wide(cast(dict[str, Tensor], output.embeds)["image"]).new_zeros(len(text["input_ids"]), 1)
         losses = {}
@@ -209,12 +211,13 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
     ) -> Tensor | None:
         """Adds the second view, that of the momentum copy; returns what it makes of the masked words, `(words,
         hidden_size)`, or None where it is not heard."""
-        self.check_paired(output)
         taught, tokens = self.momentum.embed(image, text)
         output.augmented, output.independent_augmented = taught.embeds, taught.independent
         if words is None or not self.config.alpha:
             return None
-        return fuse_words(self.momentum, self.momentum.fusion.image_tokens(tokens["image"]), *words)
+        masked = self.momentum.encoders["text"](**words[0])
+        seen = self.momentum.fusion.image_tokens(tokens["image"])
+        return self.momentum.fusion(masked.tokens, seen, masked.attention_mask)[words[1] != IGNORED]
 
     def _negatives(self, output: Embeddings) -> dict[str, Tensor]:
         """For each row the text that is wrong for its image, and the image that is wrong for its text; -1 for none."""
@@ -238,43 +241,62 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         taught: Tensor | None,
         partners: Mapping[str, Partners],
     ) -> None:
-        losses = {}
-        if self.config.itm_weight or self.config.mlm_weight:
-            tokens = self.fusion.image_tokens(encoded["image"])
-            if self.config.itm_weight:
-                losses["itm"] = self._matching_losses(tokens, encoded["text"], partners)
-            if self.config.mlm_weight:
-                losses["mlm"] = self._word_losses(tokens, *words, taught)
-        output.row_losses = losses or None
-
-    def _matching_losses(self, images: Tensor, text: EncoderOutput, partners: Mapping[str, Partners]) -> Tensor:
-        """`(batch, 2)`: the sum of the cross-entropies of a pair and its two negatives, and how many there are."""
-        texts, mask = cast(Tensor, text.tokens), text.attention_mask
+        """What needs tokens: all of it goes through the fusion in one call, where each image's keys and values are
+        made once."""
+        if not (self.config.itm_weight or self.config.mlm_weight):
+            return
+        images, text = self.fusion.image_tokens(encoded["image"]), encoded["text"]
+        seen, read = [], []  # all that is fused, in one call: the image of each text, and the texts
         rows = torch.arange(len(images), device=images.device)
+        if self.config.itm_weight:
+            images, text = self._with_partners(images, text, partners)
+            wrong_text, wrong_image = partners["text"].places, partners["image"].places
+            which = torch.cat([rows, wrong_text, rows])
+            seen.append(torch.cat([rows, rows, wrong_image]))
+            mask = text.attention_mask
+            read.append((cast(Tensor, text.tokens)[which], None if mask is None else mask[which]))
+        if self.config.mlm_weight:
+            masked = self.encoders["text"](**words[0])
+            seen.append(rows)
+            read.append((masked.tokens, masked.attention_mask))
+        tokens, masks = zip(*read, strict=True)
+        mask = None if masks[0] is None else torch.cat(masks)
+        hidden = self.fusion(torch.cat(tokens), images, mask, torch.cat(seen) % len(images))
+        losses = {}
+        if self.config.itm_weight:
+            there = torch.cat([torch.ones_like(rows), wrong_text >= 0, wrong_image >= 0])
+            losses["itm"] = self._matching_losses(hidden[: len(there), 0], there)
+        if self.config.mlm_weight:
+            losses["mlm"] = self._word_losses(hidden[-len(rows) :], words[1], taught)
+        output.row_losses = losses
+
+    def _with_partners(
+        self, images: Tensor, text: EncoderOutput, partners: Mapping[str, Partners]
+    ) -> tuple[Tensor, EncoderOutput]:
+        """Image tokens and texts, with those of the partners that the batch does not hold behind them."""
         if others := partners["image"].inputs:
             more = self.encoders["image"](**inputs_of(others)[0])
             images = torch.cat([images, self.fusion.image_tokens(more)])
         if others := partners["text"].inputs:
             more = self.encoders["text"](**inputs_of(others)[1])
-            texts = torch.cat([texts, more.tokens])
-            mask = None if mask is None else torch.cat([mask, more.attention_mask])
-        wrong_text, wrong_image = partners["text"].places, partners["image"].places
-        which_text, which_image = torch.cat([rows, wrong_text, rows]), torch.cat([rows, rows, wrong_image])
-        mask = None if mask is None else mask[which_text]
-        logits = self.match(images[which_image], texts[which_text], mask)
-        there = torch.cat([torch.ones_like(rows), wrong_text >= 0, wrong_image >= 0]).to(logits)
-        truth = torch.zeros_like(which_text)
-        truth[: len(rows)] = 1
-        losses = F.cross_entropy(logits, truth, reduction="none") * there
-        return torch.stack([part.view(3, -1).sum(0) for part in (losses, there)], dim=1)
+            mask = None if text.attention_mask is None else torch.cat([text.attention_mask, more.attention_mask])
+            text = EncoderOutput(tokens=torch.cat([cast(Tensor, text.tokens), more.tokens]), attention_mask=mask)
+        return images, text
 
-    def _word_losses(
-        self, image_tokens: Tensor, masked: dict[str, Tensor], labels: Tensor, taught: Tensor | None
-    ) -> Tensor:
+    def _matching_losses(self, fused: Tensor, there: Tensor) -> Tensor:
+        """`(batch, 2)`: the sum of the cross-entropies of a pair and its two negatives, and how many there are."""
+        logits = wide(self.itm_head(fused))
+        truth = torch.zeros_like(there)
+        truth[: len(there) // 3] = 1
+        counted = there.to(logits)
+        losses = F.cross_entropy(logits, truth.long(), reduction="none") * counted
+        return torch.stack([part.view(3, -1).sum(0) for part in (losses, counted)], dim=1)
+
+    def _word_losses(self, hidden: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
         """`(batch, 3)`: cross-entropies against the masked words, against the momentum copy's guesses of them, and how
         many words a row has masked."""
         rows, places = (labels != IGNORED).nonzero(as_tuple=True)
-        log_guess = F.log_softmax(guess_words(self, fuse_words(self, image_tokens, masked, labels)), dim=-1)
+        log_guess = F.log_softmax(guess_words(self, hidden[rows, places]), dim=-1)
         hard = soft = -log_guess.gather(1, labels[rows, places, None]).squeeze(1)
         if taught is not None:
             with torch.no_grad():
@@ -288,12 +310,6 @@ def inputs_of(batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Te
     """The arguments of the image encoder and of the text encoder."""
     text = (batch.get(name) for name in ("input_ids", "attention_mask", "token_type_ids"))
     return image_inputs(batch.get("pixel_values")), text_inputs(*text)
-
-
-def fuse_words(model: Any, image_tokens: Tensor, masked: dict[str, Tensor], labels: Tensor) -> Tensor:
-    """`(words, hidden_size)`: the tokens at the masked places, after they have seen the image."""
-    text = model.encoders["text"](**masked)
-    return model.fusion(text.tokens, image_tokens, text.attention_mask)[labels != IGNORED]
 
 
 def guess_words(model: Any, hidden: Tensor) -> Tensor:

@@ -71,7 +71,9 @@ class ALBEFObjective(Objective):
         of_rows, terms = self.of_rows(z.row_losses, progress)
         return loss + of_rows, {"itc": loss.detach(), **terms}
 
-    def of_rows(self, row_losses: dict[str, Tensor], progress: float = 0.0) -> tuple[Tensor | float, dict[str, Tensor]]:
+    def of_rows(
+        self, row_losses: dict[str, Tensor], progress: float = 0.0
+    ) -> tuple[Tensor | float, dict[str, Tensor]]:
         loss: Tensor | float = 0.0
         terms = {}
         for name, weight in self.tasks.items():

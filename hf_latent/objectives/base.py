@@ -62,7 +62,9 @@ class Objective:
         """
         raise NotImplementedError
 
-    def of_rows(self, row_losses: dict[str, Tensor], progress: float = 0.0) -> tuple[Tensor | float, dict[str, Tensor]]:
+    def of_rows(
+        self, row_losses: dict[str, Tensor], progress: float = 0.0
+    ) -> tuple[Tensor | float, dict[str, Tensor]]:
         """The part of the loss that is of losses of rows (see [`Embeddings`]), linear in their sums, and its terms."""
         return 0.0, {}
 

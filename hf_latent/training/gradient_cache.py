@@ -25,8 +25,8 @@ def cached_backward(
         score: The loss of the embeddings of all rows. Parameters that it uses get their gradient here.
         backward: Runs the backward pass of the scaled loss.
         device: Whose random state is replayed, beside the CPU's.
-        again: For each chunk, what embeds it the second time; by default as the first time. What the loss is linear in,
-            losses of rows, it may add: the first time they are 0.
+        again: For each chunk, what embeds it the second time; by default as the first time. Losses of rows, in which
+            the loss is linear, may be 0 the first time.
 
     Returns:
         The loss.

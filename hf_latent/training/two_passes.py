@@ -1,4 +1,4 @@
-"""The rows of one process in chunks, for the gradient cache: what a model is asked in the first pass and the second."""
+"""The rows of one process in chunks, for the gradient cache: what a model is asked in each of the passes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
