@@ -246,7 +246,8 @@ def _views(
             raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
         if options.get("kind") == "image":
-            options = {**_checkpoint_image(config, modality, checkpoint), **options}
+            if not {"mean", "std"} <= set(options):
+                options = {**_checkpoint_image(config, modality, checkpoint), **options}
             if image_size is not None:
                 options.setdefault("size", image_size)
         try:
