@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .data.loading import SOURCES, HubData, Source, TrifeatureCaptionsData
+from .data.loading import SOURCES, HubData, Source, TrifeatureCaptionsData, TrifeatureScenesData
 from .errors import UserError, suggest
 from .metrics.linear_probe import PROTOCOLS
 from .models.configuration_base import LatentConfig
@@ -145,7 +145,7 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     for modality in getattr(data, "columns", {}):
         if modality not in config.modalities:
             raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
-    if isinstance(data, TrifeatureCaptionsData | HubData):
+    if isinstance(data, TrifeatureCaptionsData | TrifeatureScenesData | HubData):
         data = replace(data, tokenizers=_checkpoint_tokenizers(config) | data.tokenizers)
     return Recipe(
         name=name,

@@ -203,7 +203,7 @@ class Trifeature:
         group_starts = np.cumsum(group_sizes) - group_sizes
         # Number all allowed pairs, first picture by first picture, and draw numbers: no N x N table.
         ends = np.cumsum(group_sizes[wanted])
-        rng = _generator(self.seed, _PAIRS, SPLITS.index(split), int(biased))
+        rng = generator(self.seed, _PAIRS, SPLITS.index(split), int(biased))
         chosen = rng.choice(ends[-1], size=min(max_pairs, ends[-1]), replace=False)
         first = np.searchsorted(ends, chosen, side="right")
         place = chosen - (ends - group_sizes[wanted])[first]
@@ -270,11 +270,10 @@ def load_trifeature(
     # plain numbers of Python, whatever integer type they came as
     image_size, renders, seed, texture_period = int(image_size), int(renders), int(seed), float(texture_period)
 
-    shuffled = _generator(seed, _SPLIT).permutation(COMBINATIONS)
-    tests, trains = np.sort(shuffled[:HELD_OUT]), np.sort(shuffled[HELD_OUT:])
-    train = _render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
-    test = _render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
-    mapping = _generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
+    trains, tests = split_combinations(seed)
+    train = render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
+    test = render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
+    mapping = generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
     return Trifeature(train=train, test=test, mapping=mapping, seed=seed)
 
 
@@ -310,8 +309,19 @@ def draw_picture(
     return canvas if image_size == drawing.CANVAS else drawing.resize(canvas, drawing.area_taps(image_size))
 
 
-def _render(
-    combinations: Int64, renders: int, image_size: int, seed: int, texture_period: float, title: str | None
+def split_combinations(seed: int) -> tuple[Int64, Int64]:
+    """The 800 combinations of training and the 200 held out, each `(shape * 10 + texture) * 10 + color`, ascending."""
+    shuffled = generator(seed, _SPLIT).permutation(COMBINATIONS)
+    return np.sort(shuffled[HELD_OUT:]), np.sort(shuffled[:HELD_OUT])
+
+
+def render(
+    combinations: Int64,
+    renders: int,
+    image_size: int,
+    seed: int,
+    texture_period: float = 10.0,
+    title: str | None = None,
 ) -> TrifeatureImages:
     """Pictures of the combinations, `renders` in a row of each; `title` is the progress bar's, None for no bar."""
     grid = (len(SHAPES), len(TEXTURES), len(COLORS))
@@ -325,7 +335,7 @@ def _render(
 
         rows = tqdm(rows, desc=title, unit="image")
     for k in rows:
-        rng = _generator(seed, _RENDERING, int(combinations[k // renders]), k % renders)
+        rng = generator(seed, _RENDERING, int(combinations[k // renders]), k % renders)
         pose = drawing.draw_pose(rng)
         target = images[k] if image_size == drawing.CANVAS else canvas
         names = SHAPES[shape[k]], TEXTURES[texture[k]], RGB[COLORS[color[k]]]
@@ -335,7 +345,8 @@ def _render(
     return TrifeatureImages(images, shape.astype(np.int64), texture.astype(np.int64), color.astype(np.int64))
 
 
-def _generator(seed: int, purpose: int, *key: int) -> np.random.Generator:
+def generator(seed: int, purpose: int, *key: int) -> np.random.Generator:
+    """A random stream of its own for each purpose and key."""
     return np.random.default_rng(np.random.SeedSequence([seed, purpose, *key]))
 
 
