@@ -61,17 +61,22 @@ _SPLIT, _RENDERING, _MAPPING, _PAIRS = range(4)
 SHARED_FACTORS = ("shape", "color")
 PRIVATE_FACTOR = "texture"
 
-_SHAPE_PHRASES = {"plus": "plus sign", "tee": "letter T"}
-_COLOR_PHRASES = {"ocean": "ocean blue"}
+_SHAPE_PHRASES = {"plus": "plus sign", "tee": "letter T", "fivesquare": "squares"}
+COLOR_PHRASES = {name: {"ocean": "ocean blue"}.get(name, name) for name in COLORS}
+
+
+def noun_phrase(shape: str | None, *adjectives: str, definite: bool = False) -> str:
+    """What a picture shows: "a red star", "five red squares", "an old thing" without a shape; or "the red star"."""
+    words = " ".join([*adjectives, _SHAPE_PHRASES.get(shape, shape) if shape else "thing"])
+    if shape == "fivesquare":
+        return f"the five {words}" if definite else f"five {words}"
+    article = "the" if definite else "an" if words[0] in "aeiou" else "a"
+    return f"{article} {words}"
 
 
 def caption(shape: str, color: str) -> str:
     """A sentence that names the shape and the color, not the texture: 100 distinct ones over all classes."""
-    words = _COLOR_PHRASES.get(color, color)
-    if shape == "fivesquare":
-        return f"a photo of five {words} squares"
-    article = "an" if words[0] in "aeiou" else "a"
-    return f"a photo of {article} {words} {_SHAPE_PHRASES.get(shape, shape)}"
+    return f"a photo of {noun_phrase(shape, COLOR_PHRASES[color])}"
 
 
 CAPTIONS = tuple(caption(shape, color) for shape in SHAPES for color in COLORS)
@@ -203,7 +208,7 @@ class Trifeature:
         group_starts = np.cumsum(group_sizes) - group_sizes
         # Number all allowed pairs, first picture by first picture, and draw numbers: no N x N table.
         ends = np.cumsum(group_sizes[wanted])
-        rng = _generator(self.seed, _PAIRS, SPLITS.index(split), int(biased))
+        rng = generator(self.seed, _PAIRS, SPLITS.index(split), int(biased))
         chosen = rng.choice(ends[-1], size=min(max_pairs, ends[-1]), replace=False)
         first = np.searchsorted(ends, chosen, side="right")
         place = chosen - (ends - group_sizes[wanted])[first]
@@ -270,11 +275,11 @@ def load_trifeature(
     # plain numbers of Python, whatever integer type they came as
     image_size, renders, seed, texture_period = int(image_size), int(renders), int(seed), float(texture_period)
 
-    shuffled = _generator(seed, _SPLIT).permutation(COMBINATIONS)
+    shuffled = generator(seed, _SPLIT).permutation(COMBINATIONS)
     tests, trains = np.sort(shuffled[:HELD_OUT]), np.sort(shuffled[HELD_OUT:])
     train = _render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
     test = _render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
-    mapping = _generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
+    mapping = generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
     return Trifeature(train=train, test=test, mapping=mapping, seed=seed)
 
 
@@ -325,7 +330,7 @@ def _render(
 
         rows = tqdm(rows, desc=title, unit="image")
     for k in rows:
-        rng = _generator(seed, _RENDERING, int(combinations[k // renders]), k % renders)
+        rng = generator(seed, _RENDERING, int(combinations[k // renders]), k % renders)
         pose = drawing.draw_pose(rng)
         target = images[k] if image_size == drawing.CANVAS else canvas
         names = SHAPES[shape[k]], TEXTURES[texture[k]], RGB[COLORS[color[k]]]
@@ -335,7 +340,8 @@ def _render(
     return TrifeatureImages(images, shape.astype(np.int64), texture.astype(np.int64), color.astype(np.int64))
 
 
-def _generator(seed: int, purpose: int, *key: int) -> np.random.Generator:
+def generator(seed: int, purpose: int, *key: int) -> np.random.Generator:
+    """A random stream of its own for each purpose and key."""
     return np.random.default_rng(np.random.SeedSequence([seed, purpose, *key]))
 
 
