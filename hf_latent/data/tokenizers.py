@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import UserError
 
 WORDS = "words"
+TRIFEATURE = "trifeature"
 MAX_LENGTH = 77
 _SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
@@ -35,14 +36,33 @@ def word_tokenizer(sentences: Iterable[str], max_length: int = MAX_LENGTH) -> An
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **_SPECIAL)
 
 
+def trifeature_tokenizer() -> Any:
+    """The words of all that is said and asked about Trifeature pictures, and [MASK].
+
+    A model that has learned it from captions reads questions and statements with the same tokens.
+    """
+    from .trifeature_sentences import every_sentence
+
+    tokenizer = word_tokenizer(every_sentence())
+    tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+    return tokenizer
+
+
 def load_tokenizer(name: str, sentences: Iterable[str]) -> Any:
-    """The tokenizer of a recipe: `words` for one made of `sentences`, else what `AutoTokenizer` loads.
+    """The tokenizer of a recipe.
+
+    Args:
+        name: `words` for one made of `sentences`, `trifeature` for all words of the built-in sentences about
+            Trifeature pictures, else what `AutoTokenizer` loads.
+        sentences: What `words` is made of.
 
     Raises:
         UserError: If there is none of that name.
     """
     if name == WORDS:
         return word_tokenizer(sentences)
+    if name == TRIFEATURE:
+        return trifeature_tokenizer()
     from transformers import AutoTokenizer
 
     try:
@@ -50,5 +70,6 @@ def load_tokenizer(name: str, sentences: Iterable[str]) -> Any:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"data.tokenizers: {name!r} cannot be loaded ({reason}): write a checkpoint's name, a folder, or {WORDS}"
+            f"data.tokenizers: {name!r} cannot be loaded ({reason}): write a checkpoint's name, a folder, {WORDS} or "
+            f"{TRIFEATURE}"
         ) from error

@@ -61,17 +61,22 @@ _SPLIT, _RENDERING, _MAPPING, _PAIRS = range(4)
 SHARED_FACTORS = ("shape", "color")
 PRIVATE_FACTOR = "texture"
 
-_SHAPE_PHRASES = {"plus": "plus sign", "tee": "letter T"}
-_COLOR_PHRASES = {"ocean": "ocean blue"}
+_SHAPE_PHRASES = {"plus": "plus sign", "tee": "letter T", "fivesquare": "squares"}
+COLOR_PHRASES = {name: {"ocean": "ocean blue"}.get(name, name) for name in COLORS}
+
+
+def noun_phrase(shape: str | None, *adjectives: str, definite: bool = False) -> str:
+    """What a picture shows: "a red star", "five red squares", "an old thing" without a shape; or "the red star"."""
+    words = " ".join([*adjectives, _SHAPE_PHRASES.get(shape, shape) if shape else "thing"])
+    if shape == "fivesquare":
+        return f"the five {words}" if definite else f"five {words}"
+    article = "the" if definite else "an" if words[0] in "aeiou" else "a"
+    return f"{article} {words}"
 
 
 def caption(shape: str, color: str) -> str:
     """A sentence that names the shape and the color, not the texture: 100 distinct ones over all classes."""
-    words = _COLOR_PHRASES.get(color, color)
-    if shape == "fivesquare":
-        return f"a photo of five {words} squares"
-    article = "an" if words[0] in "aeiou" else "a"
-    return f"a photo of {article} {words} {_SHAPE_PHRASES.get(shape, shape)}"
+    return f"a photo of {noun_phrase(shape, COLOR_PHRASES[color])}"
 
 
 CAPTIONS = tuple(caption(shape, color) for shape in SHAPES for color in COLORS)

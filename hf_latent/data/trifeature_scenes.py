@@ -10,10 +10,23 @@ from ..errors import UserError
 from . import trifeature_drawing as drawing
 from .loaded import CaptionBenchmark, GroundingBenchmark, LoadedData
 from .tokenizers import WORDS, load_tokenizer
-from .trifeature import CAPTIONS, COLORS, TEXTURES, Int64, UInt8, generator, render, split_combinations
+from .trifeature import (
+    CAPTIONS,
+    COLOR_PHRASES,
+    COLORS,
+    SHAPES,
+    TEXTURES,
+    Int64,
+    UInt8,
+    generator,
+    noun_phrase,
+    render,
+    split_combinations,
+)
 
 PREFIX = "a photo of "
 PHRASES = tuple(caption.removeprefix(PREFIX) for caption in CAPTIONS)  # "a red star", "five blue squares"
+DEFINITE = tuple(noun_phrase(s, COLOR_PHRASES[c], definite=True) for s in SHAPES for c in COLORS)
 # Textures are a blur at the size of an object: all of them are plain.
 TEXTURE = TEXTURES.index("solid")
 MOST_OBJECTS = 4
@@ -109,18 +122,12 @@ def _cut(image: UInt8, background: Any) -> UInt8:
 def phrases_of(scenes: TrifeatureScenes) -> GroundingBenchmark:
     """Every object of every scene as a phrase, "a red star" and "the red star" in turn."""
     pictures, places = (scenes.objects >= 0).nonzero()
-    phrases = [PHRASES[number] for number in scenes.objects[pictures, places]]
-    phrases[1::2] = [definite(phrase) for phrase in phrases[1::2]]
+    objects = scenes.objects[pictures, places]
+    phrases = [(DEFINITE if row % 2 else PHRASES)[number] for row, number in enumerate(objects)]
     # The box of the phrase first, the others in their order.
     order = np.argsort(np.arange(MOST_OBJECTS) != places[:, None], axis=1, kind="stable")
     boxes = np.take_along_axis(scenes.boxes[pictures], order[..., None], axis=1)
     return GroundingBenchmark(scenes.images, pictures, phrases, boxes)
-
-
-def definite(phrase: str) -> str:
-    """ "a red star" -> "the red star", "five red squares" -> "the five red squares"."""
-    first, _, rest = phrase.partition(" ")
-    return f"the {rest}" if first in ("a", "an") else f"the {phrase}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,7 @@ class TrifeatureScenesData:
             draw_scenes(rows, count, self.image_size, self.seed, split)
             for split, (rows, count) in enumerate(zip(plain, counts, strict=True))
         )
-        sentences = [*CAPTIONS, "and the"]
+        sentences = [*CAPTIONS, *DEFINITE, "and"]
         tokenizers = {"text": WORDS} | self.tokenizers
         return LoadedData(
             train=train,
