@@ -18,6 +18,7 @@ from .data.hub_data import ModalityRows
 from .data.loaded import LoadedData
 from .errors import UserError, blamed_on, suggest
 from .evaluation import CaptionsEvaluation, InteractionsEvaluation
+from .evaluation_grounding import GroundingEvaluation
 from .hub.card import write_card
 from .hub.push import push_run
 from .models.configuration_base import LatentConfig
@@ -301,11 +302,13 @@ def _measure(
     run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Probe, draw and write the card; every file appears whole."""
-    evaluations: list[InteractionsEvaluation | CaptionsEvaluation] = []
+    evaluations: list[InteractionsEvaluation | CaptionsEvaluation | GroundingEvaluation] = []
     if data.probes is not None:
         evaluations.append(InteractionsEvaluation(data.probes, recipe.evaluation.protocol))
     if data.captions is not None:
         evaluations.append(CaptionsEvaluation(data.captions, recipe.evaluation.protocol, recipe.evaluation.rerank))
+    if data.grounding is not None and GroundingEvaluation.fits(trainer.accelerator.unwrap_model(trainer.model)):
+        evaluations.append(GroundingEvaluation(data.grounding))
     for evaluation in evaluations:
         evaluation.embed(trainer)
     if not trainer.args.should_save:

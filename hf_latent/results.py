@@ -19,6 +19,11 @@ GROUPS: dict[str, Group] = {
     "retrieval": Group(
         "Retrieval", "Held-out images and captions look for each other by cosine; a caption that repeats counts once."
     ),
+    "grounding": Group(
+        "Grounding",
+        "Where matching looks (Grad-CAM on its cross-attention) when it is given a phrase and a held-out picture, "
+        "against the box of what the phrase names. No box was seen in training.",
+    ),
     "interactions": Group(
         "Redundant, unique and synergistic information",
         "What a linear probe reads from the frozen representation of a pair of images, as macro accuracy: what both "
@@ -121,6 +126,10 @@ def _geometry(metric: str, group: str, title: str, reading: str, column: bool = 
     return Result(title, group, reading=reading, column=column, metric=metric)
 
 
+def _grounding(metric: str, title: str, reading: str, short: str = "") -> Result:
+    return Result(title, "grounding", reading=reading, unit="%", column=bool(short), short=short, metric=metric)
+
+
 RESULTS: dict[str, Result] = {
     "redundancy": _interaction("Redundancy: the shape that both images share", "10"),
     "uniqueness1": _interaction("Uniqueness 1: the texture of the first image", "10"),
@@ -135,6 +144,17 @@ RESULTS: dict[str, Result] = {
     "text_to_image_median_rank": _median_rank("text", "image"),
     **{f"reranked_image_to_text_r{k}": _recall("image", "text", k, reranked=True) for k in (1, 5, 10)},
     **{f"reranked_text_to_image_r{k}": _recall("text", "image", k, reranked=True) for k in (1, 5, 10)},
+    "grounding_pointing": _grounding(
+        "pointing_accuracy", "The largest value lies in the box", "pointing game, share of phrases", short="pointing"
+    ),
+    "grounding_chance": _grounding("pointing_chance", "The same of any place", "chance of the pointing game"),
+    "grounding_box": _grounding(
+        "box_accuracy", "The right box, of those of all objects in the picture", "largest sum over root of area"
+    ),
+    "grounding_box_chance": _grounding("box_chance", "The same of any object", "chance among the objects"),
+    "grounding_energy": _grounding(
+        "energy_in_box", "Share of the map in the box", "the box covers about as much as chance says"
+    ),
     "probe_shape": _probe("Shape", "the image embedding"),
     "probe_color": _probe("Color", "the image embedding"),
     "probe_texture": _probe("Texture, which no caption names", "the image embedding"),
