@@ -41,10 +41,16 @@ TASKS = {
 PIPELINES = {"latent_clip": "zero-shot-image-classification"}
 FIGURES = {
     "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by factor.",
+    "grounding.png": "Held-out pictures with the map of a phrase laid over them, bright where matching looks; the frame is "
+    "the true box. The pictures were not chosen.",
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }
-DATA_CITATIONS = {"trifeature": (HERMANN_2020, DUFUMIER_2025), "trifeature_captions": (HERMANN_2020,)}
+DATA_CITATIONS = {
+    "trifeature": (HERMANN_2020, DUFUMIER_2025),
+    "trifeature_captions": (HERMANN_2020,),
+    "trifeature_scenes": (HERMANN_2020,),
+}
 
 
 class _Dumper(yaml.SafeDumper):
