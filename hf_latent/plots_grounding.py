@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .plots import _panels, _save
 
 COLUMNS = 4
+DARKEST = 0.85  # where a map is zero
 
 
 def plot_grounding(
@@ -21,7 +22,7 @@ def plot_grounding(
     boxes: Sequence[Sequence[float]],
     path: str | Path,
 ) -> Path:
-    """Pictures with their maps laid over them, the phrase above and the true box drawn.
+    """Pictures lit where their maps are large, a cross at the largest value, the phrase above and the true box drawn.
 
     Args:
         images: `(H, W, 3)` uint8 each.
@@ -47,15 +48,21 @@ def grounding_figure(
         counts = ", ".join(str(len(part)) for part in (images, maps, phrases, boxes))
         raise ValueError(f"Give one image, map, phrase and box at least, and as many of each; got {counts}.")
     columns = min(COLUMNS, len(images))
-    title = "Where the model finds the phrase"
+    title = "Where the model looks for the phrase"
     figure, panels = _panels(title, ceil(len(images) / columns), columns, (2.6, 2.8))
     for panel, image, values, phrase, box in zip(panels, images, maps, phrases, boxes, strict=False):
         height, width = image.shape[:2]
-        # Grey where the map is low, so that its colors are not taken for those of the picture.
+        # Light instead of a color: a colored map over colored objects would change what they are.
         strength = np.asarray(values, dtype=np.float64) / max(float(np.max(values)), 1e-30)
         panel.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
-        whole = (0, width, height, 0)
-        panel.imshow(strength, extent=whole, interpolation="bilinear", cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+        shade = np.zeros((*strength.shape, 4))
+        shade[..., 3] = DARKEST * (1 - strength)
+        panel.imshow(shade, extent=(0, width, height, 0), interpolation="bilinear")
+        if strength.any():
+            row, column = np.unravel_index(strength.argmax(), strength.shape)
+            middle = (column + 0.5) * width / strength.shape[1], (row + 0.5) * height / strength.shape[0]
+            panel.plot(*middle, "+", color="black", markersize=13, markeredgewidth=3.5)
+            panel.plot(*middle, "+", color="white", markersize=12, markeredgewidth=1.5)
         left, top, right, bottom = box
         corner, size = (left, top), (right - left, bottom - top)
         panel.add_patch(Rectangle(corner, *size, fill=False, edgecolor="black", lw=3.5))

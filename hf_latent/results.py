@@ -57,7 +57,7 @@ class Result:
     Attributes:
         title: What it tells, in words.
         group: The key of its [`Group`].
-        chance: What a constant guess reaches.
+        chance: What a constant guess reaches; or the key of `metrics.json` that tells, where it depends on the data.
         reading: How to read it, where there is no chance level.
         unit: `%`, or nothing.
         column: Whether tables on the terminal show it.
@@ -126,8 +126,12 @@ def _geometry(metric: str, group: str, title: str, reading: str, column: bool = 
     return Result(title, group, reading=reading, column=column, metric=metric)
 
 
-def _grounding(metric: str, title: str, reading: str, short: str = "") -> Result:
-    return Result(title, "grounding", reading=reading, unit="%", column=bool(short), short=short, metric=metric)
+def _grounding(short: str, title: str, chance: str) -> Result:
+    metric = {"pointing": "pointing_accuracy", "box": "accuracy", "energy": "energy_in_box"}[short]
+    reading = "share of phrases" if short != "energy" else "mean over phrases"
+    return Result(
+        title, "grounding", chance, reading, unit="%", column=short == "pointing", short=short, metric=metric
+    )
 
 
 RESULTS: dict[str, Result] = {
@@ -144,17 +148,9 @@ RESULTS: dict[str, Result] = {
     "text_to_image_median_rank": _median_rank("text", "image"),
     **{f"reranked_image_to_text_r{k}": _recall("image", "text", k, reranked=True) for k in (1, 5, 10)},
     **{f"reranked_text_to_image_r{k}": _recall("text", "image", k, reranked=True) for k in (1, 5, 10)},
-    "grounding_pointing": _grounding(
-        "pointing_accuracy", "The largest value lies in the box", "pointing game, share of phrases", short="pointing"
-    ),
-    "grounding_chance": _grounding("pointing_chance", "The same of any place", "chance of the pointing game"),
-    "grounding_box": _grounding(
-        "box_accuracy", "The right box, of those of all objects in the picture", "largest sum over root of area"
-    ),
-    "grounding_box_chance": _grounding("box_chance", "The same of any object", "chance among the objects"),
-    "grounding_energy": _grounding(
-        "energy_in_box", "Share of the map in the box", "the box covers about as much as chance says"
-    ),
+    "grounding_pointing": _grounding("pointing", "The largest value of the map lies in the box", "grounding_chance"),
+    "grounding_box": _grounding("box", "The right box, chosen among those of all objects", "grounding_box_chance"),
+    "grounding_energy": _grounding("energy", "Share of the map in the box", "grounding_chance"),
     "probe_shape": _probe("Shape", "the image embedding"),
     "probe_color": _probe("Color", "the image embedding"),
     "probe_texture": _probe("Texture, which no caption names", "the image embedding"),
