@@ -22,6 +22,7 @@ class GroundingEvaluation:
 
     def __init__(self, benchmark: GroundingBenchmark) -> None:
         self.benchmark = benchmark
+        self.maps: np.ndarray | None = None
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -38,7 +39,6 @@ class GroundingEvaluation:
         try:
             self.maps = phrase_maps(self.model, self.processor, self.benchmark)
         except ValueError as error:
-            self.maps = None
             print(f"Phrases are not grounded: {error}")
             return {}
         return grounding(self.maps, self.benchmark.boxes, self.benchmark.images.shape[1:3])

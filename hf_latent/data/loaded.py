@@ -63,9 +63,9 @@ class GroundingBenchmark:
         images: `(pictures, height, width, 3)` uint8.
         pictures: `(phrases,)`, the picture of each phrase.
         phrases: Such as "a red star".
-        boxes: `(phrases, candidates, 4)`, left, top, right, bottom in pixels, right and bottom exclusive: first the box
-            of what the phrase names, then those of the other objects of the picture; rows of zeros where there are no
-            more.
+        boxes: `(phrases, candidates, 4)`, left, top, right, bottom in pixels, right and bottom exclusive: first the
+            box of what the phrase names, then those of the other objects of the picture; rows of zeros where there are
+            no more.
     """
 
     images: np.ndarray

@@ -1,4 +1,4 @@
-"""Scenes: several Trifeature objects in one picture, a caption that names two of them, and phrases with their boxes."""
+"""Scenes: several Trifeature objects in one picture, captions that name two of them, and phrases with boxes."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar

@@ -41,8 +41,8 @@ TASKS = {
 PIPELINES = {"latent_clip": "zero-shot-image-classification"}
 FIGURES = {
     "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by factor.",
-    "grounding.png": "Held-out pictures, lit where matching looks when it reads the phrase, most at the cross; the frame "
-    "is the true box. The pictures were not chosen.",
+    "grounding.png": "Held-out pictures, lit where matching looks when it reads the phrase, most at the cross; the "
+    "frame is the true box. The pictures were not chosen.",
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }

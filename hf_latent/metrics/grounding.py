@@ -9,23 +9,25 @@ def grounding(maps: ArrayLike, boxes: ArrayLike, size: tuple[int, int]) -> dict[
 
     Args:
         maps: `(phrases, rows, columns)`, 0 or more.
-        boxes: `(phrases, candidates, 4)`, left, top, right, bottom in pixels, right and bottom exclusive: first the box
-            that is right, then those of the other objects; rows of zeros where there are no more.
+        boxes: `(phrases, candidates, 4)`, left, top, right, bottom in pixels, right and bottom exclusive: first the
+            box that is right, then those of the other objects; rows of zeros where there are no more.
         size: `(height, width)` of the pictures.
 
     Returns:
         In percent: `grounding_pointing`, how often the middle of the cell with the largest value lies in the right box
         (Zhang et al. 2018); `grounding_chance`, how often the middle of any cell would; `grounding_box`, how often the
         right box is the one of the picture with the largest sum of the map over the root of its area, as ALBEF's code
-        ranks detected boxes; `grounding_box_chance`, what a guess among them reaches; `grounding_energy`, the share of the map
-        that lies in the right box. A map of zeros points at nothing and counts as wrong.
+        ranks detected boxes; `grounding_box_chance`, what a guess among them reaches; `grounding_energy`, the share of
+        the map that lies in the right box. A map of zeros points at nothing and counts as wrong.
 
     Raises:
         ValueError: If the shapes do not fit, or there is no phrase.
     """
     values, frames = np.asarray(maps, dtype=np.float64), np.asarray(boxes, dtype=np.float64)
     if values.ndim != 3 or frames.ndim != 3 or frames.shape[2] != 4 or len(values) != len(frames) or not len(values):
-        raise ValueError(f"maps {values.shape}, boxes {frames.shape}: give (phrases, rows, columns) and (phrases, n, 4)")
+        raise ValueError(
+            f"maps {values.shape}, boxes {frames.shape}: give (phrases, rows, columns) and (phrases, n, 4)"
+        )
     spans = [(np.arange(count + 1) / count * side) for count, side in zip(values.shape[1:], size, strict=True)]
     left, top, right, bottom = np.moveaxis(frames, 2, 0)[..., None]
     vertical, horizontal = _covered(top, bottom, spans[0]), _covered(left, right, spans[1])

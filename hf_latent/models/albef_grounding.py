@@ -95,7 +95,7 @@ def grounding_maps(
 
 
 def cross_attention(layer: FusionLayer, hidden: Tensor, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """What a layer attends to, `(batch, heads, length, image tokens)` in float32 or wider, and the values of each head.
+    """What a layer attends to, `(batch, heads, length, image tokens)` in float32 or wider, and each head's values.
 
     Written out, because a fused implementation never holds it.
     """
@@ -128,8 +128,8 @@ def token_grid(output: EncoderOutput, pixel_values: Tensor, encoder: nn.Module) 
         if 0 < rows * columns <= count:
             return rows, columns
     raise ValueError(
-        f"the {count} tokens of this image encoder are no grid of the picture: maps need a feature map (cnn, resnet) or "
-        "the patches of a vision transformer (vit, deit)"
+        f"the {count} tokens of this image encoder are no grid of the picture: maps need a feature map (cnn, resnet) "
+        "or the patches of a vision transformer (vit, deit)"
     )
 
 

@@ -29,7 +29,7 @@ def attend(part, hidden, source, mask):
     """Multi-head attention by hand: the probabilities, and what comes of them."""
     heads, width = part.self.num_attention_heads, hidden.shape[-1] // part.self.num_attention_heads
     split = lambda rows: rows.reshape(*rows.shape[:2], heads, width).permute(0, 2, 1, 3)  # noqa: E731
-    query, key, value = (split(getattr(part.self, n)(r)) for n, r in zip(("query", "key", "value"), (hidden, source, source), strict=True))  # fmt: skip
+    query, key, value = split(part.self.query(hidden)), split(part.self.key(source)), split(part.self.value(source))
     scores = torch.einsum("bhqd,bhkd->bhqk", query, key) / width**0.5
     if mask is not None:
         scores = scores.masked_fill(~mask.bool()[:, None, None], float("-inf"))
@@ -64,8 +64,7 @@ def maps_by_hand(model, batch, layer, grid, each_token=False, tokens=None):
         for token in range(mask.shape[1]):
             real = mask[row, token] == 1 and (tokens is None or each_token or tokens[row, token])
             heads = [
-                looks[layer][row, h, token] * gradient[row, h, token].clamp(min=0)
-                for h in range(gradient.shape[1])
+                looks[layer][row, h, token] * gradient[row, h, token].clamp(min=0) for h in range(gradient.shape[1])
             ]
             whole = torch.stack(heads).mean(0) if real else torch.zeros_like(gradient[0, 0, 0])
             maps.append((real, whole[len(whole) - grid[0] * grid[1] :].reshape(grid)))
