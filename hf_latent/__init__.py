@@ -7,6 +7,8 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+    AutoModelForVisualQuestionAnswering,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
 )
@@ -18,7 +20,10 @@ from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import Embeddings, LatentPreTrainedModel
 from .models.modeling_comm import CoMMModel
 from .models.modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel
+from .models.modeling_latent_albef_classification import LatentALBEFForImageTextClassification
 from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
+from .models.modeling_latent_albef_question_answering import LatentALBEFForQuestionAnswering
+from .models.modeling_latent_albef_visual_reasoning import LatentALBEFForNaturalLanguageVisualReasoning
 from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
@@ -38,8 +43,11 @@ __all__ = [
     "Embeddings",
     "LatentALBEF",
     "LatentALBEFConfig",
+    "LatentALBEFForImageTextClassification",
     "LatentALBEFForImageTextRetrieval",
+    "LatentALBEFForNaturalLanguageVisualReasoning",
     "LatentALBEFForPreTraining",
+    "LatentALBEFForQuestionAnswering",
     "LatentALBEFModel",
     "LatentALBEFProcessor",
     "LatentCLIP",
@@ -67,6 +75,11 @@ AutoConfig.register("latent_albef", LatentALBEFConfig)
 AutoModel.register(LatentALBEFConfig, LatentALBEFModel)
 AutoModelForPreTraining.register(LatentALBEFConfig, LatentALBEFForPreTraining)
 AutoModelForZeroShotImageClassification.register(LatentALBEFConfig, LatentALBEFForImageTextRetrieval)
+AutoModelForVisualQuestionAnswering.register(LatentALBEFConfig, LatentALBEFForQuestionAnswering)
+# Both classify a sentence, by images; `architectures` of a folder tells which it is of, and the first is for others.
+AutoModelForSequenceClassification.register(
+    LatentALBEFConfig, (LatentALBEFForImageTextClassification, LatentALBEFForNaturalLanguageVisualReasoning)
+)
 AutoProcessor.register(LatentALBEFConfig, LatentALBEFProcessor)
 
 AutoConfig.register("latent_clip", LatentCLIPConfig)

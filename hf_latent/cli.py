@@ -10,6 +10,8 @@ from transformers.utils import logging
 
 from .errors import UserError
 
+RUN = "the folder of a finished run, such as outputs/comm_trifeature_quick"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
@@ -37,7 +39,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and not (hasattr(options, "overrides") and all("=" in word and word[0] != "-" for word in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        hint = "; a change to the recipe is written section.key=value" if hasattr(options, "overrides") else ""
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     if rest:
         options.overrides += rest
     return options
@@ -49,16 +52,16 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a recipe, measure the result, and write its card")
     train.add_argument("recipe", help="a YAML file, or the name of a recipe of the package")
-    train.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the recipe")
+    train.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="changes to the recipe")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("evaluate", help="measure a run again")
-    evaluate.add_argument("path", metavar="RUN", type=Path)
+    evaluate.add_argument("path", metavar="RUN", type=Path, help=RUN)
     evaluate.set_defaults(run=_evaluate)
 
     compare = commands.add_parser("compare", help="put runs side by side, as a table and as bars")
-    compare.add_argument("paths", metavar="RUN", type=Path, nargs="+")
+    compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help=RUN)
     compare.add_argument("--output", type=Path, help="the picture; comparison.png beside the first run by default")
     compare.set_defaults(run=_compare)
 
@@ -68,13 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
 
     card = commands.add_parser("card", help="write the model card of a run")
-    card.add_argument("path", metavar="RUN", type=Path)
+    card.add_argument("path", metavar="RUN", type=Path, help=RUN)
     card.add_argument("--license", help="of the weights, as the Hub spells it; by default what the card says already")
     card.add_argument("--open", action="store_true", help="show it in the browser")
     card.set_defaults(run=_card)
 
     push = commands.add_parser("push", help="publish a run on the Hugging Face Hub")
-    push.add_argument("path", metavar="RUN", type=Path)
+    push.add_argument("path", metavar="RUN", type=Path, help=RUN)
     _add_target(push)
     push.set_defaults(run=_push)
 

@@ -4,15 +4,19 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+MANY = 50  # words, such as the arguments of a Trainer, among which a sentence would drown
+
 
 class UserError(ValueError):
     """Something that the user can put right. The command line prints its text alone and exits with code 2."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """What to write instead of a misspelled word: the nearest known one, and all of them."""
+    """What to write instead of a misspelled word: the nearest known one, and all of them unless they are very many."""
     known = sorted(known)
     close = difflib.get_close_matches(str(word), known, n=1)
+    if close and len(known) > MANY:
+        return f"did you mean {close[0]!r}?"
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(known) or 'none'}"
 

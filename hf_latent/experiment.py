@@ -17,8 +17,7 @@ from .data.collator import LatentCollator
 from .data.hub_data import ModalityRows
 from .data.loaded import LoadedData
 from .errors import UserError, blamed_on, suggest
-from .evaluation import CaptionsEvaluation, InteractionsEvaluation
-from .evaluation_grounding import GroundingEvaluation
+from .evaluation import evaluations_of
 from .hub.card import write_card
 from .hub.push import push_run
 from .models.configuration_base import LatentConfig
@@ -30,6 +29,7 @@ from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .plots import plot_losses
+from .pretrained import load_pretrained_head
 from .recipe import Recipe, load_recipe
 from .results import RESULTS, table
 from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
@@ -100,10 +100,14 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with blamed_on("model"):
         _fit_vocabularies(recipe.config, data.tokenizers)
-        model = recipe.model_class(recipe.config)
-        _ = model.objective
         # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
-        if checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None):
+        begins = checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None)
+        if begins and recipe.pretrained is not None:
+            model = load_pretrained_head(recipe.model_class, recipe.pretrained, recipe.config)
+        else:
+            model = recipe.model_class(recipe.config)
+        _ = model.objective
+        if begins and recipe.pretrained is None:
             model.load_pretrained()
     processor = build_processor(model, recipe.views, data.tokenizers)
     if recipe.lora is not None:
@@ -302,19 +306,13 @@ def _measure(
     run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Probe, draw and write the card; every file appears whole."""
-    evaluations: list[InteractionsEvaluation | CaptionsEvaluation | GroundingEvaluation] = []
-    if data.probes is not None:
-        evaluations.append(InteractionsEvaluation(data.probes, recipe.evaluation.protocol))
-    if data.captions is not None:
-        evaluations.append(CaptionsEvaluation(data.captions, recipe.evaluation.protocol, recipe.evaluation.rerank))
-    if data.grounding is not None and GroundingEvaluation.fits(trainer.accelerator.unwrap_model(trainer.model)):
-        evaluations.append(GroundingEvaluation(data.grounding))
+    evaluations = evaluations_of(data, recipe.evaluation.protocol, recipe.evaluation.rerank)
     for evaluation in evaluations:
         evaluation.embed(trainer)
     if not trainer.args.should_save:
         return {}
     for evaluation in evaluations:
-        print("Fitting the probes ...")
+        print("Measuring ...")
         with blamed_on("the model cannot be measured"):
             metrics |= evaluation.metrics()
     with staged_files(run) as staging:

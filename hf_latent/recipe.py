@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .data.loading import SOURCES, HubData, Source, TrifeatureCaptionsData, TrifeatureScenesData
+from .data.loading import SOURCES, Source
 from .errors import UserError, suggest
 from .metrics.linear_probe import PROTOCOLS
 from .models.configuration_base import LatentConfig
@@ -21,8 +21,12 @@ from .models.configuration_latent_albef import LatentALBEFConfig
 from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.modeling_comm import CoMMModel
+from .models.modeling_latent_albef_classification import LatentALBEFForImageTextClassification
 from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
+from .models.modeling_latent_albef_question_answering import LatentALBEFForQuestionAnswering
+from .models.modeling_latent_albef_visual_reasoning import LatentALBEFForNaturalLanguageVisualReasoning
 from .models.modeling_latent_clip import LatentCLIPModel
+from .pretrained import check_read, finished_run, head_options, pretrained_options
 from .resources import available_resources, resource_path
 from .training.arguments import LatentTrainingArguments
 from .training.lora import Lora
@@ -32,6 +36,9 @@ SECTIONS = ("model", "lora", "data", "views", "training", "evaluation")
 MODELS: dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]] = {
     "comm": (CoMMConfig, CoMMModel),
     "latent_albef": (LatentALBEFConfig, LatentALBEFForPreTraining),
+    "latent_albef_classification": (LatentALBEFConfig, LatentALBEFForImageTextClassification),
+    "latent_albef_question_answering": (LatentALBEFConfig, LatentALBEFForQuestionAnswering),
+    "latent_albef_visual_reasoning": (LatentALBEFConfig, LatentALBEFForNaturalLanguageVisualReasoning),
     "latent_clip": (LatentCLIPConfig, LatentCLIPModel),
 }
 
@@ -53,7 +60,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe that was read and checked; `values` is what was written, with the overrides applied."""
+    """A recipe that was read and checked; `values` is what was written, with the overrides applied.
+
+    `pretrained` is the folder, or the name on the Hub, of the model that training begins with, if it names one.
+    """
 
     name: str
     values: dict[str, Any]
@@ -64,6 +74,7 @@ class Recipe:
     training: dict[str, Any]
     evaluation: Evaluation
     lora: Lora | None
+    pretrained: str | None = None
 
     @property
     def output_dir(self) -> Path:
@@ -106,7 +117,7 @@ def load_recipe(
     except (YAMLError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     try:
-        return parse_recipe(cast(dict[str, Any], values), name=path.stem)
+        return parse_recipe(cast(dict[str, Any], values), name=path.stem, run=finished_run(path))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -122,8 +133,11 @@ def find_recipe(source: str | Path) -> Path:
     raise UserError(f"no recipe at {source}: {suggest(name, available_resources('training_args'))}")
 
 
-def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
-    """Check the values of a recipe and build what they describe; see [`load_recipe`]."""
+def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) -> Recipe:
+    """Check the values of a recipe and build what they describe; see [`load_recipe`]. `run` is the finished run that
+    the recipe is of, if it is of one: then it stands in for the model that training began with."""
+    if "structures" in values:
+        raise UserError("this is a study, of many runs: train them with hf-latent study")
     for section, content in values.items():
         if section not in SECTIONS:
             raise UserError(f"unknown section {section!r}: {suggest(section, SECTIONS)}")
@@ -132,7 +146,9 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     for section in ("model", "data"):
         if section not in values:
             raise UserError(f"section {section} is missing")
-    config, model_class = _model(values["model"])
+    config, model_class = _model(values["model"], run)
+    pretrained = values["model"].get("pretrained")
+    checkpoint = None if pretrained is None else str(run or pretrained)
     training = {"output_dir": f"outputs/{name}", "seed": 42, **values.get("training", {})}
     training = checked("training", training, LatentTrainingArguments)
     evaluation = Evaluation(**checked("evaluation", values.get("evaluation", {}), Evaluation))
@@ -145,28 +161,33 @@ def parse_recipe(values: Mapping[str, Any], name: str) -> Recipe:
     for modality in getattr(data, "columns", {}):
         if modality not in config.modalities:
             raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
-    if isinstance(data, TrifeatureCaptionsData | TrifeatureScenesData | HubData):
-        data = replace(data, tokenizers=_checkpoint_tokenizers(config) | data.tokenizers)
+    if hasattr(data, "tokenizers"):
+        data = replace(cast(Any, data), tokenizers=_checkpoint_tokenizers(config, checkpoint) | data.tokenizers)
     return Recipe(
         name=name,
         values={section: dict(values[section]) for section in SECTIONS if section in values},
         config=config,
         model_class=model_class,
         data=data,
-        views=_views(values.get("views", {}), config, getattr(data, "image_size", None)),
+        views=_views(values.get("views", {}), config, getattr(data, "image_size", None), checkpoint),
         training=training,
         evaluation=evaluation,
         lora=Lora(**checked("lora", values["lora"], Lora)) if "lora" in values else None,
+        pretrained=pretrained,
     )
 
 
-def _model(section: Mapping[str, Any]) -> tuple[LatentConfig, type[LatentPreTrainedModel]]:
+def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, type[LatentPreTrainedModel]]:
     options = dict(section)
     name = str(options.pop("type", None))
     if name not in MODELS:
         raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
     config_class, model_class = MODELS[name]
-    options = _typed("model", options, config_class.options())
+    check_read(options, model_class, name)
+    options = _typed("model", options, config_class.options() | head_options(model_class))
+    pretrained = options.pop("pretrained", None)
+    if pretrained is not None:
+        options = pretrained_options(pretrained, options, config_class, run)
     try:
         config = config_class(**options)
     except (OSError, TypeError, ValueError) as error:
@@ -184,8 +205,10 @@ def _data(section: Mapping[str, Any]) -> Source:
     return SOURCES[name](**checked("data", options, SOURCES[name]))
 
 
-def _checkpoint_tokenizers(config: LatentConfig) -> dict[str, str]:
-    """The tokenizers of the checkpoints that text towers start from."""
+def _checkpoint_tokenizers(config: LatentConfig, checkpoint: str | None) -> dict[str, str]:
+    """The tokenizers of the checkpoints that text towers start from, or the whole model."""
+    if checkpoint is not None:
+        return {"text": checkpoint}
     if getattr(config, "clip", None):
         return {"text": config.clip}
     started = {name: spec.get("pretrained") for name, spec in config.modalities.items()}
@@ -196,9 +219,10 @@ def _checkpoint_tokenizers(config: LatentConfig) -> dict[str, str]:
     }
 
 
-def _checkpoint_image(config: LatentConfig, modality: str) -> dict[str, Any]:
-    """Mean and deviation of the pixels that the checkpoint of an image tower was trained on, if it says so."""
-    checkpoint = getattr(config, "clip", None) or config.modalities[modality].get("pretrained")
+def _checkpoint_image(config: LatentConfig, modality: str, whole: str | None) -> dict[str, Any]:
+    """Mean and deviation of the pixels that the checkpoint of an image tower, or of the whole model, was trained on,
+    if it says so."""
+    checkpoint = whole or getattr(config, "clip", None) or config.modalities[modality].get("pretrained")
     if not checkpoint:
         return {}
     from transformers import AutoImageProcessor
@@ -210,7 +234,9 @@ def _checkpoint_image(config: LatentConfig, modality: str) -> dict[str, Any]:
         return {}
 
 
-def _views(section: Mapping[str, Any], config: LatentConfig, image_size: int | None) -> dict[str, View]:
+def _views(
+    section: Mapping[str, Any], config: LatentConfig, image_size: int | None, checkpoint: str | None
+) -> dict[str, View]:
     views = {}
     for modality, options in section.items():
         if modality not in config.modalities:
@@ -219,7 +245,7 @@ def _views(section: Mapping[str, Any], config: LatentConfig, image_size: int | N
             raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
         if options.get("kind") == "image":
-            options = {**_checkpoint_image(config, modality), **options}
+            options = {**_checkpoint_image(config, modality, checkpoint), **options}
             if image_size is not None:
                 options.setdefault("size", image_size)
         try:

@@ -24,6 +24,14 @@ GROUPS: dict[str, Group] = {
         "Where matching looks (Grad-CAM on its cross-attention) when it is given a phrase and a held-out picture, "
         "against the box of what the phrase names. No box was seen in training.",
     ),
+    "answers": Group(
+        "Questions",
+        "What the model answers to questions on held-out images: the likeliest of a closed list of answers.",
+    ),
+    "classes": Group(
+        "Sentences about images",
+        "Whether a sentence is right of held-out images, or which of them it is about, told by the model as a class.",
+    ),
     "interactions": Group(
         "Redundant, unique and synergistic information",
         "What a linear probe reads from the frozen representation of a pair of images, as macro accuracy: what both "
@@ -122,6 +130,29 @@ def _median_rank(query: str, candidate: str) -> Result:
     )
 
 
+def _task(name: str, plural: str, task: str, overall: dict[str, str], kinds: dict[str, str]) -> dict[str, Result]:
+    """What `metrics.task_accuracy` gives: over all, by class, and of each kind of `{kind: "title, chance"}`."""
+
+    def accuracy(title: str, **options: Any) -> Result:
+        return Result(title, plural, unit="%", task=task, **options)
+
+    found = {
+        f"{name}_accuracy": accuracy(f"Right {name}", short=name, **overall),
+        f"{name}_accuracy_balanced": accuracy(
+            f"Right {name}, mean over the {plural}",
+            reading="a constant guess reaches 100 / their number",
+            column=False,
+            metric="balanced_accuracy",
+        ),
+    }
+    for kind, text in kinds.items():
+        title, _, chance = text.rpartition(", ")
+        found[f"{name}_accuracy_{kind}"] = accuracy(f"Right {name}: {title}", chance=chance, column=False)
+    reading = "what a constant guess reaches"
+    found[f"{name}_chance"] = accuracy(f"Share of the commonest {name}", reading=reading, column=False)
+    return found
+
+
 def _geometry(metric: str, group: str, title: str, reading: str, column: bool = False) -> Result:
     return Result(title, group, reading=reading, column=column, metric=metric)
 
@@ -151,6 +182,35 @@ RESULTS: dict[str, Result] = {
     "grounding_pointing": _grounding("pointing", "The largest value of the map lies in the box", "grounding_chance"),
     "grounding_box": _grounding("box", "The right box, chosen among those of all objects", "grounding_box_chance"),
     "grounding_energy": _grounding("energy", "Share of the map in the box", "grounding_chance"),
+    **_task(
+        "answer",
+        "answers",
+        "visual-question-answering",
+        {"chance": "12.5"},
+        {
+            "color": "what color?, 10",
+            "shape": "what shape?, 10",
+            "texture": "what texture?, 10",
+            "yes_no": "yes or no?, 50",
+        },
+    ),
+    **_task(
+        "class",
+        "classes",
+        "image-classification",
+        {"reading": "a constant guess reaches 50 % of two classes, 33 % of three"},
+        {
+            "plain": "what the picture shows, 50",
+            "open": "with a word that no picture tells, 50",
+            "either": "what it shows, or a word that no picture tells, 40",
+            "both": "of both pictures, 50",
+            "one": "of exactly one, 50",
+            "same": "what both have in common, 50",
+            "side": "of the left or the right one, 50",
+            "near": "which of two that are much alike, 33.3",
+            "far": "which of two that are not, 33.3",
+        },
+    ),
     "probe_shape": _probe("Shape", "the image embedding"),
     "probe_color": _probe("Color", "the image embedding"),
     "probe_texture": _probe("Texture, which no caption names", "the image embedding"),

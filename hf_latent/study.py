@@ -20,7 +20,7 @@ from .results import RESULTS, markdown, table
 from .runs import read_metrics
 from .training.checkpoints import staged_files
 
-KEYS = ("recipe", "seeds", "changes", "structures")
+KEYS = ("recipe", "seeds", "changes", "structures", "then")
 
 
 def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
@@ -57,10 +57,12 @@ class Study:
     Attributes:
         name: Of the file.
         runs: The recipe of each `(structure, seed)`.
+        then: A recipe that each run is fine-tuned with, if any.
     """
 
     name: str
     runs: dict[tuple[str, int], Recipe]
+    then: str | None = None
 
     @property
     def structures(self) -> list[str]:
@@ -76,7 +78,8 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
 
     Args:
         source: A YAML file, or the name of a study that ships with the package. Its keys are `recipe`, the recipe that
-            all runs share; `changes`, what all change in it; `structures`, `{name: changes}`; and `seeds`.
+            all runs share; `changes`, what all change in it; `structures`, `{name: changes}`; `seeds`; and `then`, a
+            recipe that each finished run is fine-tuned with (as its `model.pretrained`), whose results join the run's.
         output_dir: The folder of the runs; `outputs/<name>` by default.
 
     Raises:
@@ -88,7 +91,7 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(values, dict) or not values.get("structures") or not values.get("recipe"):
-        raise UserError(f"{path}: a study has the keys {', '.join(KEYS)}")
+        raise UserError(f"{path}: a study has the keys {', '.join(KEYS)}; a recipe is run with hf-latent train")
     for key in values:
         if key not in KEYS:
             raise UserError(f"{path}: unknown key {key!r}: {suggest(str(key), KEYS)}")
@@ -113,14 +116,20 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
             except UserError as error:
                 raise UserError(f"{path}: structure {structure!r}: {error}") from None
             runs[str(structure), seed] = recipe
-    return Study(path.stem, runs)
+    then = values.get("then")
+    if then is not None:
+        if not isinstance(then, str):
+            raise UserError(f"{path}: then={then!r}: write the name of a recipe, or a file")
+        find_recipe(then)
+    return Study(path.stem, runs, then)
 
 
 def run_study(study: Study) -> dict[str, dict[str, Any]]:
     """Train what is not trained yet, and draw the table and the picture of all runs.
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
-    the study gets `study.json`, `study.md` and `trade_offs.png`, anew after each run.
+    the study gets `study.json`, `study.md` and `trade_offs.png`, anew after each run. What is fine-tuned lies beside
+    its run, as `<structure>_<seed>_<recipe>`.
 
     Returns:
         `{structure: {metric: {"mean": ..., "std": ..., "runs": ...}}}`; the spread is that of a sample.
@@ -129,12 +138,22 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for number, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
         print(f"[{number}/{len(study.runs)}] {structure}, seed {seed}")
-        found.setdefault(structure, []).append(experiment.train(recipe, resume=True))
+        metrics = experiment.train(recipe, resume=True)
+        if study.then is not None:
+            metrics = _fine_tune(study.then, recipe) | metrics
+        found.setdefault(structure, []).append(metrics)
         summary = {name: _summary(metrics) for name, metrics in found.items()}
         _write(study, summary)
     print("\n" + table({name: {key: cell["mean"] for key, cell in row.items()} for name, row in summary.items()}))
     print(f"\nStudy: {study.output_dir / 'study.md'}   picture: {study.output_dir / 'trade_offs.png'}")
     return summary
+
+
+def _fine_tune(then: str, recipe: Recipe) -> dict[str, Any]:
+    run = recipe.output_dir
+    folder = run.with_name(f"{run.name}_{find_recipe(then).stem}")
+    own = {"model": {"pretrained": str(run)}, "training": {"seed": recipe.seed, "output_dir": str(folder)}}
+    return experiment.train(load_recipe(then, changes=[own]), resume=True)
 
 
 def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | int]]:

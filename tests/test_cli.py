@@ -134,6 +134,23 @@ def test_mistakes_end_in_one_sentence_and_code_2(tmp_path, monkeypatch, capsys, 
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train"], "required: recipe\n"),
+        (
+            ["train", "tiny.yaml", "--output_dir", "here"],
+            "--output_dir here; a change to the recipe is written",
+        ),
+        (["evaluate", "run", "here"], "unrecognized arguments: here\n"),
+    ],
+)
+def test_mistakes_on_the_command_line(capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
 def test_the_process_ends_with_code_2_and_no_traceback(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(hf_latent.__file__).parents[1])}
     command = [sys.executable, "-m", "hf_latent", "train", "no_such_recipe"]

@@ -8,7 +8,7 @@ import torch
 from hf_latent import LatentALBEFProcessor
 from hf_latent.cli import main
 from hf_latent.data.trifeature_scenes import TrifeatureScenesData
-from hf_latent.evaluation_grounding import GroundingEvaluation
+from hf_latent.evaluation.grounding import GroundingEvaluation
 from hf_latent.results import table
 from tests.models.small import small_albef
 

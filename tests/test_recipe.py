@@ -59,6 +59,7 @@ def test_the_written_recipe_reads_back(recipe, tmp_path):
     ("override", "words"),
     [
         ("training.learning_rat=1", "unknown key training.learning_rat: did you mean 'learning_rate'"),
+        ("training.sede=1", r"unknown key training.sede: did you mean 'seed'\?$"),  # not the hundred others
         ("trainig.seed=1", "unknown section 'trainig': did you mean 'training'"),
         ("model.embed_dims=1", "unknown key model.embed_dims: did you mean 'embed_dim'"),
         ("model.type=com", "model.type='com': did you mean 'comm'"),
@@ -88,6 +89,7 @@ def test_missing_parts(tmp_path, recipe):
         find_recipe("comm_trifeature_quik")
     assert find_recipe("comm_trifeature_quick").is_file()
     for text, words in (
+        ("recipe: x\nstructures: {a: {}}", "this is a study, of many runs: train them with hf-latent study"),
         ("model: {type: comm}\ndata: {name: trifeature}", "model.modalities is missing"),
         ("data: {name: trifeature}", "section model is missing"),
         (BASE.replace("  image2: {kind: image, crop_scale: [0.5, 1.0]}\n", ""), "views.image2 is missing"),

@@ -111,7 +111,7 @@ def test_the_studies_that_ship_are_valid(name):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("recipe: latent_clip_quick", "a study has the keys recipe, seeds"),
+        ("recipe: latent_clip_quick", "a study has the keys recipe, seeds.*hf-latent train"),
         ("recipe: latent_clip_quick\nstructure: {a: {}}\nstructures: {a: {}}", "did you mean 'structures'"),
         ("recipe: latent_clip_quick\nseeds: x\nstructures: {a: {}}", "write a list of different whole numbers"),
         ("recipe: latent_clip_quick\nseeds: [1, 1]\nstructures: {a: {}}", "write a list of different whole numbers"),

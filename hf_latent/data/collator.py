@@ -1,6 +1,7 @@
 """From rows to the batch that a model reads."""
 
 from collections.abc import Collection, Iterable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,8 @@ from ..errors import UserError, suggest
 if TYPE_CHECKING:
     from ..models.processing_comm import CoMMProcessor
     from ..models.processing_latent_clip import LatentCLIPProcessor
+
+IGNORED = -100
 
 
 class LatentCollator:
@@ -22,7 +25,9 @@ class LatentCollator:
             model reads.
         word_ids: Modalities whose view needs to know which tokens make a word.
 
-    Rows are dicts with a value a column and, optionally, `ids`.
+    Rows are dicts with a value a column and, optionally, `ids` and `labels`: whole numbers become `labels`
+    (batch,); strings are tokenised as the text is, between the same special tokens, and become (batch, length) with
+    -100 behind their ends.
     """
 
     def __init__(
@@ -51,7 +56,23 @@ class LatentCollator:
             batch = self.processor.batch(values)
         if "ids" in rows[0]:
             batch["ids"] = torch.tensor([row["ids"] for row in rows])
+        if "labels" in rows[0]:
+            batch["labels"] = self._labels([row["labels"] for row in rows])
         return batch
+
+    def _labels(self, labels: Sequence[Any]) -> torch.Tensor:
+        wanted = str if isinstance(labels[0], str) else Integral
+        for row, label in enumerate(labels):
+            if not isinstance(label, wanted) or not str(label).strip():
+                raise UserError(f"row {row}, column 'labels': expected a whole number or words, found {label!r}")
+        if wanted is Integral:
+            return torch.tensor([int(label) for label in labels])
+        if len(self.processor.tokenizers) != 1:
+            names = ", ".join(self.processor.tokenizers) or "none"
+            raise UserError(f"labels in words need one text modality, whose tokenizer reads them; there are: {names}")
+        (tokenizer,) = self.processor.tokenizers.values()
+        tokens = tokenizer(list(labels), padding=True, padding_side="right", return_tensors="pt")
+        return tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, IGNORED)
 
     def too_long(self, name: str, sentences: Iterable[str]) -> int:
         """How many sentences the processor will cut."""

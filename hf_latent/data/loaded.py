@@ -1,7 +1,7 @@
 """What a source of data gives: a training set, and what to measure a model with."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -75,6 +75,39 @@ class GroundingBenchmark:
 
 
 @dataclass(frozen=True)
+class TaskBenchmark:
+    """Held-out rows of pictures and sentences with what is right of them.
+
+    Attributes:
+        test: Rows with `image`, one picture or a list of them, `text`, `labels` and `ids`.
+        kind: Whether the model gives one of many `answers` in words, or tells `classes` apart.
+        labels: `(rows,)` int64, the right one of `classes` for each row.
+        classes: The answers, or the names of the classes.
+        groups: `(rows,)` str, what kind of question or statement each row is.
+    """
+
+    test: Dataset
+    kind: Literal["answers", "classes"]
+    labels: np.ndarray
+    classes: list[str]
+    groups: np.ndarray
+
+    @property
+    def chance(self) -> float:
+        """Percent of the rows that are right where all are given the commonest label."""
+        return _commonest(self.labels)
+
+    @property
+    def group_chance(self) -> dict[str, float]:
+        """The same within each group."""
+        return {str(group): _commonest(self.labels[self.groups == group]) for group in np.unique(self.groups)}
+
+
+def _commonest(labels: np.ndarray) -> float:
+    return 100 * float(np.bincount(labels).max() / len(labels))
+
+
+@dataclass(frozen=True)
 class LoadedData:
     """A training set and what comes with it.
 
@@ -86,6 +119,7 @@ class LoadedData:
         probes: What to probe the fused features with, where there is something.
         captions: What to measure an image and a text tower with, where there is something.
         grounding: What to measure with where a model sees what a phrase names, where there is something.
+        task: What to measure the answers or the classes of a downstream model with, where there is something.
     """
 
     train: Dataset
@@ -95,3 +129,4 @@ class LoadedData:
     probes: Probes | None = None
     captions: CaptionBenchmark | None = None
     grounding: GroundingBenchmark | None = None
+    task: TaskBenchmark | None = None

@@ -3,8 +3,25 @@
 from .hub_data import HubData
 from .trifeature_data import TrifeatureCaptionsData, TrifeatureData
 from .trifeature_scenes import TrifeatureScenesData
+from .trifeature_task_data import (
+    TrifeatureEntailmentData,
+    TrifeatureQuestionsData,
+    TrifeatureStatementsData,
+    TrifeatureTaskData,
+    TrifeatureTextAssignmentData,
+)
 
-Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureScenesData | HubData
+Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureScenesData | TrifeatureTaskData | HubData
 SOURCES: dict[str, type[Source]] = {
-    cls.NAME: cls for cls in (TrifeatureData, TrifeatureCaptionsData, TrifeatureScenesData, HubData)
+    cls.NAME: cls
+    for cls in (
+        TrifeatureData,
+        TrifeatureCaptionsData,
+        TrifeatureScenesData,
+        TrifeatureQuestionsData,
+        TrifeatureEntailmentData,
+        TrifeatureStatementsData,
+        TrifeatureTextAssignmentData,
+        HubData,
+    )
 }

@@ -8,14 +8,14 @@ from ..errors import UserError
 
 WORDS = "words"
 TRIFEATURE = "trifeature"
-MAX_LENGTH = 77
 _SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
 
-def word_tokenizer(sentences: Iterable[str], max_length: int = MAX_LENGTH) -> Any:
+def word_tokenizer(sentences: Iterable[str], max_length: int | None = None) -> Any:
     """A tokenizer whose tokens are the words of `sentences`, in lower case, commonest first.
 
     Small and exact for small vocabularies; what it never saw becomes [UNK]. A sentence stands between [CLS] and [SEP].
+    Without a `max_length` it knows no limit, and the processor that takes it sets its own.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

@@ -18,32 +18,38 @@ ANSWERS = (*COLOR_PHRASES.values(), *SHAPE_ANSWERS.values(), *TEXTURES, "yes", "
 # No picture tells these.
 OPEN = ("heavy", "old", "cheap", "famous", "fragile", "warm")
 
-# Questions by kind. {the_shape} is "the star", {is_the_shape} "is the star" or "are the five squares", {color_thing}
-# "the red thing". The color, shape or texture of a question of "yes_no" may be another than that of the picture.
-QUESTIONS: dict[str, tuple[str, ...]] = {
-    "color": ("what color is this?", "what color does it have?", "what color {is_the_shape}?"),
-    "shape": ("what shape is this?", "what shape does it have?", "what shape is {color_thing}?"),
+# Questions by kind, each with the factors that it asks for; what else it names is as in the picture. {is_the_shape}
+# is "is the star" or "are the five squares", {color_thing} "the red thing".
+QUESTIONS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "color": (
+        ("what color is this?", ("color",)),
+        ("what color does it have?", ("color",)),
+        ("what color {is_the_shape}?", ("color",)),
+    ),
+    "shape": (
+        ("what shape is this?", ("shape",)),
+        ("what shape does it have?", ("shape",)),
+        ("what shape is {color_thing}?", ("shape",)),
+    ),
     "texture": (
-        "what texture does it have?",
-        "what texture {does_the_shape} have?",
-        "what texture does {color_thing} have?",
+        ("what texture does it have?", ("texture",)),
+        ("what texture {does_the_shape} have?", ("texture",)),
+        ("what texture does {color_thing} have?", ("texture",)),
     ),
     "yes_no": (
-        "{is_the_shape} {color}?",
-        "is this {a_shape}?",
-        "is {color_thing} {a_shape}?",
-        "{does_the_shape} have a {texture} texture?",
-        "does it have a {texture} texture?",
-        "is this {a_color_shape}?",
+        ("{is_the_shape} {color}?", ("color",)),
+        ("is this {a_shape}?", ("shape",)),
+        ("is {color_thing} {a_shape}?", ("shape",)),
+        ("{does_the_shape} have a {texture} texture?", ("texture",)),
+        ("does it have a {texture} texture?", ("texture",)),
+        ("is this {a_color_shape}?", ("shape", "color")),
     ),
 }
 
-# Hypotheses by kind. {claim} may name any of shape, color and texture, {open_claim} has a word of OPEN in it. An
-# "either" is right where its second half is, open where only the shape is right, and wrong where that is wrong.
-HYPOTHESES: dict[str, tuple[str, ...]] = {
-    "plain": ("{claim}",),
-    "open": ("{open_claim}",),
-    "either": ("{a_shape} that {is} {color} or {open}", "{a_shape} that {has} a {texture} texture or {is} {open}"),
+# A hypothesis that is right where its second half is, open where only its shape is, and wrong where that is wrong.
+EITHER = {
+    "color": "{a_shape} that {is} {color} or {open}",
+    "texture": "{a_shape} that {has} a {texture} texture or {is} {open}",
 }
 
 # Statements about two pictures by kind. {does} says something of one picture: "is red", "shows a red star", "has a
@@ -86,11 +92,11 @@ def claim(values: dict[str, str], *adjectives: str) -> str:
     return f"{words} with a {values['texture']} texture" if "texture" in values else words
 
 
-def either(template: str, shape: str, texture: str, color: str, open_word: str) -> str:
-    """A template of `HYPOTHESES["either"]` with the names of classes filled in."""
+def either(factor: str, shape: str, texture: str, color: str, open_word: str) -> str:
+    """The sentence of `EITHER` for a factor: "a star that is red or heavy"."""
     many = shape == "fivesquare"
     names = {"a_shape": noun_phrase(shape), "is": "are" if many else "is", "has": "have" if many else "has"}
-    return template.format(**names, color=COLOR_PHRASES[color], texture=texture, open=open_word)
+    return EITHER[factor].format(**names, color=COLOR_PHRASES[color], texture=texture, open=open_word)
 
 
 def says(values: dict[str, str], both: bool = False) -> str:
@@ -110,9 +116,9 @@ def every_sentence() -> Iterator[str]:
     names = list(zip(SHAPES, TEXTURES, COLORS, strict=True))
     for shape, texture, color in names:
         values = {"shape": shape, "texture": texture, "color": color}
-        yield from (question(template, shape, texture, color) for kind in QUESTIONS.values() for template in kind)
+        yield from (question(template, shape, texture, color) for kind in QUESTIONS.values() for template, _ in kind)
         yield from (claim(values, word) for word in OPEN)
-        yield from (either(template, shape, texture, color, OPEN[0]) for template in HYPOTHESES["either"])
+        yield from (either(factor, shape, texture, color, OPEN[0]) for factor in EITHER)
         for kind in STATEMENTS.values():
             for template in kind:
                 for factor in FACTORS:

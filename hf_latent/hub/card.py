@@ -36,6 +36,8 @@ from .card_fields import fenced, markdown_text, number, one_line, repository_id,
 CARD, ADAPTER = "README.md", "adapter_config.json"
 TASKS = {
     "feature-extraction": "Measurement of frozen features",
+    "image-classification": "Sentences about images",
+    "visual-question-answering": "Visual question answering",
     "zero-shot-image-classification": "Zero-shot image classification",
 }
 PIPELINES = {"latent_clip": "zero-shot-image-classification"}
@@ -47,9 +49,8 @@ FIGURES = {
     "losses.png": "The training loss and its terms.",
 }
 DATA_CITATIONS = {
+    **{name: (HERMANN_2020,) for name in SOURCES if name.startswith("trifeature_")},
     "trifeature": (HERMANN_2020, DUFUMIER_2025),
-    "trifeature_captions": (HERMANN_2020,),
-    "trifeature_scenes": (HERMANN_2020,),
 }
 
 

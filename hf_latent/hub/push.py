@@ -20,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from .. import __version__
 from ..errors import UserError
-from .shareable import stage_run
+from .shareable import check_weights, stage_run
 
 RepoType = Literal["model", "dataset", "space"]
 T = TypeVar("T")
@@ -69,6 +69,7 @@ def push_run(
         UserError: If the folder holds no model, or [`publish_folder`] does.
     """
     check_repo_id(repo_id)
+    check_weights(run)  # nobody should log in only to hear of it
     log_in()
     if "/" not in repo_id:
         repo_id = create_repository(repo_id, private=private)  # the card tells the whole name

@@ -77,8 +77,7 @@ def stage_model(run: Path, folder: Path) -> None:
     Raises:
         UserError: If the folder holds no whole model.
     """
-    if not any((run / name).is_file() for name in (*WEIGHTS, INDEX)):
-        raise UserError(f"{run} holds no {WEIGHTS[0]}: name the folder of a finished run")
+    check_weights(run)
     if (run / INDEX).is_file():
         for name in set(read_json(run / INDEX, "save the model again")["weight_map"].values()):
             run_file(run, name)
@@ -87,6 +86,12 @@ def stage_model(run: Path, folder: Path) -> None:
     for path in _code(run):
         _link(path, folder / path.name)
     _name_the_base(run, folder)
+
+
+def check_weights(run: Path) -> None:
+    """A UserError where there is no folder of that name, or no model in it."""
+    if not any((run / name).is_file() for name in (*WEIGHTS, INDEX)):
+        raise UserError(f"{run} holds no {WEIGHTS[0]}: name the folder of a finished run")
 
 
 def stage_files(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:

@@ -28,6 +28,7 @@ from .information import (
 from .interactions import CHANCE, TASKS, interactions
 from .linear_probe import PROTOCOLS, Probe, ProbeResult, Protocol, fit_probe, linear_probe, score_probe
 from .retrieval import ranks, retrieval
+from .tasks import task_accuracy
 from .zero_shot import TEMPLATES, class_embeddings, zero_shot
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "ranks",
     "retrieval",
     "score_probe",
+    "task_accuracy",
     "uniformity",
     "zero_shot",
 ]

@@ -19,6 +19,9 @@
     metric = GeometryMetric(["image", "text"])
     metric.compute(image=image_embeds, text=text_embeds)  # {"gap_centroid": ..., "cka": ..., ...}
 
+    metric = TaskAccuracyMetric(kind="answers")
+    metric.compute(predictions=answers, references=right_answers, groups=kinds_of_question)  # {"answer_accuracy": ...}
+
 Needs evaluate and datasets; nothing else in the package imports this module.
 """
 
@@ -31,10 +34,12 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..citations import LI_2021
 from .geometry import geometry
 from .interactions import interactions
 from .linear_probe import linear_probe
 from .retrieval import retrieval
+from .tasks import Kind, task_accuracy
 from .zero_shot import zero_shot
 
 _COMM = """\
@@ -203,6 +208,26 @@ class GeometryMetric(evaluate.Metric):
 
     def _compute(self, **embeddings: ArrayLike) -> dict[str, float]:
         return geometry({name: np.asarray(x) for name, x in embeddings.items()}, k=self.k)
+
+
+class TaskAccuracyMetric(evaluate.Metric):
+    """`task_accuracy` with `predictions` (N,) and `references` (N,) integers, `groups` (N,) names.
+
+    Args:
+        kind: "answers" or "classes".
+        kwargs: those of `evaluate.Metric`.
+    """
+
+    def __init__(self, *, kind: Kind = "classes", **kwargs: Any) -> None:
+        self.kind = kind
+        super().__init__(**kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        columns = {"predictions": _INTEGER, "references": _INTEGER, "groups": datasets.Value("string")}
+        return _metric_info("Accuracy over all, by class and by kind of question.", columns, LI_2021)
+
+    def _compute(self, predictions: ArrayLike, references: ArrayLike, groups: Sequence[str]) -> dict[str, float]:
+        return task_accuracy(np.asarray(predictions), np.asarray(references), groups, kind=self.kind)
 
 
 def _info(description: str, label_columns: list[str]) -> evaluate.MetricInfo:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertConfig
+from transformers import BertConfig, BertForMaskedLM
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
@@ -97,8 +97,17 @@ class MaskedLanguageHead(nn.Module):
         initialize_as_bert(self.modules(), self.initializer_range)
         init.zeros_(self.bias)
 
+    @torch.no_grad()
+    def take_from_bert(self, source: BertForMaskedLM, missing: set[str]) -> None:
+        """The head of a BERT, unless its checkpoint had none: `missing` are the names that it lacked."""
+        head = source.cls.predictions
+        if not any("predictions" in key for key in missing):
+            self.dense.load_state_dict(head.transform.dense.state_dict())
+            self.LayerNorm.load_state_dict(head.transform.LayerNorm.state_dict())
+            self.bias.copy_(head.bias)
+
     def forward(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
-        """`(tokens, hidden_size)`, `(vocabulary, hidden_size)` -> `(tokens, vocabulary)`."""
+        """`(..., hidden_size)`, `(vocabulary, hidden_size)` -> `(..., vocabulary)`."""
         return F.linear(self.LayerNorm(self.activation(self.dense(hidden))), word_embeddings, self.bias)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from .configuration_base import LatentConfig
 
 MODALITIES = ("image", "text")
+OBJECTIVES = ("albef", "answer", "class")
 # Image models of transformers whose first token stands for the whole image.
 WITH_CLASS_TOKEN = ("beit", "data2vec-vision", "deit", "dinov2", "vit", "vit_mae", "vit_msn")
 
@@ -28,7 +29,8 @@ class LatentALBEFConfig(LatentConfig):
         alpha_ramp: `alpha` rises linearly from 0 over this share of training (the first of 30 epochs, in the paper).
         itm_weight, mlm_weight: Of image-text matching and of masked language modelling, beside the contrastive loss;
             0 leaves a task out.
-        objective: `"albef"`.
+        objective: `"albef"`, or `"answer"` and `"class"` of the heads that are trained on labels. Each model sets its
+            own.
         regularizers, extra_heads: As in [`LatentConfig`]; they shape the projected features before fusion, with the
             momentum features as the second view.
 
@@ -74,7 +76,7 @@ class LatentALBEFConfig(LatentConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self._check_choices(objective=["albef"])
+        self._check_choices(objective=OBJECTIVES)
         self._check_counts("projection_dim", "fusion_layers")
         self._check_temperature(self.temperature)
         if self.learn_temperature and not 0 < self.min_temperature <= self.temperature <= self.max_temperature:

@@ -188,9 +188,14 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Told the scored embeddings of every training batch, of all processes."""
 
     def pack(
-        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
+        self,
+        modalities: Mapping[str, Any],
+        augmented: Mapping[str, Any] | None = None,
+        ids: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Any]:
-        """The arguments of `forward` for the inputs of each modality, of one view or two."""
+        """The arguments of `forward` for the inputs of each modality, of one view or two, and for the labels, where
+        the model reads any."""
         raise NotImplementedError
 
     def score(self, embeddings: Embeddings) -> Embeddings:

@@ -16,6 +16,7 @@ from transformers import AutoBackbone, AutoConfig, AutoModel, SiglipTextModel
 from transformers.utils import ModelOutput
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+CLASS_TOKENS = ("class_embedding", "cls_token")  # what the image models of transformers call theirs
 
 
 @dataclass
@@ -227,7 +228,8 @@ class AutoEncoder(Encoder):
     Args:
         config: The model's config as a dict with its `model_type`, as `AutoConfig.from_pretrained(...).to_dict()`.
         backbone: Take `AutoBackbone`, whose last feature map becomes the tokens.
-        pooling: How one vector comes of the tokens: `"pooler"`, the model's own; `"cls"`, the first token; `"mean"`.
+        pooling: How one vector comes of the tokens: `"pooler"`, the model's own; `"cls"`, the first token,
+            which in an image model must be a class token; `"mean"`.
             None (default): its own where it has one, else the mean.
         pretrained: The checkpoint that a new training run starts from. Building loads no weights, `load_pretrained`
             does.
@@ -258,6 +260,9 @@ class AutoEncoder(Encoder):
         if pooling in ("cls", "mean"):
             self.drop_pooler()
         self.kind = "image" if self.model.main_input_name == "pixel_values" else "text"
+        if pooling == "cls" and self.kind == "image" and (backbone or not self._has_class_token()):
+            what = f"{model_config.model_type!r} {'backbone' if backbone else 'model'}"
+            raise ValueError(f"pooling='cls': the tokens of a {what} hold no class token; write pooling: mean")
         widths = getattr(model_config, "hidden_sizes", None)
         width = (
             self.model.channels[-1] if backbone else widths[-1] if widths else getattr(model_config, "hidden_size", 0)
@@ -276,6 +281,9 @@ class AutoEncoder(Encoder):
         if config.model_type == "siglip_text_model":  # the one tower that AutoModel does not know
             return SiglipTextModel._from_config(config)
         return AutoModel.from_config(config)
+
+    def _has_class_token(self) -> bool:
+        return any(name.split(".")[-1] in CLASS_TOKENS for name, _ in self.model.named_parameters())
 
     def drop_pooler(self) -> None:
         # Where nothing reads it, DistributedDataParallel would wait for its gradient.

@@ -10,16 +10,36 @@ from torch import Tensor
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
+MAX_LENGTH = 77  # of a caption in tokens, where nobody knows another limit (as CLIP)
 
 
 def stack_images(name: str, values: Sequence[Any], size: int) -> dict[str, Tensor]:
-    """PIL images or uint8 arrays as `pixel_values`: arrays of one size stay uint8, others become `size` x `size`."""
-    images = [_pixels(name, row, value) for row, value in enumerate(values)]
-    decoded = any(hasattr(value, "convert") for value in values)
+    """PIL images or uint8 arrays as `pixel_values`: arrays of one size stay uint8, others become `size` x `size`.
+
+    Where the rows are lists of images, as many in each, `pixel_values` is `(batch, images, 3, height, width)`.
+    """
+    count = images_per_row(name, values)
+    rows = [[value] for value in values] if count is None else values
+    images = [_pixels(name, number, value) for number, row in enumerate(rows) for value in row]
+    decoded = any(hasattr(value, "convert") for row in rows for value in row)
     if not decoded and len({image.shape for image in images}) == 1:
-        return {"pixel_values": torch.stack(images)}
-    # Decoded pictures come in any size: all are resized, so that a row never depends on its neighbours.
-    return {"pixel_values": torch.cat([resized(image.unsqueeze(0).float() / 255, size) for image in images])}
+        pixels = torch.stack(images)
+    else:
+        # Decoded pictures come in any size: all are resized, so that a row never depends on its neighbours.
+        pixels = torch.cat([resized(image.unsqueeze(0).float() / 255, size) for image in images])
+    return {"pixel_values": pixels if count is None else pixels.unflatten(0, (len(rows), count))}
+
+
+def images_per_row(name: str, values: Sequence[Any]) -> int | None:
+    """How many images each row is a list of; None where a row is an image, and not a list."""
+    counts = [len(value) if isinstance(value, list | tuple) else None for value in values]
+    for row, count in enumerate(counts):
+        if count == 0:
+            raise ValueError(f"row {row} of modality {name!r}: a list without an image")
+        if count != counts[0]:
+            first, here = ("an image" if n is None else f"a list of {n}" for n in (counts[0], count))
+            raise ValueError(f"row {row} of modality {name!r} is {here}, row 0 is {first}: give as many to each row")
+    return counts[0] if counts else None
 
 
 def _pixels(name: str, row: int, value: Any) -> Tensor:
@@ -35,10 +55,13 @@ def _pixels(name: str, row: int, value: Any) -> Tensor:
 
 
 def normalised(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Images, uint8 or float in 0 to 1, at `size` x `size`, with `mean` and `std` of each channel taken out."""
+    """Images `(..., 3, height, width)`, uint8 or float in 0 to 1, at `size` x `size`, with `mean` and `std` of each
+    channel taken out."""
+    leading = images.shape[:-3]
+    images = images.flatten(0, -4)
     images = images.float() / 255 if images.dtype == torch.uint8 else images
     means, stds = (torch.tensor(list(values), dtype=torch.float32).view(1, 3, 1, 1) for values in (mean, std))
-    return (resized(images, size) - means) / stds
+    return ((resized(images, size) - means) / stds).unflatten(0, leading)
 
 
 def resized(images: Tensor, size: int) -> Tensor:

@@ -86,7 +86,11 @@ class CoMMModel(LatentPreTrainedModel):
         return set(modalities) if super().second_views(modalities) else set()
 
     def pack(
-        self, modalities: Modalities, augmented: Modalities | None = None, ids: Tensor | None = None
+        self,
+        modalities: Modalities,
+        augmented: Modalities | None = None,
+        ids: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Any]:
         return {"modalities": modalities, "augmented_modalities": augmented, "ids": ids}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BertForMaskedLM
 from transformers.utils import can_return_tuple
@@ -16,36 +15,29 @@ from .albef_grounding import grounding_maps
 from .albef_layers import FusionEncoder
 from .configuration_latent_albef import LatentALBEFConfig
 from .embeddings import (
-    VECTORS,
     Embeddings,
-    LatentPreTrainedModel,
-    LogitScale,
-    full_precision,
     image_inputs,
     text_inputs,
     wide,
 )
 from .encoders import AutoEncoder, Encoder, EncoderOutput
+from .image_text import ImageTextOutput, ImageTextPreTrainedModel, is_paired
 
 
 @dataclass
-class LatentALBEFOutput(Embeddings):
+class LatentALBEFOutput(ImageTextOutput):
     """[`Embeddings`] with what the fusion makes of a pair; `fused` is the first token of `last_hidden_state`.
 
     Attributes:
         last_hidden_state: `(batch, length, hidden_size)`, the tokens of the text after they have seen the image.
-        logits_per_image: `(images, texts)`, cosine similarities before fusion over the temperature.
-        logits_per_text: Its transpose.
         itm_logits: `(batch, 2)`: do text i and image i not belong together, or do they?
     """
 
     last_hidden_state: Tensor | None = None
-    logits_per_image: Tensor | None = None
-    logits_per_text: Tensor | None = None
     itm_logits: Tensor | None = None
 
 
-class LatentALBEFModel(LatentPreTrainedModel):
+class LatentALBEFModel(ImageTextPreTrainedModel):
     """Align before fuse: an image encoder, a BERT's first layers, and its others with cross-attention to the image.
 
     Source: Li et al., "Align before Fuse: Vision and Language Representation Learning with Momentum Distillation",
@@ -55,43 +47,23 @@ class LatentALBEFModel(LatentPreTrainedModel):
 
     config: LatentALBEFConfig
     config_class = LatentALBEFConfig
-    main_input_name = "pixel_values"
-    input_modalities = ["image", "text"]
     _no_split_modules = ["FusionLayer"]
     # The augmented picture is the one that is seen; the words stay as they are.
     augments_first_view = frozenset({"image"})
     # Of the other models, and of checkpoints.
-    _keys_to_ignore_on_load_unexpected = [r"^itm_head\.", r"^mlm_head\.", r"^momentum\.", r"^feature_queue\."]
+    _keys_to_ignore_on_load_unexpected = [
+        *(r"^itm_head\.", r"^mlm_head\.", r"^momentum\.", r"^feature_queue\."),
+        *(r"^decoder\.", r"^classifier\.", r"^second_layer\."),
+    ]
     _auto_map: ClassVar[dict[str, str]] = {
         "AutoModel": "modeling_latent_albef.LatentALBEFModel",
         "AutoModelForZeroShotImageClassification": "modeling_latent_albef.LatentALBEFForImageTextRetrieval",
     }
 
-    def __init__(self, config: LatentALBEFConfig) -> None:
-        super().__init__(config)
-        if not config.modalities:
-            raise ValueError("LatentALBEF needs modalities: {'image': {'encoder': ...}, 'text': {'encoder': ...}}")
-        self.build()
-        self.post_init()
-
     def build(self) -> None:
-        """Make the parts; a subclass adds its own."""
-        config = self.config
-        self.encoders = self.build_encoders()
-        for name, encoder in self.encoders.items():
-            if encoder.kind != name:
-                raise ValueError(f"modality {name!r}: this encoder reads {encoder.kind}")
-        image, bert = cast(Encoder, self.encoders["image"]), self.bert.config
-        self.fusion = FusionEncoder(bert, config.fusion_layers, image)
-
-        def projections() -> nn.ModuleDict:
-            widths = {name: cast(Encoder, encoder).hidden_size for name, encoder in self.encoders.items()}
-            return nn.ModuleDict({name: nn.Linear(width, config.projection_dim) for name, width in widths.items()})
-
-        self.projections = projections()
-        # One more linear head, beside the projection, for each kind of structure that needs it.
-        self.extra_projections = nn.ModuleDict({head: projections() for head in config.extra_heads})
-        self.logit_scale = LogitScale(config.temperature)
+        super().build()
+        image = cast(Encoder, self.encoders["image"])
+        self.fusion = FusionEncoder(self.bert.config, self.config.fusion_layers, image)
 
     @property
     def bert(self) -> Any:
@@ -108,15 +80,13 @@ class LatentALBEFModel(LatentPreTrainedModel):
 
     @torch.no_grad()
     def initialize_weights(self) -> None:
-        """As the base class, which skips modules without parameters of their own, such as the fusion.
-        Loaded weights stay as they are."""
+        """As the base class, and `initialize_parts`; loaded weights stay as they are."""
         super().initialize_weights()
-        self.fusion.initialize()
-        self.logit_scale.requires_grad_(self.config.learn_temperature)
+        self.initialize_parts()
 
-    @property
-    def scale(self) -> Tensor:
-        return self.logit_scale()
+    def initialize_parts(self) -> None:
+        """What begins as in BERT, and what the base class skips: modules without parameters of their own."""
+        self.fusion.initialize()
 
     @torch.no_grad()
     def on_optimizer_step(self) -> None:
@@ -127,12 +97,6 @@ class LatentALBEFModel(LatentPreTrainedModel):
     def second_views(self, modalities: Iterable[str]) -> set[str]:
         """None: the second view of regularizers is that of a momentum copy."""
         return set()
-
-    def pack(
-        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
-    ) -> dict[str, Any]:
-        flat = {key: value for inputs in modalities.values() for key, value in inputs.items()}
-        return {**flat, "ids": ids}
 
     @can_return_tuple
     def forward(
@@ -167,9 +131,7 @@ class LatentALBEFModel(LatentPreTrainedModel):
         text = text_inputs(input_ids, attention_mask, token_type_ids)
         output, encoded = self.embed(image_inputs(pixel_values), text, ids)
         if len(encoded) == 2:
-            scored = cast(dict[str, Tensor], self.score(output).embeds)
-            output.logits_per_image = self.scale * scored["image"] @ scored["text"].T
-            output.logits_per_text = output.logits_per_image.T
+            self.add_logits(output)
         if return_fused if return_fused is not None else is_paired(output):
             self.check_paired(output)
             tokens = self.fusion.image_tokens(encoded["image"])
@@ -201,42 +163,6 @@ class LatentALBEFModel(LatentPreTrainedModel):
         if not is_paired(output):
             counts = ", ".join(f"{len(rows)} of {name}" for name, rows in (output.embeds or {}).items())
             raise ValueError(f"pairs need as many texts as images, text i describing image i; here are {counts}")
-
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        """`(images, projection_dim)`, before the L2 normalisation."""
-        return self.projections["image"](self.encoders["image"](pixel_values=pixel_values).pool())
-
-    def get_text_features(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
-    ) -> Tensor:
-        """`(texts, projection_dim)`, before the L2 normalisation."""
-        output = self.encoders["text"](**text_inputs(input_ids, attention_mask, token_type_ids))
-        return self.projections["text"](output.pool())
-
-    def score(self, embeddings: Embeddings) -> Embeddings:
-        """L2 normalisation, in float32 or wider; log variances and losses of rows stay as they are."""
-        with full_precision(self.device):
-            return embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
-
-    @classmethod
-    def from_vision_text_pretrained(cls, vision: str, text: str, **options: Any) -> Self:
-        """A pretrained image encoder and a BERT, whose layers are split; new projections and cross-attention.
-
-        Args:
-            vision: A checkpoint that `AutoModel` loads as an image model: ViT, DeiT, ResNet ...
-            text: A BERT. Its last `fusion_layers` (6 by default) become the fusion.
-            **options: Of [`LatentALBEFConfig`]; `modalities` may give more for each encoder, such as
-                `{"image": {"frozen": True}}`.
-
-        Raises:
-            ValueError: If the text checkpoint is of another model.
-        """
-        extra = options.pop("modalities", {})
-        towers = {"image": vision, "text": text}
-        specs = {n: {"encoder": "auto", "pretrained": path, **extra.get(n, {})} for n, path in towers.items()}
-        model = cls(LatentALBEFConfig(modalities=specs, **options))
-        model.load_pretrained()
-        return model
 
     @classmethod
     def from_official_checkpoint(cls, path: str | Path, **options: Any) -> Self:
@@ -351,12 +277,6 @@ class LatentALBEFForImageTextRetrieval(LatentALBEFModel):
     def grounding_maps(self, pixel_values: Tensor, input_ids: Tensor, *args: Any, **options: Any) -> Tensor:
         """Where text i finds itself in image i; see [`~albef_grounding.grounding_maps`]."""
         return grounding_maps(self, pixel_values, input_ids, *args, **options)
-
-
-def is_paired(output: Embeddings) -> bool:
-    """Whether there are as many images as texts."""
-    embeds = output.embeds or {}
-    return len(embeds) == 2 and len({len(rows) for rows in embeds.values()}) == 1
 
 
 LatentALBEFModel.register_for_auto_class("AutoModel")

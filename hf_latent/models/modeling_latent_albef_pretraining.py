@@ -5,13 +5,12 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import Tensor
 from transformers import BertForMaskedLM
-from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .albef_layers import MaskedLanguageHead
+from .albef_momentum import MomentumTaught
 from .configuration_latent_albef import MODALITIES
 from .embeddings import Embeddings, full_precision, image_inputs, text_inputs, wide
 from .encoders import EncoderOutput
@@ -19,7 +18,6 @@ from .feature_queue import FeatureQueue
 from .modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel, LatentALBEFOutput
 
 IGNORED = -100  # the label of a token that is not guessed
-TRAINING_STATE = ("momentum.", "feature_queue.")
 
 
 class LatentALBEFTeacher(LatentALBEFModel):
@@ -31,7 +29,7 @@ class LatentALBEFTeacher(LatentALBEFModel):
             self.mlm_head = MaskedLanguageHead(self.bert.config)
 
 
-class LatentALBEFForPreTraining(LatentALBEFForImageTextRetrieval):
+class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval):
     """A [`LatentALBEFModel`] with the three pre-training tasks of its paper.
 
     Image-text contrast compares a batch with the features that a momentum copy of the model gives of the rows of all
@@ -45,57 +43,37 @@ class LatentALBEFForPreTraining(LatentALBEFForImageTextRetrieval):
     empty.
     """
 
+    teacher_class = LatentALBEFTeacher
+    training_state = ("momentum.", "feature_queue.")
     _keys_to_ignore_on_load_missing = [r"^momentum\.", r"^feature_queue\."]
 
     def build(self) -> None:
         super().build()
         if self.config.mlm_weight:
             self.mlm_head = MaskedLanguageHead(self.bert.config)
-        self.momentum = LatentALBEFTeacher(self.config)
         size = self.config.queue_size
         self.feature_queue = FeatureQueue(size, self.config.projection_dim, MODALITIES) if size else None
         self._scored: list[tuple[dict[str, Tensor], Tensor | None]] = []
 
-    @torch.no_grad()
-    def initialize_weights(self) -> None:
-        """As the base class. The momentum copy begins as the model where it was not loaded; nothing in it is trained,
-        nor what no task reads."""
-        super().initialize_weights()
+    def initialize_parts(self) -> None:
+        super().initialize_parts()
         if self.config.mlm_weight:
             self.mlm_head.initialize()
         if self.feature_queue is not None:
             self.feature_queue.initialize()
-        for own, copy in self._followed():
-            init.copy_(copy, own)
-        self.momentum.requires_grad_(False)
+
+    @torch.no_grad()
+    def initialize_weights(self) -> None:
+        """As the base classes; what no task reads is not trained."""
+        super().initialize_weights()
         self.itm_head.requires_grad_(self.config.itm_weight > 0)
-        self.fusion.requires_grad_(self.config.itm_weight > 0 or self.config.mlm_weight > 0)
-
-    def _followed(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """The tensors of the model, each with its momentum copy."""
-        own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        copies = {**dict(self.momentum.named_parameters()), **dict(self.momentum.named_buffers())}
-        return [(own[name], copy) for name, copy in copies.items()]
-
-    def train(self, mode: bool = True) -> "LatentALBEFForPreTraining":
-        super().train(mode)
-        self.momentum.eval()
-        return self
-
-    def load_pretrained(self) -> None:
-        super().load_pretrained()
-        with torch.no_grad():
-            for own, copy in self._followed():
-                copy.copy_(own)
+        self.fusion.requires_grad_(self._fuses)
 
     def take_from_bert(self, source: BertForMaskedLM, missing: set[str]) -> None:
         """The last layers of a BERT, and its head for masked words where it has one."""
         super().take_from_bert(source, missing)
-        head = source.cls.predictions
-        if self.config.mlm_weight and not any("predictions" in key for key in missing):
-            self.mlm_head.dense.load_state_dict(head.transform.dense.state_dict())
-            self.mlm_head.LayerNorm.load_state_dict(head.transform.LayerNorm.state_dict())
-            self.mlm_head.bias.copy_(head.bias)
+        if self.config.mlm_weight:
+            self.mlm_head.take_from_bert(source, missing)
 
     # What moves between steps
 
@@ -113,21 +91,9 @@ class LatentALBEFForPreTraining(LatentALBEFForImageTextRetrieval):
     def on_optimizer_step(self) -> None:
         """Keep the temperature in its range, let the momentum copy follow, and queue what was scored."""
         super().on_optimizer_step()
-        moved = [(copy, own) for own, copy in self._followed() if isinstance(copy, nn.Parameter)]
-        get_ema_multi_avg_fn(self.config.momentum)(*map(list, zip(*moved, strict=True)), 0)
-        for own, copy in self._followed():
-            if not isinstance(copy, nn.Parameter):
-                copy.copy_(own)  # what a BatchNorm has counted
         for features, ids in self._scored:
             cast(FeatureQueue, self.feature_queue).push(features, ids)
         self._scored.clear()
-
-    def save_pretrained(self, *args: Any, state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any) -> None:
-        """As the base class, without momentum copy and queue unless `keep_training_state` is set."""
-        whole = self.state_dict() if state_dict is None else state_dict
-        if not self.keep_training_state:
-            whole = {name: tensor for name, tensor in whole.items() if not name.startswith(TRAINING_STATE)}
-        super().save_pretrained(*args, state_dict=whole, **kwargs)
 
     # Batches
 
@@ -142,7 +108,11 @@ class LatentALBEFForPreTraining(LatentALBEFForImageTextRetrieval):
         return {"text"} if self.config.mlm_weight else set()
 
     def pack(
-        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
+        self,
+        modalities: Mapping[str, Any],
+        augmented: Mapping[str, Any] | None = None,
+        ids: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Any]:
         packed = super().pack(modalities, ids=ids)
         if augmented is not None:

@@ -1,42 +1,22 @@
 """LatentCLIP: an image tower and a text tower of any backbone, in a space whose structure the config chooses."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.utils import can_return_tuple
 
 from .configuration_latent_clip import LatentCLIPConfig
-from .embeddings import (
-    VECTORS,
-    Embeddings,
-    LatentPreTrainedModel,
-    LogitScale,
-    concatenate_views,
-    fit_together,
-    full_precision,
-    image_inputs,
-    text_inputs,
-    wide,
-)
-from .encoders import AutoEncoder, Encoder, couples_rows
+from .embeddings import concatenate_views, fit_together, image_inputs, text_inputs
+from .encoders import AutoEncoder, couples_rows
+from .image_text import ImageTextOutput, ImageTextPreTrainedModel, is_paired
 
 
 @dataclass
-class LatentCLIPOutput(Embeddings):
-    """[`Embeddings`] with the logits of every image against every text.
-
-    Attributes:
-        logits_per_image: `(images, texts)`, cosine similarities over the temperature.
-        logits_per_text: Its transpose.
-    """
-
-    logits_per_image: Tensor | None = None
-    logits_per_text: Tensor | None = None
+class LatentCLIPOutput(ImageTextOutput):
+    """[`Embeddings`] with the logits of every image against every text."""
 
 
 def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:
@@ -49,7 +29,7 @@ def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:
     return nn.Identity()
 
 
-class LatentCLIPModel(LatentPreTrainedModel):
+class LatentCLIPModel(ImageTextPreTrainedModel):
     """Two towers, a projection of each into one space, and whatever heads the regularizers of the config read.
 
     The contrastive objective is that of CLIP (Radford et al. 2021); the regularizers are those of Jiang et al., CVPR
@@ -58,49 +38,16 @@ class LatentCLIPModel(LatentPreTrainedModel):
 
     config: LatentCLIPConfig
     config_class = LatentCLIPConfig
-    main_input_name = "pixel_values"
-    input_modalities = ["image", "text"]
 
-    def __init__(self, config: LatentCLIPConfig) -> None:
-        super().__init__(config)
-        if not config.modalities:
-            raise ValueError("LatentCLIP needs modalities: {'image': {'encoder': ...}, 'text': {'encoder': ...}}")
-        self.encoders = self.build_encoders()
-        for name, encoder in self.encoders.items():
-            if encoder.kind != name:
-                raise ValueError(f"modality {name!r}: this encoder reads {encoder.kind}")
-
-        def projections(kind: str = config.projection, bias: bool = config.projection_bias) -> nn.ModuleDict:
-            widths = {name: cast(Encoder, encoder).hidden_size for name, encoder in self.encoders.items()}
-            return nn.ModuleDict({n: _projection(kind, w, config.projection_dim, bias) for n, w in widths.items()})
-
-        self.projections = projections()
-        # One more linear head, beside the projection, for each kind of structure that needs it.
-        self.extra_projections = nn.ModuleDict({head: projections("linear", True) for head in config.extra_heads})
-        self.logit_scale = LogitScale(config.temperature)
-        self.post_init()
-
-    @torch.no_grad()
-    def initialize_weights(self) -> None:
-        super().initialize_weights()
-        self.logit_scale.requires_grad_(self.config.learn_temperature)
-
-    @property
-    def scale(self) -> Tensor:
-        return self.logit_scale()
+    def build_projection(self, width: int) -> nn.Module:
+        config = self.config
+        return _projection(config.projection, width, config.projection_dim, config.projection_bias)
 
     @torch.no_grad()
     def on_optimizer_step(self) -> None:
         """Keep the temperature between `config.min_temperature` and 1."""
         if self.config.learn_temperature:
             self.logit_scale.keep_between(self.config.min_temperature, 1)
-
-    def pack(
-        self, modalities: Mapping[str, Any], augmented: Mapping[str, Any] | None = None, ids: Tensor | None = None
-    ) -> dict[str, Any]:
-        flat = {key: value for inputs in modalities.values() for key, value in inputs.items()}
-        second = {f"augmented_{k}": v for inputs in (augmented or {}).values() for k, v in inputs.items()}
-        return {**flat, **second, "ids": ids}
 
     @can_return_tuple
     def forward(
@@ -150,14 +97,11 @@ class LatentCLIPModel(LatentPreTrainedModel):
                 raise ValueError(f"a second view of the {name} modality was given without the first")
         if not output.embeds:
             raise ValueError("give pixel_values, input_ids or both")
-        if return_loss and (len(output.embeds) < 2 or len({len(rows) for rows in output.embeds.values()}) > 1):
+        if return_loss and not is_paired(output):
             raise ValueError("the loss needs as many texts as images, row i of the one describing row i of the other")
-        paired = len({len(rows) for rows in output.embeds.values()}) == 1 and len(output.embeds) == 2
         if return_logits if return_logits is not None else not self.training and len(output.embeds) == 2:
-            scored = cast(dict[str, Tensor], self.score(output).embeds)
-            output.logits_per_image = self.scale * scored["image"] @ scored["text"].T
-            output.logits_per_text = output.logits_per_image.T
-        if return_loss if return_loss is not None else paired and self.has_views(output):
+            self.add_logits(output)
+        if return_loss if return_loss is not None else is_paired(output) and self.has_views(output):
             output.loss = self.loss_of(output)
         return output
 
@@ -184,39 +128,6 @@ class LatentCLIPModel(LatentPreTrainedModel):
                 add(f"independent{suffix}", self.extra_projections.get_submodule(f"independent.{name}")(rows))
         if "log_variance" in self.extra_projections:
             add("log_variance", self.extra_projections.get_submodule(f"log_variance.{name}")(pooled[0]))
-
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        """`(images, projection_dim)`, before the L2 normalisation."""
-        return self.projections["image"](self.encoders["image"](pixel_values=pixel_values).pool())
-
-    def get_text_features(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
-    ) -> Tensor:
-        """`(texts, projection_dim)`, before the L2 normalisation."""
-        output = self.encoders["text"](**text_inputs(input_ids, attention_mask, token_type_ids))
-        return self.projections["text"](output.pool())
-
-    def score(self, embeddings: Embeddings) -> Embeddings:
-        """L2 normalisation, in float32 or wider; log variances stay as they are."""
-        with full_precision(self.device):
-            return embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
-
-    @classmethod
-    def from_vision_text_pretrained(cls, vision: str, text: str, **options: Any) -> Self:
-        """Two pretrained towers and new projections.
-
-        Args:
-            vision: A checkpoint that `AutoModel` loads as an image model: ResNet, ConvNeXt, ViT ...
-            text: The same for text: BERT, DistilBERT ...
-            **options: Of [`LatentCLIPConfig`]; `modalities` may give more for each tower, such as
-                `{"image": {"frozen": True}}`.
-        """
-        extra = options.pop("modalities", {})
-        towers = {"image": vision, "text": text}
-        specs = {n: {"encoder": "auto", "pretrained": path, **extra.get(n, {})} for n, path in towers.items()}
-        model = cls(LatentCLIPConfig(modalities=specs, **options))
-        model.load_pretrained()
-        return model
 
     @classmethod
     def from_clip_pretrained(cls, checkpoint: str, **options: Any) -> Self:

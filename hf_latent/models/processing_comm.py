@@ -11,7 +11,16 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from .encoders import nearest
-from .inputs import IMAGENET_MEAN, IMAGENET_STD, normalised, stack_images, stack_numbers, stack_series, tokenize
+from .inputs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MAX_LENGTH,
+    normalised,
+    stack_images,
+    stack_numbers,
+    stack_series,
+    tokenize,
+)
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 KINDS = ("features", "image", "series", "table", "text")
@@ -24,7 +33,8 @@ class CoMMProcessor(ProcessorMixin):
         modalities: What each modality is, `{name: {"kind": "image", "size": 224}}`. The kinds are
 
             - `image`: PIL images, uint8 arrays `(height, width, 3)` or uint8 tensors `(3, height, width)`; resized to
-              `size` x `size` (bilinear, antialiased) and normalised with `mean` and `std` (of ImageNet by default);
+              `size` x `size` (bilinear, antialiased) and normalised with `mean` and `std` (of ImageNet by default); or
+              lists of these, as many in each row;
             - `text`: strings, tokenized to at most `max_length` tokens (77 by default) and padded to the longest;
             - `series`: float arrays `(length, input_dim)`, zero-padded to the longest, with an `attention_mask`;
             - `table` and `features`: float arrays, stacked.
@@ -56,7 +66,7 @@ class CoMMProcessor(ProcessorMixin):
                 options.setdefault("mean", IMAGENET_MEAN)
                 options.setdefault("std", IMAGENET_STD)
             if kind == "text":
-                options.setdefault("max_length", 77)
+                options.setdefault("max_length", MAX_LENGTH)
                 if name not in self.tokenizers:
                     raise ValueError(f"modality {name!r} is text: give its tokenizer in tokenizers[{name!r}]")
 

@@ -7,9 +7,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
-from .inputs import IMAGENET_MEAN, IMAGENET_STD, stack_images, tokenize
-
-MAX_LENGTH = 77  # of a caption in tokens, where the tokenizer knows no limit of its own (as CLIP)
+from .inputs import IMAGENET_MEAN, IMAGENET_STD, MAX_LENGTH, images_per_row, stack_images, tokenize
 
 
 class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
@@ -54,10 +52,20 @@ class LatentCLIPProcessor(ProcessorMixin):
         return cls(image_processor, tokenizer, padding)
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
-        """As every processor: `pixel_values`, `input_ids` and `attention_mask`, as torch tensors."""
+        """As every processor: `pixel_values`, `input_ids` and `attention_mask`, as torch tensors.
+
+        Where `images` is a list of lists, as many in each, `pixel_values` is `(batch, images, 3, height, width)`.
+
+        Raises:
+            ValueError: If the lists differ in length; it names the row.
+        """
         if text is not None:
             kwargs.setdefault("padding", self.padding)
-        return super().__call__(images=images, text=text, **kwargs)
+        count = images_per_row("image", images) if isinstance(images, list | tuple) else None
+        batch = super().__call__(images=images, text=text, **kwargs)
+        if count is not None:
+            batch["pixel_values"] = batch["pixel_values"].unflatten(0, (len(images), count))
+        return batch
 
     @property
     def modalities(self) -> dict[str, dict[str, Any]]:

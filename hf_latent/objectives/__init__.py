@@ -7,6 +7,7 @@ from .base import Objective, base_objective
 from .clip import CLIPObjective
 from .comm import CoMMObjective, CrossObjective, CrossSelfObjective
 from .regularized import RegularizedObjective, add_regularizers, required_heads
+from .supervised import SupervisedObjective
 
 __all__ = [
     "ALBEFObjective",
@@ -16,6 +17,7 @@ __all__ = [
     "CrossSelfObjective",
     "Objective",
     "RegularizedObjective",
+    "SupervisedObjective",
     "build_objective",
     "required_heads",
 ]

@@ -1,4 +1,4 @@
-"""The objective of LatentALBEF."""
+"""The objective of the pre-training of LatentALBEF."""
 
 from typing import Any
 
@@ -12,8 +12,21 @@ from ..models.embeddings import Embeddings
 from .base import Objective, register_objective
 
 
+class DistilledObjective(Objective):
+    """An objective whose targets are in part the answers of a momentum model."""
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        return (LI_2021,)
+
+    def alpha_at(self, progress: float) -> float:
+        """The momentum model's share of the targets when the share `progress` of training is done."""
+        ramp = self.config.alpha_ramp
+        return self.config.alpha * (min(1.0, progress / ramp) if ramp else 1.0)
+
+
 @register_objective("latent_albef", "albef")
-class ALBEFObjective(Objective):
+class ALBEFObjective(DistilledObjective):
     r"""Image-text contrast, image-text matching and masked language modelling, with momentum distillation.
 
     \[ L = \tfrac12 (L_{V2T} + L_{T2V}) + w_{itm} L_{itm} + w_{mlm} [(1 - \alpha) L_{words} + \alpha L_{teacher}] \]
@@ -46,15 +59,6 @@ class ALBEFObjective(Objective):
             r"{\sum_l e^{\langle z^A_j, \bar z^B_l \rangle / \tau}}"
         )
         return " + ".join(parts) + "\n" + contrast
-
-    @property
-    def citations(self) -> tuple[str, ...]:
-        return (LI_2021,)
-
-    def alpha_at(self, progress: float) -> float:
-        """The momentum model's share of the targets when the share `progress` of training is done."""
-        ramp = self.config.alpha_ramp
-        return self.config.alpha * (min(1.0, progress / ramp) if ramp else 1.0)
 
     def __call__(
         self,

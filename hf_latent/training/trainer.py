@@ -3,7 +3,7 @@
 import itertools
 import shutil
 import warnings
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..losses import loss_tile_size
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..objectives import Objective
 from ..views import Views
+from .answers import rank_answers
 from .arguments import LatentTrainingArguments
 from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
@@ -227,7 +228,7 @@ class LatentTrainer(HubTrainer):
         first = views.plain(rows)
         if training and self._augmented_first:
             first |= views.augmented(rows, view=0, only=self._augmented_first, **key)
-        return core.pack(first, augmented, inputs.get("ids"))
+        return core.pack(first, augmented, inputs.get("ids"), inputs.get("labels"))
 
     def _view_key(self) -> dict[str, Any]:
         """Where this micro-batch stands in the whole run: its views depend on nothing else."""
@@ -328,11 +329,11 @@ class LatentTrainer(HubTrainer):
     ) -> tuple[None, Any, Tensor | None]:
         """Embed one batch. There is no evaluation loss: it would depend on how the rows fall into batches."""
         inputs = self._prepare_inputs(inputs)
-        ids = inputs.pop("ids", None)
+        labels = inputs.pop("labels", inputs.pop("ids", None))
         with torch.no_grad(), self.compute_loss_context_manager():
             embeddings = model(**inputs, return_loss=False)
-        found = {field: getattr(embeddings, field) for field in ("embeds", "independent", "fused")}
-        return None, {field: value for field, value in found.items() if value is not None}, ids
+        found = {field: getattr(embeddings, field, None) for field in ("embeds", "independent", "fused", "logits")}
+        return None, {field: value for field, value in found.items() if value is not None}, labels
 
     def embed(self, dataset: Any) -> Embeddings:
         """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar."""
@@ -343,11 +344,15 @@ class LatentTrainer(HubTrainer):
                 return {name: torch.from_numpy(rows) for name, rows in found.items()}
             return torch.from_numpy(found)
 
-        return Embeddings(**{field: tensors(found) for field, found in predictions.items()})
+        return Embeddings(**{field: tensors(found) for field, found in predictions.items() if field != "logits"})
 
     def features(self, dataset: Any) -> np.ndarray:
         """The representation that probes read, `(rows, dim)` float32: what the objective calls its features."""
         return self.objective.features(self.embed(dataset)).float().numpy()
+
+    def answer(self, dataset: Any, answers: Sequence[str], k: int = 128) -> Tensor:
+        """`(rows, answers)` scores of a list of answers to the questions of a data set; see `rank_answers`."""
+        return rank_answers(self, dataset, answers, k)
 
     # Checkpoints
 

@@ -23,8 +23,9 @@ CPU_BLOCK = 32  # images augmented at a time on a CPU, so that they stay in its 
 class ImageView(View):
     """SimCLR's image augmentation (arXiv 2002.05709, appendix A) in three batched steps: crop, colour, blur.
 
-    `pixel_values` (B, 3, H, W), uint8 or floats in [0, 1], become float32 (B, 3, size, size), normalised. Defaults are
-    those of CoMM (arXiv 2409.07402).
+    `pixel_values` (B, 3, H, W), uint8 or floats in [0, 1], become float32 (B, 3, size, size), normalised. Rows of
+    several images, (B, N, 3, H, W), become (B, N, 3, size, size), each image with an augmentation of its own. Defaults
+    are those of CoMM (arXiv 2409.07402).
 
     Args:
         size: side of the output, pixels; at least 8.
@@ -70,36 +71,40 @@ class ImageView(View):
 
     def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
         """crop: top, left, height, width as shares of the image; jitter: brightness, contrast, saturation factors and
-        hue in radians; sigma: 0 where there is no blur."""
-        height, width = take(inputs, "pixel_values", "image").shape[-2:]
+        hue in radians; sigma: 0 where there is no blur. Each (rows, ...), or (rows, N, ...) for rows of N images."""
+        _, *several, _, height, width = _checked(take(inputs, "pixel_values", "image")).shape
+        images = rows * math.prod(several)
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:
-            return torch.rand(rows, *shape, generator=generator) * (high - low) + low
+            return torch.rand(images, *shape, generator=generator) * (high - low) + low
 
         def chance(probability: float) -> Tensor:
-            return torch.rand(rows, generator=generator) < probability
+            return torch.rand(images, generator=generator) < probability
 
         area = uniform(*self.crop_scale, CROP_TRIES)
         ratio = uniform(math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1]), CROP_TRIES).exp()
         shares = torch.stack((area / ratio * (width / height), area * ratio * (height / width)), dim=-1).sqrt()
         first = (shares <= 1).all(-1).int().argmax(1)  # none fits: the first try, cut to the image
-        shares = shares[torch.arange(rows), first].clamp(max=1)
+        shares = shares[torch.arange(images), first].clamp(max=1)
         corner = uniform(0, 1, 2) * (1 - shares)
 
         strength = torch.tensor([*self.jitter[:3], 2 * math.pi * self.jitter[3]])
         still = torch.tensor([1.0, 1.0, 1.0, 0.0])
         moved = still + uniform(-1, 1, 4) * strength
         moved[:, :3].clamp_(min=0)
-        return {
+        numbers = {
             "crop": torch.cat((corner, shares), dim=1),
             "flip": chance(self.flip),
             "jitter": torch.where(chance(self.jitter_probability)[:, None], moved, still),
             "grayscale": chance(self.grayscale),
             "sigma": uniform(*self.blur_sigma) * chance(self.blur),
         }
+        return {name: values.unflatten(0, (rows, *several)) for name, values in numbers.items()}
 
     def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
-        pixels = take(inputs, "pixel_values", "image")
+        pixels = _checked(take(inputs, "pixel_values", "image"))
+        leading = pixels.shape[:-3]
+        pixels, noise = pixels.flatten(0, -4), {k: v.flatten(0, len(leading) - 1) for k, v in noise.items()}
         block = CPU_BLOCK if pixels.device.type == "cpu" else len(pixels)
         done = []
         # autocast would do the colours and the blur in half precision
@@ -110,15 +115,17 @@ class ImageView(View):
                 images = self._crop(images, noise["crop"][rows], noise["flip"][rows])
                 images = self._recolour(images, unit, noise["jitter"][rows], noise["grayscale"][rows])
                 done.append(self._blur(images, noise["sigma"][rows]))
-        return {**inputs, "pixel_values": torch.cat(done)}
+        return {**inputs, "pixel_values": torch.cat(done).unflatten(0, leading)}
 
     def plain(self, inputs: Inputs) -> Inputs:
         """Resized to (size, size), antialiased, whatever the aspect ratio, and normalised."""
-        images, unit = _as_float(take(inputs, "pixel_values", "image"))
+        pixels = _checked(take(inputs, "pixel_values", "image"))
+        images, unit = _as_float(pixels.flatten(0, -4))
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        return {**inputs, "pixel_values": torch.addcmul(-mean / std, images, unit / std)}
+        images = torch.addcmul(-mean / std, images, unit / std)
+        return {**inputs, "pixel_values": images.unflatten(0, pixels.shape[:-3])}
 
     def _crop(self, images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
         """Crop, resize and flip in one bilinear sampling."""
@@ -177,11 +184,16 @@ class ImageView(View):
         return images.index_copy_(0, where, blurred.view(len(chosen), *images.shape[1:]))
 
 
+def _checked(pixels: Tensor) -> Tensor:
+    known = pixels.dtype == torch.uint8 or pixels.is_floating_point()
+    if not known or pixels.dim() not in (4, 5) or pixels.shape[-3] != 3:
+        given = f"{pixels.dtype} of shape {tuple(pixels.shape)}"
+        wanted = "uint8, or floats in [0, 1], of shape (B, 3, H, W) or (B, N, 3, H, W)"
+        raise ValueError(f"pixel_values must be {wanted}, got {given}")
+    return pixels
+
+
 def _as_float(pixels: Tensor) -> tuple[Tensor, float]:
     """Pixels as float32, and the factor that brings them to [0, 1]: folded into later arithmetic, it saves a pass."""
-    known = pixels.dtype == torch.uint8 or pixels.is_floating_point()
-    if not known or pixels.dim() != 4 or pixels.shape[1] != 3:
-        given = f"{pixels.dtype} of shape {tuple(pixels.shape)}"
-        raise ValueError(f"pixel_values must be uint8, or floats in [0, 1], of shape (B, 3, H, W), got {given}")
     unit = 1 / 255 if pixels.dtype == torch.uint8 else 1.0
     return pixels.to(torch.float32, memory_format=torch.contiguous_format), unit

@@ -8,7 +8,7 @@ from hf_latent.data.tokenizers import load_tokenizer
 from hf_latent.data.trifeature import CAPTIONS, COLORS, SHAPES, TEXTURES, caption
 from hf_latent.data.trifeature_sentences import (
     ANSWERS,
-    HYPOTHESES,
+    EITHER,
     OPEN,
     QUESTIONS,
     answer,
@@ -36,8 +36,8 @@ def test_every_sentence_is_in_the_vocabulary(tokenizer):
     assert unknown(tokenizer, [*scenes, "the red star left of the five blue squares", "an object"]) == ["an object"]
     for names in itertools.islice(itertools.product(SHAPES, TEXTURES, COLORS), 0, None, 9):  # each name many times
         values = dict(zip(("shape", "texture", "color"), names, strict=True))
-        sentences = [question(template, *names) for kind in QUESTIONS.values() for template in kind]
-        sentences += [either(template, *names, word) for template in HYPOTHESES["either"] for word in OPEN]
+        sentences = [question(template, *names) for kind in QUESTIONS.values() for template, _ in kind]
+        sentences += [either(factor, *names, word) for factor in EITHER for word in OPEN]
         for length in (1, 2, 3):
             for some in itertools.combinations(values, length):
                 part = {factor: values[factor] for factor in some}
@@ -72,9 +72,9 @@ def test_the_vocabulary_is_the_same_every_time_and_has_a_mask(tokenizer):
         (question("{is_the_shape} {color}?", "fivesquare", "rain", "ocean"), "are the five squares ocean blue?"),
         (question("what texture {does_the_shape} have?", "star", "rain", "red"), "what texture does the star have?"),
         (question("what shape is {color_thing}?", "star", "rain", "red"), "what shape is the red thing?"),
-        (either(HYPOTHESES["either"][0], "star", "rain", "red", "old"), "a star that is red or old"),
+        (either("color", "star", "rain", "red", "old"), "a star that is red or old"),
         (
-            either(HYPOTHESES["either"][1], "fivesquare", "rain", "red", "old"),
+            either("texture", "fivesquare", "rain", "red", "old"),
             "five squares that have a rain texture or are old",
         ),
     ],

@@ -245,6 +245,13 @@ def test_mistakes_end_in_one_sentence_and_code_2(hub, server, run, monkeypatch, 
     assert token is None or token not in told
 
 
+def test_a_folder_without_a_model_is_told_before_the_login_is_asked_for(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "")
+    assert get_token() is None
+    assert main(["push", str(tmp_path / "nothing"), "user/name"]) == 2
+    assert "nothing holds no model.safetensors: name the folder of a finished run" in capsys.readouterr().err
+
+
 def test_a_card_that_the_hub_refuses(hub, folder):
     (folder / "README.md").write_text("---\n{\n---\n")
     with pytest.raises(UserError, match="the Hub refuses the files: Invalid metadata in README.md"):

@@ -7,27 +7,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data.loaded import GroundingBenchmark
-from .metrics.grounding import grounding
-from .models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
-from .plots_grounding import plot_grounding
-from .training import LatentTrainer
+from ..data.loaded import GroundingBenchmark
+from ..metrics.grounding import grounding
+from ..models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
+from ..plots_grounding import plot_grounding
+from ..training import LatentTrainer
+from .rows import some
 
 SHOWN = 8
 BATCH = 128
 
 
 class GroundingEvaluation:
-    """Grad-CAM of matching for every phrase, over the tokens of the phrase, against boxes that training never saw."""
+    """Grad-CAM of matching for every phrase, against boxes that training never saw."""
 
     def __init__(self, benchmark: GroundingBenchmark) -> None:
         self.benchmark = benchmark
         self.maps: np.ndarray | None = None
-
-    @staticmethod
-    def fits(model: Any) -> bool:
-        """Whether the model has learned to tell pairs, so that there is something to explain."""
-        return isinstance(model, LatentALBEFForImageTextRetrieval) and model.config.itm_weight > 0
 
     def embed(self, trainer: LatentTrainer) -> None:
         """Nothing to gather: a map needs one row only."""
@@ -35,7 +31,10 @@ class GroundingEvaluation:
         self.processor: Any = trainer.processing_class
 
     def metrics(self) -> dict[str, float]:
-        """As [`metrics.grounding`]; nothing where the image tokens are no grid, which is said."""
+        """As [`metrics.grounding`]; nothing of a model that cannot tell pairs, and nothing where the image tokens are
+        no grid, which is said."""
+        if not isinstance(self.model, LatentALBEFForImageTextRetrieval) or not self.model.config.itm_weight:
+            return {}
         try:
             self.maps = phrase_maps(self.model, self.processor, self.benchmark)
         except ValueError as error:
@@ -47,21 +46,19 @@ class GroundingEvaluation:
         if self.maps is None:
             return
         # Evenly spread, not the best ones.
-        rows = np.linspace(0, len(self.maps) - 1, min(SHOWN, len(self.maps))).astype(int)
+        rows = some(len(self.maps), SHOWN)
         images = self.benchmark.images[self.benchmark.pictures[rows]]
         phrases = [self.benchmark.phrases[row] for row in rows]
         plot_grounding(images, self.maps[rows], phrases, self.benchmark.boxes[rows, 0], folder / "grounding.png")
 
 
 def phrase_maps(model: LatentALBEFForImageTextRetrieval, processor: Any, benchmark: GroundingBenchmark) -> np.ndarray:
-    """`(phrases, rows, columns)`: the map of each phrase in its picture, over its words; see `grounding_maps`."""
+    """`(phrases, rows, columns)`: the map of each phrase in its picture; see `grounding_maps`."""
     words = processor.stack("text", benchmark.phrases)
-    special = torch.tensor(processor.tokenizers["text"].all_special_ids)
-    chosen = ~torch.isin(words["input_ids"], special)
     found: list[Tensor] = []
     for rows in torch.arange(len(benchmark.phrases)).split(BATCH):
         pictures = [benchmark.images[number] for number in benchmark.pictures[rows.numpy()]]
         inputs = {**processor(images=pictures), **{name: column[rows] for name, column in words.items()}}
         inputs = {name: column.to(model.device) for name, column in inputs.items()}
-        found.append(model.grounding_maps(**inputs, tokens=chosen[rows].to(model.device)).cpu())
+        found.append(model.grounding_maps(**inputs).cpu())
     return torch.cat(found).numpy()

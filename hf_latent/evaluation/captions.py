@@ -1,4 +1,4 @@
-"""What a trained model has learned: the measurements and the pictures of a run."""
+"""An image and a text encoder, measured on held-out images with captions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,40 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data.loaded import CaptionBenchmark, Probes
-from .metrics import geometry, interactions, linear_probe, retrieval, zero_shot
-from .metrics.retrieval import scored_retrieval
-from .models.embeddings import Embeddings
-from .models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
-from .models.modeling_latent_clip import LatentCLIPModel
-from .plots import plot_interactions, plot_latent_map
-from .training import LatentTrainer
+from ..data.loaded import CaptionBenchmark
+from ..metrics import geometry, linear_probe, retrieval, zero_shot
+from ..metrics.retrieval import scored_retrieval
+from ..models.embeddings import Embeddings
+from ..models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
+from ..models.modeling_latent_clip import LatentCLIPModel
+from ..plots import plot_latent_map
+from ..training import LatentTrainer
+from .rows import MAP_ROWS, some
 
-MAP_ROWS = 1500
 GEOMETRY_ROWS = 5000  # nearest neighbours cost the square of it
-
-
-class InteractionsEvaluation:
-    """Redundancy, uniqueness and synergy, read by linear probes from what the objective calls its features."""
-
-    def __init__(self, probes: Probes, protocol: str) -> None:
-        self.probes, self.protocol = probes, protocol
-
-    def embed(self, trainer: LatentTrainer) -> None:
-        """Embed all rows; every process takes part."""
-        self.train, self.test = trainer.features(self.probes.train), trainer.features(self.probes.test)
-
-    def metrics(self) -> dict[str, float]:
-        labels = self.probes.train_labels, self.probes.test_labels
-        return interactions(self.train, labels[0], self.test, labels[1], protocol=self.protocol)
-
-    def figures(self, folder: Path, name: str, metrics: dict[str, Any]) -> None:
-        plot_interactions({name: metrics}, folder / "interactions.png")
-        titles = {key: title for key, title in self.probes.titles.items() if key in self.probes.test_labels}
-        rows = _some(len(self.test))
-        factors = {title: self.probes.test_labels[key][rows] for key, title in titles.items()}
-        classes = {title: self.probes.class_names[key] for key, title in titles.items()}
-        plot_latent_map(self.test[rows], factors, folder / "latent_map.png", classes)
 
 
 class CaptionsEvaluation:
@@ -77,7 +54,7 @@ class CaptionsEvaluation:
         if isinstance(self.model, LatentALBEFForImageTextRetrieval) and self.model.config.itm_weight:
             found |= reranked_retrieval(self.model, self.processor, benchmark, image[images], text[texts], self.rerank)
         found |= self._probes()
-        rows = images[_some(len(images), GEOMETRY_ROWS)]  # once each, however many captions they have
+        rows = images[some(len(images), GEOMETRY_ROWS)]  # once each, however many captions they have
         found |= geometry({name: vectors[rows] for name, vectors in embeds.items()}, k=min(10, len(rows) - 1))
         if self.test.independent is not None:
             cosine = F.cosine_similarity(image, self.test.independent["image"], dim=-1)
@@ -103,7 +80,7 @@ class CaptionsEvaluation:
 
     def figures(self, folder: Path, name: str, metrics: dict[str, Any]) -> None:
         embeds = {key: F.normalize(rows, dim=-1).numpy() for key, rows in cast(Any, self.test.embeds).items()}
-        rows = _some(len(self.benchmark.test_ids), MAP_ROWS // 2)
+        rows = some(len(self.benchmark.test_ids), MAP_ROWS // 2)
         both = np.concatenate([embeds["image"][rows], embeds["text"][rows]])
         factors = {"modality": np.repeat([0, 1], len(rows))}
         classes = {"modality": ["image", "text"], **self.benchmark.class_names}
@@ -165,8 +142,3 @@ def _image_features(embeddings: Embeddings, unit: bool) -> list[np.ndarray]:
     """The image embedding, of unit length if so asked, and the independent one where there is one."""
     images = [field["image"].float() for field in (embeddings.embeds, embeddings.independent) if field is not None]
     return [(F.normalize(rows, dim=-1) if unit else rows).numpy() for rows in images]
-
-
-def _some(total: int, most: int = MAP_ROWS) -> np.ndarray:
-    """At most `most` row numbers, spread evenly: a map of more is a blot."""
-    return np.linspace(0, total - 1, min(most, total)).astype(int)

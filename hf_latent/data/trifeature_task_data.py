@@ -1,0 +1,149 @@
+"""Downstream tasks on Trifeature as recipes name them: questions, entailment, statements, text assignment."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import UserError
+from .loaded import LoadedData, TaskBenchmark
+from .tokenizers import TRIFEATURE, load_tokenizer
+from .trifeature import TrifeatureImages, generator, load_trifeature
+from .trifeature_sentences import ANSWERS
+from .trifeature_tasks import (
+    ASSIGNMENT,
+    ENTAILMENT,
+    TRUTH,
+    Example,
+    TaskRows,
+    draw_assignments,
+    draw_hypotheses,
+    draw_questions,
+    draw_statements,
+)
+
+
+@dataclass(frozen=True)
+class TrifeatureTaskData:
+    """Trifeature images with sentences, and what is right of them. Test images are of held-out combinations.
+
+    Args:
+        image_size: In pixels.
+        renders: Images of each training combination.
+        test_renders: Images of each held-out combination.
+        seed: Of the data set itself; it stays the same when the seed of a training run changes.
+        texture_period: In pixels of the 224 px canvas.
+        per_picture: Sentences of each image; where a sentence is about two, the other one is drawn.
+        tokenizers: The tokenizer of `text`: a checkpoint's, `words` for one made of the training sentences, or
+            `trifeature` for the words of all built-in sentences. By default that of the checkpoint that the text tower
+            starts from, else `trifeature`.
+    """
+
+    NAME: ClassVar[str]
+    CLASSES: ClassVar[tuple[str, ...]]
+    WHAT: ClassVar[str]
+    STREAM: ClassVar[int]  # random, after those of `trifeature` and of its scenes
+    ANSWERED: ClassVar[bool] = False
+
+    image_size: int = 224
+    renders: int = 3
+    test_renders: int = 5
+    seed: int = 42
+    texture_period: float = 10.0
+    per_picture: int = 4
+    tokenizers: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def draw(images: TrifeatureImages, per_picture: int, rng: np.random.Generator) -> list[Example]:
+        """Sentences on the images of a split, and what is right of them."""
+        raise NotImplementedError
+
+    def load(self, progress: bool = False) -> LoadedData:
+        if self.per_picture < 1:
+            raise UserError(f"data.per_picture={self.per_picture}: write 1 or more")
+        for name in self.tokenizers:
+            if name != "text":
+                raise UserError(f"data.tokenizers.{name}: no such modality; write text")
+        try:
+            trifeature = load_trifeature(
+                self.image_size, self.renders, self.seed, progress, self.texture_period, self.test_renders
+            )
+        except ValueError as error:
+            raise UserError(f"data: {error}") from None
+        train, test = self._rows(trifeature.train, 0), self._rows(trifeature.test, 1)
+        tokenizer = ({"text": TRIFEATURE} | self.tokenizers)["text"]
+        return LoadedData(
+            train=train,
+            columns={"image": "image", "text": "text"},
+            summary=f"Trifeature at {self.image_size} px: {len(train):,} {self.WHAT}",
+            tokenizers={"text": load_tokenizer(tokenizer, (example.text for example in train.examples))},
+            task=TaskBenchmark(
+                test=test,
+                kind="answers" if self.ANSWERED else "classes",
+                labels=test.labels,
+                classes=list(self.CLASSES),
+                groups=test.groups,
+            ),
+        )
+
+    def _rows(self, images: TrifeatureImages, split: int) -> TaskRows:
+        examples = self.draw(images, self.per_picture, generator(self.seed, self.STREAM, split))
+        return TaskRows(images, examples, self.CLASSES if self.ANSWERED else None)
+
+
+@dataclass(frozen=True)
+class TrifeatureQuestionsData(TrifeatureTaskData):
+    """Questions on Trifeature images: "what color is the star?" A row's `labels` is the answer in words, one of 32.
+
+    Four kinds take turns, `color`, `shape`, `texture` and `yes_no`; see `draw_questions`. The options are those of
+    `TrifeatureTaskData`.
+    """
+
+    NAME = "trifeature_questions"
+    CLASSES = ANSWERS
+    WHAT = "questions on images"
+    draw = staticmethod(draw_questions)
+    STREAM = 5
+    ANSWERED = True
+
+
+@dataclass(frozen=True)
+class TrifeatureEntailmentData(TrifeatureTaskData):
+    """Trifeature images and hypotheses that they entail, contradict, or leave open: "a heavy red star".
+
+    Three kinds, `plain`, `open` and `either`; see `draw_hypotheses`. The options are those of `TrifeatureTaskData`.
+    """
+
+    NAME = "trifeature_entailment"
+    CLASSES = ENTAILMENT
+    WHAT = "hypotheses on images"
+    draw = staticmethod(draw_hypotheses)
+    STREAM = 6
+
+
+@dataclass(frozen=True)
+class TrifeatureStatementsData(TrifeatureTaskData):
+    """Statements about two Trifeature images, true or false: "both have the same color". `image` is a list of two.
+
+    Four kinds, `both`, `one`, `same` and `side`; see `draw_statements`. The options are those of `TrifeatureTaskData`.
+    """
+
+    NAME = "trifeature_statements"
+    CLASSES = TRUTH
+    WHAT = "statements about two images"
+    draw = staticmethod(draw_statements)
+    STREAM = 7
+
+
+@dataclass(frozen=True)
+class TrifeatureTextAssignmentData(TrifeatureTaskData):
+    """A caption and two Trifeature images: is it of the first, the second, or neither? `image` is a list of two.
+
+    Two kinds, `near` and `far`; see `draw_assignments`. The options are those of `TrifeatureTaskData`.
+    """
+
+    NAME = "trifeature_text_assignment"
+    CLASSES = ASSIGNMENT
+    WHAT = "captions of one of two images, or of neither"
+    draw = staticmethod(draw_assignments)
+    STREAM = 8

@@ -1,0 +1,98 @@
+"""Momentum distillation: a slowly moving copy of a model, whose answers soften the targets of the model."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from transformers import initialization as init
+
+from .configuration_latent_albef import LatentALBEFConfig
+from .modeling_latent_albef import LatentALBEFModel
+
+
+class MomentumTaught(LatentALBEFModel):
+    """A [`LatentALBEFModel`] with a momentum copy, `momentum`, an instance of `teacher_class`. It stands first among
+    the bases of a model that has tasks of its own.
+
+    `forward` changes no state: the copy steps in `on_optimizer_step`, which `LatentTrainer` calls; another training
+    loop must. Checkpoints of `LatentTrainer` hold the copy, and what `save_pretrained` writes otherwise does not:
+    loaded again, the copy begins as the model.
+
+    Source: Li et al., NeurIPS 2021, section 3.3.
+    """
+
+    momentum: Any
+    teacher_class: ClassVar[type[LatentALBEFModel]]
+    # What only training needs, by the beginning of its names.
+    training_state: ClassVar[tuple[str, ...]] = ("momentum.",)
+    _keys_to_ignore_on_load_missing = [r"^momentum\."]
+
+    def __init__(self, config: LatentALBEFConfig) -> None:
+        # Whatever it was that the weights come from was trained on.
+        config.objective = self.trains_on
+        super().__init__(config)
+
+    @property
+    def trains_on(self) -> str:
+        """The name of its objective."""
+        return "albef"
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether anything reads the copy; otherwise there is none, and `momentum` is None."""
+        return True
+
+    def build(self) -> None:
+        super().build()
+        self.momentum = self.teacher_class(self.config) if self.has_teacher else None
+
+    @torch.no_grad()
+    def initialize_weights(self) -> None:
+        """As the model. The copy begins as the model where it was not loaded; nothing in it is trained."""
+        super().initialize_weights()
+        for own, copy in self._followed():
+            init.copy_(copy, own)
+        if self.momentum is not None:
+            self.momentum.requires_grad_(False)
+
+    def _followed(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """The tensors of the model, each with its momentum copy; none without a copy."""
+        if self.momentum is None:
+            return []
+        own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        copies = {**dict(self.momentum.named_parameters()), **dict(self.momentum.named_buffers())}
+        return [(own[name], copy) for name, copy in copies.items()]
+
+    def train(self, mode: bool = True) -> Self:
+        """The copy has no dropout."""
+        super().train(mode)
+        if self.momentum is not None:
+            self.momentum.eval()
+        return self
+
+    @torch.no_grad()
+    def load_pretrained(self) -> None:
+        super().load_pretrained()
+        for own, copy in self._followed():
+            copy.copy_(own)
+
+    @torch.no_grad()
+    def on_optimizer_step(self) -> None:
+        """Keep the temperature in its range, and let the momentum copy follow."""
+        super().on_optimizer_step()
+        if self.momentum is None:
+            return
+        moved = [(copy, own) for own, copy in self._followed() if isinstance(copy, nn.Parameter)]
+        get_ema_multi_avg_fn(self.config.momentum)(*map(list, zip(*moved, strict=True)), 0)
+        for own, copy in self._followed():
+            if not isinstance(copy, nn.Parameter):
+                copy.copy_(own)  # what a BatchNorm has counted
+
+    def save_pretrained(self, *args: Any, state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any) -> None:
+        """As the base class, without what only training needs unless `keep_training_state` is set."""
+        whole = self.state_dict() if state_dict is None else state_dict
+        if not self.keep_training_state:
+            whole = {name: tensor for name, tensor in whole.items() if not name.startswith(self.training_state)}
+        super().save_pretrained(*args, **{**kwargs, "state_dict": whole})

@@ -1,0 +1,132 @@
+"""Recipes that begin with a trained model: `model.pretrained` names its folder, or its name on the Hub."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from transformers.utils import logging as transformers_logging
+
+from .errors import UserError, blamed_on
+from .models.albef_heads import LabelTrained
+from .models.configuration_base import LatentConfig
+from .models.embeddings import LatentPreTrainedModel
+from .runs import CONFIG
+
+# What the head of a pre-trained model never had, by the beginning of its names.
+HEADS = ("classifier.", "decoder.", "mlm_head.", "momentum.", "second_layer.")
+LAST_LAYER = "classifier.2."  # has a row a label
+FIXED = ("projection_dim", "fusion_layers")
+# Of pre-training: the heads read none of them.
+UNREAD = (
+    *("extra_heads", "itm_weight", "learn_temperature", "max_temperature", "min_temperature", "mlm_weight"),
+    *("objective", "queue_size", "regularizers", "temperature"),
+)
+# Written by a model about itself.
+_OF_A_FILE = (
+    *("architectures", "auto_map", "dtype", "extra_heads", "model_type", "objective", "regularizers"),
+    *("torch_dtype", "transformers_version", "_name_or_path"),
+)
+
+
+def head_options(model_class: type[LatentPreTrainedModel]) -> dict[str, Any]:
+    """The keys that a recipe may write for a head, beside those of the config, with their types."""
+    if not issubclass(model_class, LabelTrained):
+        return {}
+    labels = {"num_labels": int, "id2label": dict[int, str]} if model_class.task == "class" else {}
+    return {"pretrained": str, **labels}
+
+
+def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedModel], name: str) -> None:
+    """Refuse keys of pre-training that a head does not read."""
+    for key in UNREAD if issubclass(model_class, LabelTrained) else ():
+        if key in options:
+            raise UserError(f"model.{key}: {name} does not read it, pre-training does: leave it out")
+
+
+def pretrained_options(
+    source: str, options: Mapping[str, Any], config_class: type[LatentConfig], run: Path | None = None
+) -> dict[str, Any]:
+    """The options of a pre-trained model's config, with the recipe's on top.
+
+    Args:
+        source: The folder, or the name on the Hub.
+        options: Of the recipe.
+        run: The finished run of this recipe, if that is what is read: its own config stands in for the pre-trained
+            one's, which may be gone.
+
+    Raises:
+        UserError: If there is no such model, it is of another type, or a key cannot change.
+    """
+    try:
+        found, _ = config_class.get_config_dict(str(run or source))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"model.pretrained={source!r} cannot be read ({reason}): write the folder of a finished run, or the name "
+            "of a model on the Hub"
+        ) from None
+    if found.get("model_type") != config_class.model_type:
+        kind = found.get("model_type")
+        raise UserError(
+            f"model.pretrained={source!r} holds a model of type {kind!r}: name one of {config_class.model_type!r}"
+        )
+    for key in FIXED:
+        if key in options and options[key] != found.get(key, getattr(config_class, key)):
+            was = found.get(key, getattr(config_class, key))
+            raise UserError(f"model.{key}={options[key]}: {source} was trained with {was}, which stays: leave it out")
+    left = {key: value for key, value in found.items() if key not in _OF_A_FILE}
+    if "num_labels" in options or "id2label" in options:
+        for key in ("id2label", "label2id", "num_labels"):
+            left.pop(key, None)
+    return _merged(left, options)
+
+
+def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(before)
+    for key, value in change.items():
+        nested = key != "id2label" and isinstance(value, Mapping) and isinstance(before.get(key), Mapping)
+        merged[key] = _merged(before[key], value) if nested else value
+    return merged
+
+
+def load_pretrained_head(
+    model_class: type[LatentPreTrainedModel], source: str, config: LatentConfig
+) -> LatentPreTrainedModel:
+    """A head that begins as a pre-trained model: what it has more is new, or begins as a part of that model.
+
+    Raises:
+        UserError: If weights do not fit.
+    """
+    with blamed_on(f"model.pretrained={source!r} cannot be loaded"), _quiet():
+        model, report = cast(Any, model_class).from_pretrained(
+            source, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    wrong = {str(key) for key in report["missing_keys"] if not str(key).startswith(HEADS)}
+    # Entries are names, or tuples that begin with one.
+    other = (key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])
+    wrong |= {key for key in other if LAST_LAYER not in key}
+    wrong |= {str(key) for key in report["unexpected_keys"]}
+    if wrong:
+        raise UserError(
+            f"model.pretrained={source!r}: {len(wrong)} of its weights do not fit this model, as {min(wrong)}: leave "
+            "out what changes the encoders or the fusion"
+        )
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the table of what is new in a head: that it is, is what the recipe asks for."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def finished_run(recipe: Path) -> Path | None:
+    """The run that a recipe stands in, where its model stands beside it."""
+    return recipe.parent if (recipe.parent / CONFIG).is_file() else None
