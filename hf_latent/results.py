@@ -19,6 +19,11 @@ GROUPS: dict[str, Group] = {
     "retrieval": Group(
         "Retrieval", "Held-out images and captions look for each other by cosine; a caption that repeats counts once."
     ),
+    "grounding": Group(
+        "Grounding",
+        "Where matching looks (Grad-CAM on its cross-attention) when it is given a phrase and a held-out picture, "
+        "against the box of what the phrase names. No box was seen in training.",
+    ),
     "answers": Group(
         "Questions",
         "What the model answers to questions on held-out images: the likeliest of a closed list of answers.",
@@ -60,7 +65,7 @@ class Result:
     Attributes:
         title: What it tells, in words.
         group: The key of its [`Group`].
-        chance: What a constant guess reaches.
+        chance: What a constant guess reaches; or the key of `metrics.json` that tells, where it depends on the data.
         reading: How to read it, where there is no chance level.
         unit: `%`, or nothing.
         column: Whether tables on the terminal show it.
@@ -152,6 +157,14 @@ def _geometry(metric: str, group: str, title: str, reading: str, column: bool = 
     return Result(title, group, reading=reading, column=column, metric=metric)
 
 
+def _grounding(short: str, title: str, chance: str) -> Result:
+    metric = {"pointing": "pointing_accuracy", "box": "accuracy", "energy": "energy_in_box"}[short]
+    reading = "share of phrases" if short != "energy" else "mean over phrases"
+    return Result(
+        title, "grounding", chance, reading, unit="%", column=short == "pointing", short=short, metric=metric
+    )
+
+
 RESULTS: dict[str, Result] = {
     "redundancy": _interaction("Redundancy: the shape that both images share", "10"),
     "uniqueness1": _interaction("Uniqueness 1: the texture of the first image", "10"),
@@ -166,6 +179,9 @@ RESULTS: dict[str, Result] = {
     "text_to_image_median_rank": _median_rank("text", "image"),
     **{f"reranked_image_to_text_r{k}": _recall("image", "text", k, reranked=True) for k in (1, 5, 10)},
     **{f"reranked_text_to_image_r{k}": _recall("text", "image", k, reranked=True) for k in (1, 5, 10)},
+    "grounding_pointing": _grounding("pointing", "The largest value of the map lies in the box", "grounding_chance"),
+    "grounding_box": _grounding("box", "The right box, chosen among those of all objects", "grounding_box_chance"),
+    "grounding_energy": _grounding("energy", "Share of the map in the box", "grounding_chance"),
     **_task(
         "answer",
         "answers",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import yaml
@@ -21,6 +21,7 @@ from hf_latent.data.trifeature import (
     TrifeaturePairs,
     load_trifeature,
 )
+from hf_latent.data.trifeature_scenes import TrifeatureScenes, TrifeatureScenesData
 from hf_latent.errors import UserError, blamed_on, suggest
 from hf_latent.recipe import checked
 from hf_latent.runs import RECIPE
@@ -94,6 +95,8 @@ def load_sample(source: Source) -> Sample:
     """
     if isinstance(source, HubData):
         return _stored(source)
+    if isinstance(source, TrifeatureScenesData):
+        return _scenes(cast(TrifeatureScenes, replace(source, scenes=1, test_scenes=ROWS).load().captions.test))
     images = trifeature_of(source).test
     return _captioned(images) if isinstance(source, TrifeatureCaptionsData) else _paired(trifeature_of(source))
 
@@ -125,6 +128,20 @@ def _captioned(images: TrifeatureImages) -> Sample:
         "the same caption",
         {"shape": images.shape, "color": images.color, "texture": images.texture},
         {"shape": list(SHAPES), "color": list(COLORS), "texture": list(TEXTURES)},
+    )
+
+
+def _scenes(scenes: TrifeatureScenes) -> Sample:
+    captions = [scenes.caption(row) for row in range(len(scenes))]
+    first = scenes.objects[:, 0]
+    return Sample(
+        f"{len(scenes)} held-out scenes of two to four Trifeature objects with captions that name two of them",
+        {"image": list(scenes.images), "text": captions},
+        captions,
+        scenes.ids,
+        "the same two objects",
+        {"shape of the first": first // len(COLORS), "color of the first": first % len(COLORS)},
+        {"shape of the first": list(SHAPES), "color of the first": list(COLORS)},
     )
 
 

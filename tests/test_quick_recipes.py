@@ -41,3 +41,10 @@ def test_albef_retrieves_and_its_matching_has_learned(tmp_path):
     metrics = train("latent_albef_quick", tmp_path)
     assert metrics["zero_shot_top1"] >= 40 and metrics["text_to_image_r1"] >= 50
     assert metrics["reranked_text_to_image_r1"] >= 55 and metrics["reranked_image_to_text_r5"] >= 75
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_albef_points_at_what_a_phrase_names_without_having_seen_a_box(tmp_path):
+    metrics = train("latent_albef_grounding_quick", tmp_path)
+    assert metrics["grounding_pointing"] >= 45 and metrics["grounding_chance"] <= 20

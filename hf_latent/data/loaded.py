@@ -56,6 +56,25 @@ class CaptionBenchmark:
 
 
 @dataclass(frozen=True)
+class GroundingBenchmark:
+    """Held-out pictures with phrases and the boxes of what they name.
+
+    Attributes:
+        images: `(pictures, height, width, 3)` uint8.
+        pictures: `(phrases,)`, the picture of each phrase.
+        phrases: Such as "a red star".
+        boxes: `(phrases, candidates, 4)`, left, top, right, bottom in pixels, right and bottom exclusive: first the
+            box of what the phrase names, then those of the other objects of the picture; rows of zeros where there are
+            no more.
+    """
+
+    images: np.ndarray
+    pictures: np.ndarray
+    phrases: list[str]
+    boxes: np.ndarray
+
+
+@dataclass(frozen=True)
 class TaskBenchmark:
     """Held-out rows of pictures and sentences with what is right of them.
 
@@ -99,6 +118,7 @@ class LoadedData:
         tokenizers: Of each text modality.
         probes: What to probe the fused features with, where there is something.
         captions: What to measure an image and a text tower with, where there is something.
+        grounding: What to measure with where a model sees what a phrase names, where there is something.
         task: What to measure the answers or the classes of a downstream model with, where there is something.
     """
 
@@ -108,4 +128,5 @@ class LoadedData:
     tokenizers: dict[str, Any] = field(default_factory=dict)
     probes: Probes | None = None
     captions: CaptionBenchmark | None = None
+    grounding: GroundingBenchmark | None = None
     task: TaskBenchmark | None = None

@@ -2,6 +2,7 @@
 
 from .hub_data import HubData
 from .trifeature_data import TrifeatureCaptionsData, TrifeatureData
+from .trifeature_scenes import TrifeatureScenesData
 from .trifeature_task_data import (
     TrifeatureEntailmentData,
     TrifeatureQuestionsData,
@@ -10,12 +11,13 @@ from .trifeature_task_data import (
     TrifeatureTextAssignmentData,
 )
 
-Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureTaskData | HubData
+Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureScenesData | TrifeatureTaskData | HubData
 SOURCES: dict[str, type[Source]] = {
     cls.NAME: cls
     for cls in (
         TrifeatureData,
         TrifeatureCaptionsData,
+        TrifeatureScenesData,
         TrifeatureQuestionsData,
         TrifeatureEntailmentData,
         TrifeatureStatementsData,

@@ -275,10 +275,9 @@ def load_trifeature(
     # plain numbers of Python, whatever integer type they came as
     image_size, renders, seed, texture_period = int(image_size), int(renders), int(seed), float(texture_period)
 
-    shuffled = generator(seed, _SPLIT).permutation(COMBINATIONS)
-    tests, trains = np.sort(shuffled[:HELD_OUT]), np.sort(shuffled[HELD_OUT:])
-    train = _render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
-    test = _render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
+    trains, tests = split_combinations(seed)
+    train = render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
+    test = render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
     mapping = generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
     return Trifeature(train=train, test=test, mapping=mapping, seed=seed)
 
@@ -315,8 +314,19 @@ def draw_picture(
     return canvas if image_size == drawing.CANVAS else drawing.resize(canvas, drawing.area_taps(image_size))
 
 
-def _render(
-    combinations: Int64, renders: int, image_size: int, seed: int, texture_period: float, title: str | None
+def split_combinations(seed: int) -> tuple[Int64, Int64]:
+    """The 800 combinations of training and the 200 held out, each `(shape * 10 + texture) * 10 + color`, ascending."""
+    shuffled = generator(seed, _SPLIT).permutation(COMBINATIONS)
+    return np.sort(shuffled[HELD_OUT:]), np.sort(shuffled[:HELD_OUT])
+
+
+def render(
+    combinations: Int64,
+    renders: int,
+    image_size: int,
+    seed: int,
+    texture_period: float = 10.0,
+    title: str | None = None,
 ) -> TrifeatureImages:
     """Pictures of the combinations, `renders` in a row of each; `title` is the progress bar's, None for no bar."""
     grid = (len(SHAPES), len(TEXTURES), len(COLORS))

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from ..data.loaded import LoadedData
 from ..training import LatentTrainer
 from .captions import CaptionsEvaluation
+from .grounding import GroundingEvaluation
 from .interactions import InteractionsEvaluation
 from .tasks import TaskEvaluation
 
@@ -27,6 +28,8 @@ def evaluations_of(data: LoadedData, protocol: str, rerank: int) -> list[Evaluat
         found.append(InteractionsEvaluation(data.probes, protocol))
     if data.captions is not None:
         found.append(CaptionsEvaluation(data.captions, protocol, rerank))
+    if data.grounding is not None:
+        found.append(GroundingEvaluation(data.grounding))
     if data.task is not None:
         found.append(TaskEvaluation(data.task))
     return found

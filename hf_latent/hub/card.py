@@ -29,7 +29,7 @@ from ..objectives import Objective, RegularizedObjective, build_objective
 from ..objectives.regularized import Weighted
 from ..recipe import MODELS
 from ..resources import available_resources, resource_path
-from ..results import GROUPS, RESULTS, STRUCTURE
+from ..results import GROUPS, RESULTS, STRUCTURE, Result
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
 from .card_fields import fenced, markdown_text, number, one_line, repository_id, shareable, tellable, withheld
 
@@ -43,6 +43,8 @@ TASKS = {
 PIPELINES = {"latent_clip": "zero-shot-image-classification"}
 FIGURES = {
     "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by factor.",
+    "grounding.png": "Held-out pictures, lit where matching looks when it reads the phrase, most at the cross; the "
+    "frame is the true box. The pictures were not chosen.",
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }
@@ -157,7 +159,7 @@ def render(
         "left_out": left_out,
         "whole": {"model", "data"} <= set(shared),
         "seed": number(metrics.get("seed")),
-        "groups": _groups(results),
+        "groups": _groups(results, metrics),
         "structure": STRUCTURE,
         "objective": {"name": model.objective, "formula": base.formula.splitlines()},
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
@@ -255,15 +257,23 @@ def _training(arguments: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[
     return [text for text in told if text]
 
 
-def _groups(results: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+def _groups(results: Mapping[str, float], metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The results by group, in the order of `GROUPS`."""
+
+    def chance(result: Result) -> str:
+        """In figures, or measured; nothing where it was not."""
+        if not result.chance.isidentifier():
+            return result.chance + (" %" if result.chance and result.unit else "")
+        value = number(metrics.get(result.chance))
+        return "" if value is None else result.cell(value) + (" %" if result.unit else "")
+
     found: dict[str, dict[str, Any]] = {}
     for key, group in GROUPS.items():
         rows = [
             {
                 "title": RESULTS[name].title,
                 "value": RESULTS[name].cell(value) + (" %" if RESULTS[name].unit else ""),
-                "chance": RESULTS[name].chance + (" %" if RESULTS[name].chance and RESULTS[name].unit else ""),
+                "chance": chance(RESULTS[name]),
                 "reading": RESULTS[name].reading,
             }
             for name, value in results.items()

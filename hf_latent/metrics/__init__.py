@@ -15,6 +15,7 @@ from .geometry import (
     mutual_knn,
     uniformity,
 )
+from .grounding import grounding
 from .information import (
     aligned_encoders,
     alignment_cost,
@@ -51,6 +52,7 @@ __all__ = [
     "factor_joint",
     "fit_probe",
     "geometry",
+    "grounding",
     "information_gap",
     "interactions",
     "lcs_knn",

@@ -11,6 +11,7 @@ from transformers import BertForMaskedLM
 from transformers.utils import can_return_tuple
 
 from .albef_checkpoint import read_official
+from .albef_grounding import grounding_maps
 from .albef_layers import FusionEncoder
 from .configuration_latent_albef import LatentALBEFConfig
 from .embeddings import (
@@ -272,6 +273,10 @@ class LatentALBEFForImageTextRetrieval(LatentALBEFModel):
         # Above everything that was not matched, whatever the odds are.
         lift = scores.amax(1, keepdim=True) + 1 - matched.amin(1, keepdim=True)
         return scores.scatter(1, nearest, matched + lift)
+
+    def grounding_maps(self, pixel_values: Tensor, input_ids: Tensor, *args: Any, **options: Any) -> Tensor:
+        """Where text i finds itself in image i; see [`~albef_grounding.grounding_maps`]."""
+        return grounding_maps(self, pixel_values, input_ids, *args, **options)
 
 
 LatentALBEFModel.register_for_auto_class("AutoModel")

@@ -56,7 +56,7 @@ def test_every_result_is_shown_in_its_group_and_explained():
         assert result.chance or result.reading
     positions = [text.index(f"### {group.title}\n") for group in GROUPS.values()]
     assert positions == sorted(positions) and {result.group for result in RESULTS.values()} == set(GROUPS)
-    assert text.index("## Results") < text.index("### Retrieval") < text.index("## Latent structure") < positions[6]
+    assert text.index("## Results") < text.index("### Retrieval") < text.index("## Latent structure") < positions[7]
     assert "CyCLIP" in text
     assert all(line.count("|") == 4 for line in text.splitlines() if line.startswith("|"))
 

@@ -8,6 +8,7 @@ from PIL import Image
 from hf_latent.data.hub_data import HubData
 from hf_latent.data.trifeature import CAPTIONS, COLORS, SHAPES, TEXTURES
 from hf_latent.data.trifeature_data import TrifeatureCaptionsData, TrifeatureData
+from hf_latent.data.trifeature_scenes import TrifeatureScenesData
 from hf_latent.errors import UserError
 from tests.space.runs import CAPTIONED, PAIRS, SIZE
 
@@ -96,3 +97,11 @@ def test_data_that_cannot_be_read_is_named(tmp_path):
         load_sample(HubData(path=str(tmp_path / "nothing"), columns=columns))
     with pytest.raises(UserError, match="holds 3 rows that can be read: 4 are needed"):
         load_sample(HubData(path=stored(tmp_path / "few", rows=4), columns=columns))
+
+
+def test_scenes_are_held_out_ones_with_their_captions():
+    sample = load_sample(TrifeatureScenesData(image_size=32, scenes=3, test_scenes=2))
+    assert len(sample) == ROWS == len(sample.values["image"]) and sample.values["text"] == sample.words
+    shape, color = (sample.factors[f"{factor} of the first"] for factor in ("shape", "color"))
+    told = TrifeatureScenesData(image_size=32, scenes=1, test_scenes=ROWS).load().captions.test
+    assert np.array_equal(shape * 10 + color, told.objects[:, 0]) and sample.words[0] == told[0]["text"]
