@@ -10,7 +10,7 @@ from torch import Tensor
 from ..data.loaded import GroundingBenchmark
 from ..metrics.grounding import grounding
 from ..models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
-from ..plots_grounding import plot_grounding
+from ..plots import plot_grounding
 from ..training import LatentTrainer
 from .rows import some
 

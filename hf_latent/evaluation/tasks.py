@@ -8,7 +8,8 @@ import torch
 
 from ..data.loaded import TaskBenchmark
 from ..metrics.tasks import task_accuracy
-from ..plots_predictions import MOST, plot_predictions
+from ..plots import plot_predictions
+from ..plots.predictions import MOST
 from ..training import LatentTrainer
 from .rows import some
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .plots import BARS, _panels, _save
+from .look import BARS, save_png, titled_panels
 
 COLUMNS = 4
 MOST = 12
@@ -40,7 +40,7 @@ def plot_predictions(
         ValueError: nothing to draw, more than 12, lists of different lengths, pictures of other shapes, or the path
             does not end in `.png`.
     """
-    return _save(predictions_figure(pictures, texts, answers, predictions), path)
+    return save_png(predictions_figure(pictures, texts, answers, predictions), path)
 
 
 def predictions_figure(
@@ -60,7 +60,7 @@ def predictions_figure(
     width = 1.2 + 1.5 * wide
     height = 0.8 + (width - 0.4) / wide
     title = f"{right} of {len(shown)} right" if columns < 3 else f"Held-out pictures, {right} of {len(shown)} right"
-    figure, panels = _panels(title, ceil(len(shown) / columns), columns, (width, height))
+    figure, panels = titled_panels(title, ceil(len(shown) / columns), columns, (width, height))
     letters = int(11 * width)  # that fit above a panel at this font size
     for panel, picture, text, answer, said in zip(panels, shown, texts, answers, predictions, strict=False):
         good = answer == said

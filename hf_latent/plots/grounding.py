@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from .plots import _panels, _save
+from .look import save_png, titled_panels
 
 COLUMNS = 4
 DARKEST = 0.85  # where a map is zero
@@ -34,7 +34,7 @@ def plot_grounding(
     Raises:
         ValueError: nothing to draw, lists of different lengths, or the path does not end in `.png`.
     """
-    return _save(grounding_figure(images, maps, phrases, boxes), path)
+    return save_png(grounding_figure(images, maps, phrases, boxes), path)
 
 
 def grounding_figure(
@@ -49,7 +49,7 @@ def grounding_figure(
         raise ValueError(f"Give one image, map, phrase and box at least, and as many of each; got {counts}.")
     columns = min(COLUMNS, len(images))
     title = "Where the model looks for the phrase"
-    figure, panels = _panels(title, ceil(len(images) / columns), columns, (2.6, 2.8))
+    figure, panels = titled_panels(title, ceil(len(images) / columns), columns, (2.6, 2.8))
     for panel, image, values, phrase, box in zip(panels, images, maps, phrases, boxes, strict=False):
         height, width = image.shape[:2]
         # Light instead of a color: a colored map over colored objects would change what they are.

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from hf_latent.plots import DPI
-from hf_latent.plots_grounding import DARKEST, grounding_figure, plot_grounding
+from hf_latent.plots.grounding import DARKEST, grounding_figure, plot_grounding
 
 IMAGES = [np.full((32, 48, 3), shade, dtype=np.uint8) for shade in (40, 120, 200)]
 MAPS = np.zeros((3, 4, 6))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from hf_latent.plots_predictions import RIGHT, WRONG, plot_predictions, predictions_figure
-from tests.test_plots import assert_whole_png, shown
+from hf_latent.plots.predictions import RIGHT, WRONG, plot_predictions, predictions_figure
+from tests.plots.small import assert_whole_png, shown
 
 RED = np.full((6, 8, 3), (255, 0, 0), dtype=np.uint8)
 BLUE = np.full((6, 8, 3), (0, 0, 255), dtype=np.uint8)

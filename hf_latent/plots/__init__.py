@@ -1,0 +1,43 @@
+"""The pictures that cards, reports and the Space share.
+
+Each `plot_*` writes a PNG, whole or not at all, and returns its path; each `*_figure` builds the same picture as a
+`matplotlib.figure.Figure`. No pyplot: nothing global is changed and no display is needed.
+"""
+
+from .charts import (
+    MAX_RUNS,
+    information_gap_figure,
+    interactions_figure,
+    losses_figure,
+    plot_information_gap,
+    plot_interactions,
+    plot_losses,
+    plot_trade_offs,
+    trade_offs_figure,
+)
+from .grounding import grounding_figure, plot_grounding
+from .latent_map import latent_map_figure, plot_latent_map, principal_components, two_dimensions
+from .look import BARS, DPI
+from .predictions import plot_predictions, predictions_figure
+
+__all__ = [
+    "BARS",
+    "DPI",
+    "MAX_RUNS",
+    "grounding_figure",
+    "information_gap_figure",
+    "interactions_figure",
+    "latent_map_figure",
+    "losses_figure",
+    "plot_grounding",
+    "plot_information_gap",
+    "plot_interactions",
+    "plot_latent_map",
+    "plot_losses",
+    "plot_predictions",
+    "plot_trade_offs",
+    "predictions_figure",
+    "principal_components",
+    "trade_offs_figure",
+    "two_dimensions",
+]

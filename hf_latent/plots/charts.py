@@ -1,0 +1,190 @@
+"""Figures of numbers: losses of a run, interactions, trade-offs of structures, and the price of alignment."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+from numpy.typing import ArrayLike
+
+from ..metrics.information import aligned_encoders, alignment_cost, information_gap
+from ..metrics.interactions import CHANCE, TASKS
+from .look import BARS, CLASSES, GREY, MARKERS, save_png, style_panel, titled_panels
+
+MAX_RUNS = 6
+TASK_TITLES = dict(zip(TASKS, ("Redundancy", "Uniqueness 1", "Uniqueness 2", "Synergy"), strict=True))
+
+
+def plot_losses(log_history: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+    """Total loss and each of its terms against the optimizer step, one panel each with its own scale.
+
+    Args:
+        log_history: the Trainer's `state.log_history`; entries with `step` and any of `loss` and `loss_*` are drawn,
+            the others (evaluation, the final summary) are skipped. One entry is enough.
+        path: where the PNG goes.
+
+    Raises:
+        ValueError: no entry holds `loss` and `step`, or the path does not end in `.png`.
+    """
+    return save_png(losses_figure(log_history), path)
+
+
+def plot_interactions(runs: Mapping[str, Mapping[str, float]], path: str | Path) -> Path:
+    """Redundancy, uniqueness 1, uniqueness 2 and synergy of each run as grouped bars, with dashed chance lines.
+
+    Args:
+        runs: name -> the result of `metrics.interactions` (percent); 1 to 6 runs. A missing or NaN value is "n/a".
+        path: where the PNG goes.
+
+    Raises:
+        ValueError: no run, more than 6, a value outside 0..100, or the path does not end in `.png`.
+    """
+    return save_png(interactions_figure(runs), path)
+
+
+def plot_information_gap(families: Mapping[str, Sequence[ArrayLike]], path: str | Path) -> Path:
+    """What perfect alignment costs at least, of each joint distribution, against its information gap, the lower bound.
+
+    Theorem 3.1 of Jiang et al. (arXiv 2303.05952); a point is the best pair of perfectly aligned encoders.
+
+    Args:
+        families: name -> distributions p(x_T, x_V, y), as `metrics.information` takes them; 1 to 6 families.
+        path: where the PNG goes.
+
+    Raises:
+        ValueError: no family, more than 6, an empty one, what is no distribution, or the path does not end in `.png`.
+    """
+    return save_png(information_gap_figure(families), path)
+
+
+def plot_trade_offs(summary: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> Path:
+    """What structures keep: shared information, by zero-shot classification, against private, by a probe.
+
+    Args:
+        summary: structure -> metric -> `{"mean", "std", ...}`, as `study.run_study` gives it. Of each structure are
+            drawn `zero_shot_top1` against `probe_texture_full`, or `probe_texture` where it has no independent
+            embedding, with bars of one standard deviation; and `gap_centroid` against `cka`.
+        path: where the PNG goes.
+
+    Raises:
+        ValueError: no structure, more than 70, or the path does not end in `.png`.
+    """
+    return save_png(trade_offs_figure(summary), path)
+
+
+def trade_offs_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """The figure of `plot_trade_offs`."""
+    if not 1 <= len(summary) <= len(CLASSES) * len(MARKERS):
+        raise ValueError(f"Give 1 to {len(CLASSES) * len(MARKERS)} structures; got {len(summary)}.")
+    figure, (shared, space) = titled_panels("What the structure of the latent space keeps", 1, 2, (5.4, 4.6))
+    for order, (name, row) in enumerate(summary.items()):
+        private = row.get("probe_texture_full", row.get("probe_texture"))
+        look: dict[str, Any] = {
+            "color": CLASSES[order % len(CLASSES)],
+            "marker": MARKERS[order % len(MARKERS)],
+            "markersize": 8,
+            "capsize": 2,
+            "lw": 1,
+            "ls": "none",
+            "label": name,
+        }
+        for panel, x, y in (
+            (shared, row.get("zero_shot_top1"), private),
+            (space, row.get("gap_centroid"), row.get("cka")),
+        ):
+            if x is not None and y is not None:
+                panel.errorbar(x["mean"], y["mean"], xerr=x["std"], yerr=y["std"], **look)
+    style_panel(shared, "information", "shared: zero-shot, top 1 (%)", "private: texture probe (%)")
+    style_panel(space, "geometry", "modality gap (distance of the means)", "linear CKA")
+    handles, labels = shared.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def losses_figure(log_history: Sequence[Mapping[str, Any]]) -> Figure:
+    """The figure of `plot_losses`."""
+    entries = [entry for entry in log_history if "step" in entry]
+    if not any("loss" in entry for entry in entries):
+        raise ValueError('The log history has no entry with "loss" and "step": nothing was logged in training yet.')
+    terms = sorted({key for entry in entries for key in entry if key.startswith("loss_")})
+    names = ["loss", *terms]
+    columns = 2 if len(names) == 4 else min(3, len(names))
+    rows = ceil(len(names) / columns)
+    figure, panels = titled_panels(
+        "Training loss and its terms" if terms else "Training loss", rows, columns, (4.2, 3.0)
+    )
+    for index, (panel, name) in enumerate(zip(panels, names, strict=False)):
+        steps = [entry["step"] for entry in entries if name in entry]
+        values = [float(entry[name]) for entry in entries if name in entry]
+        marker = "o" if len(steps) <= 25 else None  # a line of one point is invisible
+        panel.plot(steps, values, color=BARS[0] if index == 0 else BARS[5], lw=1.8, marker=marker, markersize=5)
+        title = "total" if index == 0 else name.removeprefix("loss_").replace("_", " ")
+        style_panel(
+            panel, f"{title} (last {values[-1]:.4g})", "optimizer step", "loss" if index % columns == 0 else ""
+        )
+        panel.ticklabel_format(axis="y", useOffset=False)
+        panel.xaxis.set_major_locator(FixedLocator(steps) if len(set(steps)) == 1 else MaxNLocator(5, integer=True))
+    return figure
+
+
+def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
+    """The figure of `plot_interactions`."""
+    if not 1 <= len(runs) <= MAX_RUNS:
+        raise ValueError(f"Give 1 to {MAX_RUNS} runs to compare; got {len(runs)}.")
+    spread = len(runs) + 0.9  # bars are one apart, groups 0.9 more
+    width = max(7.5, len(TASK_TITLES) * spread * 0.38 + 1.0)
+    figure, (panel,) = titled_panels("Multimodal interactions read by linear probes", 1, 1, (width, 4.2))
+    centers = np.arange(len(TASK_TITLES)) * spread
+    half, chance = len(runs) / 2, [CHANCE[task] for task in TASK_TITLES]
+    for index, (name, scores) in enumerate(runs.items()):
+        positions = centers + index + 0.5 - half
+        values = np.array([scores.get(task, np.nan) for task in TASK_TITLES], dtype=float)
+        if ((values < 0) | (values > 100)).any():
+            raise ValueError(f"The scores of run {name!r} must be percent, 0 to 100; got {dict(scores)}.")
+        known = ~np.isnan(values)
+        panel.bar(positions[known], values[known], width=0.88, color=BARS[index], label=name, zorder=2)
+        for x, value, level in zip(positions, values, chance, strict=True):
+            _bar_label(panel, x, value, level)
+    panel.hlines(chance, centers - half, centers + half, "black", "--", label="chance", lw=1.3, zorder=3)
+    panel.set_xticks(centers, list(TASK_TITLES.values()))
+    panel.set(xlim=(centers[0] - half - 0.4, centers[-1] + half + 0.4), ylim=(0, 100))
+    style_panel(panel, "", "", "macro accuracy (%)")
+    panel.tick_params(axis="x", length=0, labelsize=11)
+    handles, labels = panel.get_legend_handles_labels()
+    entry = 0.7 + 0.09 * max(map(len, labels))  # inches, at this font size
+    columns = max(1, min(4, len(labels), int(width / entry)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=10)
+    return figure
+
+
+def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figure:
+    """The figure of `plot_information_gap`."""
+    if not 1 <= len(families) <= len(BARS) or not all(map(len, families.values())):
+        raise ValueError(f"Give 1 to {len(BARS)} families of distributions, one distribution at least in each.")
+    figure, (panel,) = titled_panels("What perfect alignment costs at least", 1, 1, (6.4, 4.6))
+    for index, (name, joints) in enumerate(families.items()):
+        gaps = [information_gap(joint) for joint in joints]
+        costs = [alignment_cost(joint, *aligned_encoders(joint)) for joint in joints]
+        style: dict[str, Any] = {"color": BARS[index], "marker": MARKERS[index], "label": name}
+        panel.plot(gaps, costs, ls="", markersize=6, clip_on=False, zorder=3, **style)
+    panel.margins(0.04)
+    end = max(panel.get_xlim()[1], 0.1)
+    panel.set(xlim=(0, end), ylim=(0, max(panel.get_ylim()[1], end)))
+    panel.plot([0, end], [0, end], "--", color="black", lw=1.3, label="bound: cost = gap")
+    panel.fill_between([0, end], [0, end], color=GREY, alpha=0.12, lw=0, label="impossible")
+    style_panel(panel, "", "information gap (nats)", "extra cross-entropy of aligned encoders (nats)")
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _bar_label(panel: Axes, x: float, value: float, chance: float) -> None:
+    text, color = ("n/a", GREY) if np.isnan(value) else ("100" if value > 99.95 else f"{value:.1f}", "black")
+    base = 0.0 if np.isnan(value) else value
+    base = chance if chance - 7 < base < chance else base  # above the chance line, not across it
+    style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": color}
+    panel.annotate(text, (x, base), (0, 2), textcoords="offset points", annotation_clip=False, **style)
