@@ -147,9 +147,14 @@ def test_greedy_generation_is_a_plain_loop(model, use_cache):
         before = model.mlm_head.bias[SEP].item()
         for bias in (0.0, 2.0):
             model.mlm_head.bias[SEP] = bias
-            assert torch.equal(
-                model.generate(**batch, max_new_tokens=5, use_cache=use_cache), plain_greedy(model, batch, 5)
-            )
+            options = {"use_cache": use_cache, "return_dict_in_generate": True, "output_logits": True}
+            written = model.generate(**batch, max_new_tokens=5, **options)
+            ids = written.sequences
+            assert torch.equal(ids, plain_greedy(model, batch, 5))
+            states = model.answer_states(fused(model, batch), batch["attention_mask"], ids[:, :-1])
+            going = (ids[:, :-1] != 0) & (ids[:, :-1] != SEP)
+            logits = torch.stack(written.logits, dim=1)
+            torch.testing.assert_close(logits[going].float(), model.guess(states)[going].float())
         model.mlm_head.bias[SEP] = before
 
 
