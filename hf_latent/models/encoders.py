@@ -263,7 +263,7 @@ class AutoEncoder(Encoder):
         # A ViT and its like learn a position for each patch of one size of pictures.
         size = getattr(model_config, "image_size", None)
         moves = "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
-        self._fixed_size = (size, size) if isinstance(size, int) else size
+        self._fixed_size: Any = (size, size) if isinstance(size, int) else size
         self._interpolates = moves and size is not None
         widths = getattr(model_config, "hidden_sizes", None)
         width = (
