@@ -1,7 +1,10 @@
 """Recipes: what is written is checked, and what is wrong is named."""
 
 import pytest
+import torch
+from transformers.optimization import get_scheduler
 
+from hf_latent import LatentTrainingArguments
 from hf_latent.errors import UserError
 from hf_latent.recipe import find_recipe, load_recipe
 from hf_latent.resources import available_resources
@@ -37,6 +40,19 @@ def test_every_recipe_that_ships_is_valid(name):
     recipe = load_recipe(name)
     assert recipe.output_dir.name == recipe.name == name.removesuffix(".yaml")
     recipe.model_class(recipe.config)
+
+
+def test_the_recipe_of_albef_is_that_of_its_paper():
+    recipe = load_recipe("latent_albef_4m")
+    with torch.device("meta"):
+        model = recipe.model_class(recipe.config)
+    assert model.fusion.converter is None and model.bert.config.num_hidden_layers == len(model.fusion.layer) == 6
+    assert recipe.config.queue_size == 65_536 and recipe.views["image"].mean[0] == pytest.approx(0.4815, abs=1e-4)
+    arguments = LatentTrainingArguments(**{**recipe.training, "bf16": False, "output_dir": "unused"})
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)
+    kind, options = arguments.lr_scheduler_type, arguments.lr_scheduler_kwargs
+    rate = get_scheduler(kind, optimizer, 2000, 100_000, scheduler_specific_kwargs=options).lr_lambdas[0]
+    assert [round(1e-4 * rate(step), 8) for step in (0, 2000, 100_000)] == [1e-5, 1e-4, 1e-5]
 
 
 def test_defaults_and_overrides(recipe):

@@ -19,7 +19,9 @@ class LatentTrainingArguments(TrainingArguments):
             `per_device_train_batch_size` to its share; the incomplete last global batch of an epoch is dropped.
             Without it, `per_device_train_batch_size` rows a process are contrasted together.
         gradient_cache_chunk_size: Embed so many rows of a process at a time, twice each, and score them all together:
-            the memory of one chunk, the gradient of the whole batch. By default all at once.
+            the memory of one chunk, the gradient of the whole batch. By default all at once. Matching encodes the
+            negatives of a chunk, too, at most as many as its rows of each modality; where the encoders have dropout,
+            it draws anew for them, and for the losses of rows, so that this gradient is then another draw.
         loss_tile_size: Losses look at so many rows and columns of similarities at once, whatever the batch. By default
             what suits the device. It changes memory and speed, never the gradient.
         freeze_batch_norm: BatchNorms in encoders normalise by their running statistics, which stay as they are. The

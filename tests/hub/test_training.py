@@ -9,6 +9,7 @@ import pytest
 import torch
 from huggingface_hub import snapshot_download
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load, load_file
 from transformers import AutoModel, CLIPConfig, CLIPModel, TrainerCallback
 
 from hf_latent import CoMMModel, LatentCLIP
@@ -19,7 +20,7 @@ from hf_latent.errors import UserError
 from hf_latent.hub.push import publish_folder
 from tests.hub.server import Fault
 from tests.test_recipe import BASE
-from tests.training.runs import build_clip_trainer, build_trainer, curve
+from tests.training.runs import build_albef_trainer, build_clip_trainer, build_trainer, curve
 
 SMALL = ["data.renders=1", "data.max_pairs=120", "training.max_steps=4", "training.save_strategy=steps"]
 SMALL += ["training.save_steps=2", "training.logging_steps=1", "training.disable_tqdm=true"]
@@ -72,6 +73,23 @@ def test_push_to_hub_is_one_commit_with_the_card(hub, tmp_path):
     assert repository.messages() == ["Trained"]  # the same again is no commit
     trainer.push_to_hub(commit_message="Plain", revision="plain")
     assert repository.messages("plain") == ["Trained", "Plain"]
+
+
+def test_what_only_training_needs_is_for_a_resume_alone(hub, tmp_path):
+    options = {**SAVING, "max_steps": 2, "hub_model_id": "user/albef", "hub_strategy": "checkpoint"}
+    trainer = build_albef_trainer(tmp_path / "albef", **options)
+    trainer.train()
+    trainer._finish_current_push()
+    files = hub.repository("user/albef").files()
+    published, resumed = (
+        set(load(files[name])) for name in ("model.safetensors", "last-checkpoint/model.safetensors")
+    )
+    state = {name for name in resumed if name.startswith(("momentum.", "feature_queue."))}
+    assert state and published == resumed - state
+    kept = load_file(tmp_path / "albef" / "checkpoint-2" / "model.safetensors")
+    assert set(kept) == resumed and torch.equal(
+        load(files["model.safetensors"])["itm_head.bias"], kept["itm_head.bias"]
+    )
 
 
 def test_a_wrong_token_is_told_before_training(hub, tmp_path):

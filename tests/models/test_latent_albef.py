@@ -155,6 +155,21 @@ def test_a_vit_and_a_bert_are_split_as_the_paper_does(tmp_path, width):
     LatentALBEF.from_vision_text_pretrained(paths[0], str(tmp_path / "plain"), **options)
 
 
+def test_a_vit_sees_pictures_of_another_size_as_transformers_does(tmp_path):
+    """Pre-trained at 16 px, used and trained at 24: the positions are interpolated, and learn."""
+    small_albef(image={"encoder": "auto", "config": VIT}).float().save_pretrained(tmp_path)
+    model = LatentALBEFForPreTraining.from_pretrained(tmp_path)
+    batch = small_masked_pairs(dtype=torch.float32)
+    pixels = torch.randn(6, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    encoder = model.encoders["image"].eval()
+    expected = encoder.model(pixels, interpolate_pos_encoding=True).last_hidden_state
+    assert expected.shape == (6, 1 + 9, 16) and torch.equal(encoder(pixel_values=pixels).tokens, expected)
+    own = encoder(pixel_values=batch["pixel_values"]).tokens
+    assert torch.equal(own, encoder.model(batch["pixel_values"]).last_hidden_state)
+    model.train()(**{**batch, "pixel_values": pixels}).loss.backward()
+    assert encoder.model.embeddings.position_embeddings.grad[:, 1:].abs().amin(-1).gt(0).all()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
