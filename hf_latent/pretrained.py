@@ -30,12 +30,13 @@ _OF_A_FILE = (
 )
 
 
-def head_options(model_class: type[LatentPreTrainedModel]) -> dict[str, Any]:
-    """The keys that a recipe may write for a head, beside those of the config, with their types."""
+def model_options(config_class: type[LatentConfig], model_class: type[LatentPreTrainedModel]) -> dict[str, Any]:
+    """The keys that a recipe may write for a model, with their types."""
+    options = config_class.options()
     if not issubclass(model_class, LabelTrained):
-        return {}
+        return options
     labels = {"num_labels": int, "id2label": dict[int, str]} if model_class.task == "class" else {}
-    return {"pretrained": str, **labels}
+    return {key: kind for key, kind in options.items() if key not in UNREAD} | {"pretrained": str, **labels}
 
 
 def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedModel], name: str) -> None:
@@ -43,6 +44,17 @@ def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedMod
     for key in UNREAD if issubclass(model_class, LabelTrained) else ():
         if key in options:
             raise UserError(f"model.{key}: {name} does not read it, pre-training does: leave it out")
+
+
+def check_labels(options: Mapping[str, Any]) -> None:
+    """Refuse names of classes that are not those of 0, 1, 2 ..."""
+    names = options.get("id2label")
+    wanted = list(range(options.get("num_labels", len(names or ()))))
+    if names is not None and sorted(names) != wanted:
+        raise UserError(
+            f"model.id2label names {', '.join(map(str, names)) or 'nothing'}: name each of the {len(wanted)} labels, "
+            "from 0 on"
+        )
 
 
 def pretrained_options(
@@ -62,7 +74,8 @@ def pretrained_options(
     try:
         found, _ = config_class.get_config_dict(str(run or source))
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        local = Path(source).is_absolute() or Path(source).is_dir()
+        reason = f"there is no {Path(source) / CONFIG}" if local else str(error).splitlines()[0]
         raise UserError(
             f"model.pretrained={source!r} cannot be read ({reason}): write the folder of a finished run, or the name "
             "of a model on the Hub"

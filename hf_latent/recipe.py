@@ -26,7 +26,7 @@ from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
 from .models.modeling_latent_albef_question_answering import LatentALBEFForQuestionAnswering
 from .models.modeling_latent_albef_visual_reasoning import LatentALBEFForNaturalLanguageVisualReasoning
 from .models.modeling_latent_clip import LatentCLIPModel
-from .pretrained import check_read, finished_run, head_options, pretrained_options
+from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options
 from .resources import available_resources, resource_path
 from .training.arguments import LatentTrainingArguments
 from .training.lora import Lora
@@ -184,7 +184,8 @@ def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, 
         raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
     config_class, model_class = MODELS[name]
     check_read(options, model_class, name)
-    options = _typed("model", options, config_class.options() | head_options(model_class))
+    options = _typed("model", options, model_options(config_class, model_class))
+    check_labels(options)
     pretrained = options.pop("pretrained", None)
     if pretrained is not None:
         options = pretrained_options(pretrained, options, config_class, run)
@@ -245,7 +246,8 @@ def _views(
             raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
         if options.get("kind") == "image":
-            options = {**_checkpoint_image(config, modality, checkpoint), **options}
+            if not {"mean", "std"} <= set(options):
+                options = {**_checkpoint_image(config, modality, checkpoint), **options}
             if image_size is not None:
                 options.setdefault("size", image_size)
         try:

@@ -10,9 +10,12 @@ from typing import Any
 
 import yaml
 from huggingface_hub import get_token
+from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..errors import UserError, blamed_on
+from ..models.albef_momentum import TRAINING_STATE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
 from .card import ADAPTER, CARD, render_card
 from .card_fields import shareable
@@ -71,8 +74,10 @@ def stage_run(run: Path, folder: Path, repository: str, card: str | None = None)
     _refuse_private(folder, run)
 
 
-def stage_model(run: Path, folder: Path) -> None:
+def stage_model(run: Path, folder: Path, whole: bool = False) -> None:
     """All that `from_pretrained` reads: weights or adapters, config, processor, and the code for `trust_remote_code`.
+
+    What only training needs of the weights of a checkpoint, momentum copy and queue, is left behind unless `whole`.
 
     Raises:
         UserError: If the folder holds no whole model.
@@ -82,6 +87,8 @@ def stage_model(run: Path, folder: Path) -> None:
         for name in set(read_json(run / INDEX, "save the model again")["weight_map"].values()):
             run_file(run, name)
     stage_files(run, folder, FILES)
+    if not whole:
+        _leave_training_state(folder)
     stage_settings(run, folder, SETTINGS)
     for path in _code(run):
         _link(path, folder / path.name)
@@ -92,6 +99,22 @@ def check_weights(run: Path) -> None:
     """A UserError where there is no folder of that name, or no model in it."""
     if not any((run / name).is_file() for name in (*WEIGHTS, INDEX)):
         raise UserError(f"{run} holds no {WEIGHTS[0]}: name the folder of a finished run")
+
+
+def _leave_training_state(folder: Path) -> None:
+    """Write weights that hold it anew, without it; never through a link, into the run."""
+    for path in _found(folder, ("model*.safetensors",)):
+        with safe_open(path, "pt") as weights:
+            names, metadata = list(weights.keys()), weights.metadata()
+            kept = [name for name in names if not name.startswith(TRAINING_STATE)]
+            tensors = {name: weights.get_tensor(name) for name in kept} if len(kept) < len(names) else {}
+        if len(kept) < len(names):
+            path.unlink()
+            save_file(tensors, path, metadata)
+    if (folder / INDEX).is_file():
+        index = read_json(folder / INDEX, "save the model again")
+        index["weight_map"] = {k: v for k, v in index["weight_map"].items() if not k.startswith(TRAINING_STATE)}
+        _write(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
 def stage_files(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:

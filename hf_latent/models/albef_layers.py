@@ -1,6 +1,7 @@
 """The parts of LatentALBEF: the fusion of text with image tokens, and the head that guesses masked words."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +11,43 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bert.modeling_bert import (
+    BertAttention,
+    BertCrossAttention,
+    BertIntermediate,
+    BertOutput,
+    eager_attention_forward,
+)
 
 from .encoders import AutoEncoder, Encoder, EncoderOutput, LatentConverter
+
+
+class SharedCrossAttention(BertCrossAttention):
+    """BERT's cross-attention to images that several texts share: keys and values are made once an image."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        images: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        def heads(rows: Tensor) -> Tensor:
+            return rows.view(*rows.shape[:-1], -1, self.attention_head_size).transpose(1, 2)
+
+        key, value = (heads(part(encoder_hidden_states)) for part in (self.key, self.value))
+        if images is not None:
+            key, value = key.index_select(0, images), value.index_select(0, images)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        dropout = self.dropout.p if self.training else 0.0
+        query = heads(self.query(hidden_states))
+        context, weights = attend(
+            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
+        )
+        return context.flatten(2), weights
 
 
 class FusionLayer(GradientCheckpointingLayer):
@@ -25,18 +60,22 @@ class FusionLayer(GradientCheckpointingLayer):
         super().__init__()
         self.attention = BertAttention(config)
         self.crossattention = BertAttention(config, is_cross_attention=True)
+        self.crossattention.self = SharedCrossAttention(config)
         self.intermediate = BertIntermediate(config)
         self.output = BertOutput(config)
 
-    def forward(self, hidden: Tensor, image_tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, image_tokens: Tensor, mask: Tensor | None, images: Tensor | None = None
+    ) -> Tensor:
         """
         Args:
             hidden: `(batch, length, hidden_size)`, the text.
-            image_tokens: `(batch, tokens, hidden_size)`.
+            image_tokens: `(images, tokens, hidden_size)`.
             mask: Of the text, as `create_bidirectional_mask` gives it.
+            images: `(batch,)`, the image of each text; by default text i sees image i.
         """
         hidden = self.attention(hidden, mask)[0]
-        hidden = self.crossattention(hidden, None, image_tokens, None)[0]
+        hidden = self.crossattention(hidden, None, image_tokens, None, images=images)[0]
         return self.output(self.intermediate(hidden), hidden)
 
 
@@ -65,12 +104,19 @@ class FusionEncoder(nn.Module):
         """`(batch, tokens, hidden_size)`, what the cross-attention reads."""
         return output.tokens if self.converter is None else self.converter(output)  # type: ignore[return-value]
 
-    def forward(self, text_tokens: Tensor, image_tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        text_tokens: Tensor,
+        image_tokens: Tensor,
+        attention_mask: Tensor | None = None,
+        images: Tensor | None = None,
+    ) -> Tensor:
         """
         Args:
             text_tokens: `(batch, length, hidden_size)`, from the layers that read text alone.
-            image_tokens: `(batch, tokens, hidden_size)`, from `image_tokens`.
+            image_tokens: `(images, tokens, hidden_size)`, from `image_tokens`.
             attention_mask: `(batch, length)`, 1 or True at real tokens; None where all are.
+            images: `(batch,)`, the image that each text sees; by default text i sees image i.
 
         Returns:
             `(batch, length, hidden_size)`; the first token stands for the pair.
@@ -78,7 +124,7 @@ class FusionEncoder(nn.Module):
         mask = create_bidirectional_mask(self.config, text_tokens, attention_mask)
         hidden = text_tokens
         for layer in self.layer:
-            hidden = layer(hidden, image_tokens, mask)
+            hidden = layer(hidden, image_tokens, mask, images)
         return hidden
 
 

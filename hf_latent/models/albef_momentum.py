@@ -11,6 +11,9 @@ from transformers import initialization as init
 from .configuration_latent_albef import LatentALBEFConfig
 from .modeling_latent_albef import LatentALBEFModel
 
+# What only training needs of a model of this library, by the beginning of its names.
+TRAINING_STATE = ("momentum.", "feature_queue.")
+
 
 class MomentumTaught(LatentALBEFModel):
     """A [`LatentALBEFModel`] with a momentum copy, `momentum`, an instance of `teacher_class`. It stands first among
@@ -25,8 +28,6 @@ class MomentumTaught(LatentALBEFModel):
 
     momentum: Any
     teacher_class: ClassVar[type[LatentALBEFModel]]
-    # What only training needs, by the beginning of its names.
-    training_state: ClassVar[tuple[str, ...]] = ("momentum.",)
     _keys_to_ignore_on_load_missing = [r"^momentum\."]
 
     def __init__(self, config: LatentALBEFConfig) -> None:
@@ -94,5 +95,5 @@ class MomentumTaught(LatentALBEFModel):
         """As the base class, without what only training needs unless `keep_training_state` is set."""
         whole = self.state_dict() if state_dict is None else state_dict
         if not self.keep_training_state:
-            whole = {name: tensor for name, tensor in whole.items() if not name.startswith(self.training_state)}
+            whole = {name: tensor for name, tensor in whole.items() if not name.startswith(TRAINING_STATE)}
         super().save_pretrained(*args, **{**kwargs, "state_dict": whole})

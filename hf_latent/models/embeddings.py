@@ -84,6 +84,19 @@ class Embeddings(ModelOutput):
         return Embeddings(**{name: visit(kept[name]) if name in fields else kept[name] for name in kept}, ids=self.ids)
 
 
+@dataclass
+class Partners:
+    """The inputs of one modality that the rows of a batch need beside their own.
+
+    Attributes:
+        places: `(batch,)`, where the partner of a row stands: in the batch or, counted on, in `inputs`; -1 for none.
+        inputs: As `forward` reads them; empty where the batch holds all partners.
+    """
+
+    places: Tensor
+    inputs: dict[str, Tensor]
+
+
 class LatentPreTrainedModel(PreTrainedModel):
     """Base class of the models: they embed a batch, they score the embeddings, and an objective does the rest.
 
@@ -179,10 +192,23 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Scored embeddings of earlier batches, where the model keeps them for its objective."""
         return None
 
-    @property
-    def why_whole(self) -> str | None:
-        """What in `forward` looks across the rows of a process, so that they cannot come in chunks, if anything."""
-        return None
+    def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
+        """The first of the gradient cache's two passes over a chunk, without gradients.
+
+        Returns:
+            Its embeddings, and what the second pass is to know; not None where that one adds the losses of the rows,
+            of which these embeddings hold no more than the counts.
+        """
+        return self(**batch, return_loss=False), None
+
+    def pick_partners(self, embeddings: Embeddings) -> dict[str, Tensor]:
+        """Told the embeddings of all rows of a process between the passes: `(rows,)` for each modality, the row whose
+        input of that modality the second pass of a row needs, too."""
+        return {}
+
+    def embed_again(self, known: Any, partners: Mapping[str, "Partners"], **batch: Any) -> Embeddings:
+        """The second pass, with gradients."""
+        return self(**batch, return_loss=False)
 
     def on_batch_scored(self, embeddings: Embeddings) -> None:
         """Told the scored embeddings of every training batch, of all processes."""

@@ -225,6 +225,8 @@ class FeaturesEncoder(Encoder):
 class AutoEncoder(Encoder):
     """Any `AutoModel` or `AutoBackbone` of transformers, by its config.
 
+    Where the model can, it interpolates its position embeddings for pictures of another size than its config names.
+
     Args:
         config: The model's config as a dict with its `model_type`, as `AutoConfig.from_pretrained(...).to_dict()`.
         backbone: Take `AutoBackbone`, whose last feature map becomes the tokens.
@@ -263,6 +265,11 @@ class AutoEncoder(Encoder):
         if pooling == "cls" and self.kind == "image" and (backbone or not self._has_class_token()):
             what = f"{model_config.model_type!r} {'backbone' if backbone else 'model'}"
             raise ValueError(f"pooling='cls': the tokens of a {what} hold no class token; write pooling: mean")
+        # A ViT and its like learn a position for each patch of one size of pictures.
+        size = getattr(model_config, "image_size", None)
+        moves = "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
+        self._fixed_size = (size, size) if isinstance(size, int) else tuple(size or ())
+        self._interpolates = moves and size is not None
         widths = getattr(model_config, "hidden_sizes", None)
         width = (
             self.model.channels[-1] if backbone else widths[-1] if widths else getattr(model_config, "hidden_size", 0)
@@ -307,7 +314,8 @@ class AutoEncoder(Encoder):
         self.model.load_state_dict(loaded.state_dict(), strict=False)
 
     def forward(self, **inputs: Tensor) -> EncoderOutput:
-        output = self.model(**inputs)
+        moved = self._interpolates and tuple(inputs["pixel_values"].shape[-2:]) != self._fixed_size
+        output = self.model(**inputs, **({"interpolate_pos_encoding": True} if moved else {}))
         hidden = output.feature_maps[-1] if "feature_maps" in output else output.last_hidden_state
         pooled = output.get("pooler_output")
         if self.pooling == "pooler" and pooled is None:

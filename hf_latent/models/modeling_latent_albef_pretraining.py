@@ -12,7 +12,7 @@ from transformers.utils import can_return_tuple
 from .albef_layers import MaskedLanguageHead
 from .albef_momentum import MomentumTaught
 from .configuration_latent_albef import MODALITIES
-from .embeddings import Embeddings, full_precision, image_inputs, text_inputs, wide
+from .embeddings import Embeddings, Partners, full_precision, image_inputs, text_inputs, wide
 from .encoders import EncoderOutput
 from .feature_queue import FeatureQueue
 from .modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel, LatentALBEFOutput
@@ -44,7 +44,6 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
     """
 
     teacher_class = LatentALBEFTeacher
-    training_state = ("momentum.", "feature_queue.")
     _keys_to_ignore_on_load_missing = [r"^momentum\.", r"^feature_queue\."]
 
     def build(self) -> None:
@@ -67,7 +66,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         """As the base classes; what no task reads is not trained."""
         super().initialize_weights()
         self.itm_head.requires_grad_(self.config.itm_weight > 0)
-        self.fusion.requires_grad_(self._fuses)
+        self.fusion.requires_grad_(self.config.itm_weight > 0 or self.config.mlm_weight > 0)
 
     def take_from_bert(self, source: BertForMaskedLM, missing: set[str]) -> None:
         """The last layers of a BERT, and its head for masked words where it has one."""
@@ -96,12 +95,6 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         self._scored.clear()
 
     # Batches
-
-    @property
-    def why_whole(self) -> str | None:
-        if not self.config.itm_weight:
-            return None
-        return "image-text matching (model.itm_weight) picks hard negatives among all rows of a process"
 
     def second_views(self, modalities: Iterable[str]) -> set[str]:
         """The masked words."""
@@ -159,68 +152,169 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         if not self.training and not return_loss:
             return output
         self.check_paired(output)
-        with torch.no_grad():
-            taught, teacher = self.momentum.embed(image, text)
-        output.augmented, output.independent_augmented = taught.embeds, taught.independent
-        tokens, losses = self.fusion.image_tokens(encoded["image"]) if self._fuses else None, {}
-        if self.config.itm_weight:
-            losses["itm"] = self._matching_losses(cast(Tensor, tokens), encoded["text"], output)
-        if self.config.mlm_weight:
-            if masked_input_ids is None or labels is None:
-                raise ValueError("masked language modelling needs masked_input_ids and labels, or mlm_weight 0")
-            masked = {**text, "input_ids": masked_input_ids}
-            losses["mlm"] = self._word_losses(cast(Tensor, tokens), masked, labels, teacher["image"])
-        output.row_losses = losses or None
+        words = self._words(text, masked_input_ids, labels)
+        taught = self._taught(output, image, text, words)
+        partners = {name: Partners(rows, {}) for name, rows in self._negatives(output).items()}
+        self._add_row_losses(output, encoded, words, taught, partners)
         if return_loss is not False:
             output.loss = self.loss_of(output)
         return output
 
-    @property
-    def _fuses(self) -> bool:
-        return self.config.itm_weight > 0 or self.config.mlm_weight > 0
+    # The same in the two passes of the gradient cache: the momentum copy runs once, in the first, and matching and the
+    # words in the second.
 
-    def _matching_losses(self, image_tokens: Tensor, text: EncoderOutput, output: LatentALBEFOutput) -> Tensor:
-        """`(batch, 2)`: the sum of the cross-entropies of a pair and its two negatives, and how many there are."""
+    def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
+        image, text, words = self._inputs(batch)
+        output, _ = self.embed(image, text, batch.get("ids"))
+        self.check_paired(output)
+        taught = self._taught(output, image, text, words)
+        blank = wide(cast(dict[str, Tensor], output.embeds)["image"]).new_zeros(len(text["input_ids"]), 1)
+        losses = {}
+        if self.config.itm_weight:
+            losses["itm"] = blank.expand(-1, 2).clone()
+        if words is not None:
+            losses["mlm"] = torch.cat([blank, blank, (words[1] != IGNORED).sum(1, keepdim=True).to(blank)], dim=1)
+        output.row_losses = losses or None
+        return output, (output.augmented, output.independent_augmented, taught)
+
+    @torch.no_grad()
+    def pick_partners(self, embeddings: Embeddings) -> dict[str, Tensor]:
+        negatives = self._negatives(embeddings)
+        if negatives:
+            counts = cast(dict[str, Tensor], embeddings.row_losses)["itm"][:, 1]
+            counts.fill_(1)
+            for rows in negatives.values():
+                counts += rows >= 0
+        return negatives
+
+    def embed_again(self, known: Any, partners: Mapping[str, Partners], **batch: Any) -> Embeddings:
+        image, text, words = self._inputs(batch)
+        output, encoded = self.embed(image, text, batch.get("ids"))
+        output.augmented, output.independent_augmented, taught = known
+        self._add_row_losses(output, encoded, words, taught, partners)
+        return output
+
+    def _inputs(self, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
+        image, text = inputs_of(batch)
+        return image, text, self._words(text, batch.get("masked_input_ids"), batch.get("labels"))
+
+    def _words(self, text: dict[str, Tensor], masked: Tensor | None, labels: Tensor | None) -> Any:
+        """The inputs of the text encoder with masked words, and what they were; None without the task."""
+        if not self.config.mlm_weight:
+            return None
+        if masked is None or labels is None:
+            raise ValueError("masked language modelling needs masked_input_ids and labels, or mlm_weight 0")
+        return {**text, "input_ids": masked}, labels
+
+    @torch.no_grad()
+    def _taught(
+        self, output: LatentALBEFOutput, image: dict[str, Tensor], text: dict[str, Tensor], words: Any
+    ) -> Tensor | None:
+        """Adds the second view, that of the momentum copy; returns what it makes of the masked words, `(words,
+        hidden_size)`, or None where it is not heard."""
+        taught, tokens = self.momentum.embed(image, text)
+        output.augmented, output.independent_augmented = taught.embeds, taught.independent
+        if words is None or not self.config.alpha:
+            return None
+        masked = self.momentum.encoders["text"](**words[0])
+        seen = self.momentum.fusion.image_tokens(tokens["image"])
+        return self.momentum.fusion(masked.tokens, seen, masked.attention_mask)[words[1] != IGNORED]
+
+    def _negatives(self, output: Embeddings) -> dict[str, Tensor]:
+        """For each row the text that is wrong for its image, and the image that is wrong for its text; -1 for none."""
+        if not self.config.itm_weight:
+            return {}
         with torch.no_grad(), full_precision(self.device):
             z = cast(Any, self.score(output))
-            own, ids = torch.arange(len(image_tokens), device=self.device), output.ids
-            ids = own if ids is None else ids
+            ids = torch.arange(len(z.embeds["image"]), device=self.device) if output.ids is None else output.ids
             same = ids[:, None] == ids
-            of_image, text_there = pick_negatives(
-                self.scale * z.embeds["image"] @ z.augmented["text"].T, same, self.training
-            )
-            of_text, image_there = pick_negatives(
-                self.scale * z.embeds["text"] @ z.augmented["image"].T, same, self.training
-            )
-        texts, images = torch.cat([own, of_image, own]), torch.cat([own, own, of_text])
-        mask = None if text.attention_mask is None else text.attention_mask[texts]
-        logits = self.match(image_tokens[images], cast(Tensor, text.tokens)[texts], mask)
-        there = torch.cat([torch.ones_like(text_there), text_there, image_there]).to(logits)
-        truth = (texts == images).long()
-        losses = F.cross_entropy(logits, truth, reduction="none") * there
-        return torch.stack([part.view(3, -1).sum(0) for part in (losses, there)], dim=1)
+            found = {}
+            for name, other in (("text", "image"), ("image", "text")):
+                rows, there = pick_negatives(self.scale * z.embeds[other] @ z.augmented[name].T, same, self.training)
+                found[name] = torch.where(there, rows, -1)
+        return found
 
-    def _word_losses(
-        self, image_tokens: Tensor, masked: dict[str, Tensor], labels: Tensor, teacher_image: EncoderOutput
-    ) -> Tensor:
+    def _add_row_losses(
+        self,
+        output: LatentALBEFOutput,
+        encoded: dict[str, EncoderOutput],
+        words: Any,
+        taught: Tensor | None,
+        partners: Mapping[str, Partners],
+    ) -> None:
+        """What needs tokens: all of it goes through the fusion in one call, where each image's keys and values are
+        made once."""
+        if not (self.config.itm_weight or self.config.mlm_weight):
+            return
+        images, text = self.fusion.image_tokens(encoded["image"]), encoded["text"]
+        seen, read = [], []  # all that is fused, in one call: the image of each text, and the texts
+        rows = torch.arange(len(images), device=images.device)
+        if self.config.itm_weight:
+            images, text = self._with_partners(images, text, partners)
+            wrong_text, wrong_image = partners["text"].places, partners["image"].places
+            which = torch.cat([rows, wrong_text, rows])
+            seen.append(torch.cat([rows, rows, wrong_image]))
+            mask = text.attention_mask
+            read.append((cast(Tensor, text.tokens)[which], None if mask is None else mask[which]))
+        if self.config.mlm_weight:
+            masked = self.encoders["text"](**words[0])
+            seen.append(rows)
+            read.append((masked.tokens, masked.attention_mask))
+        tokens, masks = zip(*read, strict=True)
+        mask = None if masks[0] is None else torch.cat(masks)
+        hidden = self.fusion(torch.cat(tokens), images, mask, torch.cat(seen) % len(images))
+        losses = {}
+        if self.config.itm_weight:
+            there = torch.cat([torch.ones_like(rows), wrong_text >= 0, wrong_image >= 0])
+            losses["itm"] = self._matching_losses(hidden[: len(there), 0], there)
+        if self.config.mlm_weight:
+            losses["mlm"] = self._word_losses(hidden[-len(rows) :], words[1], taught)
+        output.row_losses = losses
+
+    def _with_partners(
+        self, images: Tensor, text: EncoderOutput, partners: Mapping[str, Partners]
+    ) -> tuple[Tensor, EncoderOutput]:
+        """Image tokens and texts, with those of the partners that the batch does not hold behind them."""
+        if others := partners["image"].inputs:
+            more = self.encoders["image"](**inputs_of(others)[0])
+            images = torch.cat([images, self.fusion.image_tokens(more)])
+        if others := partners["text"].inputs:
+            more = self.encoders["text"](**inputs_of(others)[1])
+            mask = None if text.attention_mask is None else torch.cat([text.attention_mask, more.attention_mask])
+            text = EncoderOutput(tokens=torch.cat([cast(Tensor, text.tokens), more.tokens]), attention_mask=mask)
+        return images, text
+
+    def _matching_losses(self, fused: Tensor, there: Tensor) -> Tensor:
+        """`(batch, 2)`: the sum of the cross-entropies of a pair and its two negatives, and how many there are."""
+        logits = wide(self.itm_head(fused))
+        truth = torch.zeros_like(there)
+        truth[: len(there) // 3] = 1
+        counted = there.to(logits)
+        losses = F.cross_entropy(logits, truth.long(), reduction="none") * counted
+        return torch.stack([part.view(3, -1).sum(0) for part in (losses, counted)], dim=1)
+
+    def _word_losses(self, hidden: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
         """`(batch, 3)`: cross-entropies against the masked words, against the momentum copy's guesses of them, and how
         many words a row has masked."""
         rows, places = (labels != IGNORED).nonzero(as_tuple=True)
-        log_guess = F.log_softmax(guess_words(self, image_tokens, masked, rows, places), dim=-1)
+        log_guess = F.log_softmax(guess_words(self, hidden[rows, places]), dim=-1)
         hard = soft = -log_guess.gather(1, labels[rows, places, None]).squeeze(1)
-        if self.config.alpha:
+        if taught is not None:
             with torch.no_grad():
-                tokens = self.momentum.fusion.image_tokens(teacher_image)
-                taught = guess_words(self.momentum, tokens, masked, rows, places).softmax(dim=-1)
-            soft = -(taught * log_guess).sum(dim=1)
+                answers = guess_words(self.momentum, taught).softmax(dim=-1)
+            soft = -(answers * log_guess).sum(dim=1)
         sums = torch.stack([hard, soft, torch.ones_like(hard)], dim=1)
         return sums.new_zeros(len(labels), 3).index_add(0, rows, sums)
 
 
-def guess_words(model: Any, image_tokens: Tensor, masked: dict[str, Tensor], rows: Tensor, places: Tensor) -> Tensor:
-    """`(words, vocabulary)` logits of the tokens at some places, in float32 or wider."""
-    text = model.encoders["text"](**masked)
-    hidden = model.fusion(text.tokens, image_tokens, text.attention_mask)[rows, places]
+def inputs_of(batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The arguments of the image encoder and of the text encoder."""
+    text = (batch.get(name) for name in ("input_ids", "attention_mask", "token_type_ids"))
+    return image_inputs(batch.get("pixel_values")), text_inputs(*text)
+
+
+def guess_words(model: Any, hidden: Tensor) -> Tensor:
+    """`(words, vocabulary)` logits, in float32 or wider."""
     return wide(model.mlm_head(hidden, model.bert.get_input_embeddings().weight))
 
 

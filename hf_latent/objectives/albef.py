@@ -72,11 +72,18 @@ class ALBEFObjective(DistilledObjective):
         z = self.checked(embeddings)
         alpha = self.alpha_at(progress)
         loss = self._contrast(z, scale, rows or slice(None), queue, alpha)
-        terms = {"itc": loss.detach()}
+        of_rows, terms = self.of_rows(z.row_losses, progress)
+        return loss + of_rows, {"itc": loss.detach(), **terms}
+
+    def of_rows(
+        self, row_losses: dict[str, Tensor], progress: float = 0.0
+    ) -> tuple[Tensor | float, dict[str, Tensor]]:
+        loss: Tensor | float = 0.0
+        terms = {}
         for name, weight in self.tasks.items():
-            *sums, count = z.row_losses[name].sum(dim=0)
+            *sums, count = row_losses[name].sum(dim=0)
             mean = torch.stack(sums) / count.clamp(min=1)
-            value = mean[0] if name == "itm" else torch.lerp(mean[0], mean[1], alpha)
+            value = mean[0] if name == "itm" else torch.lerp(mean[0], mean[1], self.alpha_at(progress))
             terms[name] = value.detach()
             loss = loss + weight * value
         return loss, terms

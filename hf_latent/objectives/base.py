@@ -62,6 +62,12 @@ class Objective:
         """
         raise NotImplementedError
 
+    def of_rows(
+        self, row_losses: dict[str, Tensor], progress: float = 0.0
+    ) -> tuple[Tensor | float, dict[str, Tensor]]:
+        """The part of the loss that is of losses of rows (see [`Embeddings`]), linear in their sums, and its terms."""
+        return 0.0, {}
+
     def second_views(self, modalities: Iterable[str]) -> set[str]:
         """Those of the modalities whose second view it reads."""
         return set(modalities) if "augmented" in self.requires else set()

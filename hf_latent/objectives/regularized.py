@@ -101,6 +101,11 @@ class RegularizedObjective(Objective):
             terms[name] = value.detach()
         return loss, terms
 
+    def of_rows(
+        self, row_losses: dict[str, Tensor], progress: float = 0.0
+    ) -> tuple[Tensor | float, dict[str, Tensor]]:
+        return self.objective.of_rows(row_losses, progress)
+
     def features(self, embeddings: Embeddings) -> Tensor:
         return self.objective.features(embeddings)
 

@@ -1,8 +1,10 @@
 """Training arguments of contrastive models."""
 
+import os
 from dataclasses import dataclass, field
 
 import torch
+from accelerate.utils import str_to_bool
 from transformers import TrainingArguments
 
 from ..errors import UserError
@@ -33,7 +35,8 @@ class LatentTrainingArguments(TrainingArguments):
     `logging_nan_inf_filter=False` (a loss that is not finite stops the run).
 
     Raises:
-        UserError: If `global_batch_size` cannot be shared evenly by the processes, or leaves fewer than 2 rows.
+        UserError: If `global_batch_size` cannot be shared evenly by the processes, or leaves fewer than 2 rows; if the
+            weights were to be sharded (FSDP, DeepSpeed).
     """
 
     global_batch_size: int | None = field(
@@ -60,6 +63,7 @@ class LatentTrainingArguments(TrainingArguments):
     ddp_broadcast_buffers: bool | None = field(default=False, metadata={"help": "See DistributedDataParallel."})
 
     def __post_init__(self) -> None:
+        self._refuse_shards()
         # Every process reads its own share of a stream; the first would otherwise read and send all of it.
         if self.accelerator_config is None:
             self.accelerator_config = {"dispatch_batches": False}
@@ -91,6 +95,19 @@ class LatentTrainingArguments(TrainingArguments):
             raise UserError(
                 f"global_batch_size={self.rows_contrasted}: a contrastive loss needs at least 2 rows to compare"
             )
+
+    def _refuse_shards(self) -> None:
+        """Heads and temperature are used outside `forward`, and momentum copies follow whole weights."""
+        asked = {"fsdp": self.fsdp, "deepspeed": self.deepspeed}
+        for name, value in asked.items():
+            launched = str_to_bool(os.environ.get(f"ACCELERATE_USE_{name.upper()}", "false"))
+            if value or launched:
+                where = f"{name}={value!r}" if value else f"ACCELERATE_USE_{name.upper()} of accelerate launch"
+                raise UserError(
+                    f"{where}: this Trainer needs whole weights on every process, for heads that score the gathered "
+                    "batch and for momentum copies: leave it out, and start the processes with torchrun "
+                    "(DistributedDataParallel); for memory, write gradient_cache_chunk_size or gradient_checkpointing"
+                )
 
     @property
     def rows_contrasted(self) -> int:

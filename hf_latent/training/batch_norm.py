@@ -11,16 +11,9 @@ from .arguments import LatentTrainingArguments
 def keep_rows_apart(model: LatentPreTrainedModel, args: LatentTrainingArguments) -> None:
     """Freeze, synchronise or refuse the BatchNorms below the scoring where they would see a part of the rows only.
 
-    Chunks are refused also where the model itself looks across its rows.
-
     Raises:
         UserError: With what to write instead.
     """
-    if args.gradient_cache_chunk_size is not None and model.why_whole:
-        raise UserError(
-            f"gradient_cache_chunk_size={args.gradient_cache_chunk_size}: {model.why_whole}, which chunks would keep "
-            "apart: set its weight to 0, or leave the chunks out"
-        )
     for name, child in model.named_children():
         trained = [m for m in child.modules() if isinstance(m, BATCH_NORMS) and _is_trained(m)]
         if name in model.scoring_modules or not trained:

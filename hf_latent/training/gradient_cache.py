@@ -13,6 +13,7 @@ def cached_backward(
     score: Callable[[Embeddings], torch.Tensor],
     backward: Callable[[torch.Tensor], None],
     device: torch.device,
+    again: Sequence[Callable[[], Embeddings]] | None = None,
 ) -> torch.Tensor:
     """The gradient of a loss over a whole batch, whose rows are embedded one chunk at a time.
 
@@ -24,6 +25,8 @@ def cached_backward(
         score: The loss of the embeddings of all rows. Parameters that it uses get their gradient here.
         backward: Runs the backward pass of the scaled loss.
         device: Whose random state is replayed, beside the CPU's.
+        again: For each chunk, what embeds it the second time; by default as the first time. Losses of rows, in which
+            the loss is linear, may be 0 the first time.
 
     Returns:
         The loss.
@@ -37,10 +40,11 @@ def cached_backward(
             parts.append(chunk())
     whole = Embeddings.join(parts).map(lambda rows: rows.detach().requires_grad_())
     loss = score(whole)
+    scored = random_state(device)
     backward(loss)
     pulls = [rows.grad for rows in whole.tensors()]
     start = 0
-    for chunk, state, part in zip(embed, states, parts, strict=True):
+    for chunk, state, part in zip(again or embed, states, parts, strict=True):
         rows = slice(start, start := start + len(part.tensors()[0]))
         set_random_state(state, device)
         # Frozen towers and embeddings that the loss does not read carry nothing on.
@@ -50,10 +54,11 @@ def cached_backward(
             if pull is not None and embeds.requires_grad
         ]
         torch.autograd.backward([embeds for embeds, _ in pairs], [pull for _, pull in pairs])
+    set_random_state(scored, device)  # or the next step would draw again what this one has drawn
     return loss.detach()
 
 
-def rows_of(inputs: Any, rows: slice) -> Any:
+def rows_of(inputs: Any, rows: slice | torch.Tensor) -> Any:
     """Some rows of a nested batch."""
     if isinstance(inputs, Mapping):
         return {name: rows_of(value, rows) for name, value in inputs.items()}

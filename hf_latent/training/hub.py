@@ -30,7 +30,7 @@ class HubTrainer(Trainer):
 
     `push_to_hub()`, and the checkpoints that `hub_strategy` sends, put on the Hub what `hf-latent push` does, each as
     one commit: no training arguments, no path, no token. `hub_strategy="checkpoint"` and `"all_checkpoints"` add a
-    folder with what a resume needs.
+    folder with what a resume needs; momentum copies and queues are in that folder alone.
     """
 
     args: LatentTrainingArguments
@@ -200,7 +200,7 @@ class HubTrainer(Trainer):
     def _stage_resume(self, checkpoint: Path, folder: Path) -> None:
         from ..hub.shareable import stage_files, stage_model, stage_settings
 
-        stage_model(checkpoint, folder)
+        stage_model(checkpoint, folder, whole=True)
         stage_files(checkpoint, folder, RESUME)
         stage_settings(checkpoint, folder, (TRAINER_STATE_NAME,))
 

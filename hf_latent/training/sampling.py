@@ -1,12 +1,14 @@
-"""The order of rows in training."""
+"""The order of rows in training, and which process reads which."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Sampler
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader, Sampler
 
 from ..errors import UserError
+from .arguments import LatentTrainingArguments
 
 
 class UniqueIdSampler(Sampler[int]):
@@ -60,3 +62,24 @@ class UniqueIdSampler(Sampler[int]):
         table = rows[kept].reshape(self.batch, self.batches).T
         table = rng.permuted(table[rng.permutation(self.batches)], axis=1)
         return iter(table.ravel().tolist())
+
+
+def stream_loader(source: Any, args: LatentTrainingArguments, collate: Callable[..., Any]) -> DataLoader:
+    """The batches of this process, of a stream that has a share for each."""
+    share = source.share_of(args.process_index, args.world_size)
+    if args.dataloader_num_workers > share.max_workers:
+        raise UserError(
+            f"training.dataloader_num_workers={args.dataloader_num_workers}: of this stream a process reads "
+            f"{share.max_workers} file(s), each by one worker: write {share.max_workers} or less"
+        )
+    loader = DataLoader(
+        share,
+        batch_size=args.per_device_train_batch_size,
+        collate_fn=collate,
+        num_workers=args.dataloader_num_workers,
+        pin_memory=args.dataloader_pin_memory,
+        prefetch_factor=args.dataloader_prefetch_factor,
+    )
+    # As of a single process: accelerate would read and decode everything and keep a share.
+    alone = {"num_processes": 1, "process_index": 0, "dispatch_batches": False}
+    return prepare_data_loader(loader, args.device, put_on_device=True, **alone)

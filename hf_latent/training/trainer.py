@@ -3,7 +3,7 @@
 import itertools
 import shutil
 import warnings
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Collection, Sequence, Sized
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
@@ -40,7 +39,8 @@ from .distributed import (
 )
 from .gradient_cache import cached_backward, rows_of
 from .hub import HubTrainer
-from .sampling import UniqueIdSampler
+from .sampling import UniqueIdSampler, stream_loader
+from .two_passes import TwoPasses
 
 
 class LatentTrainer(HubTrainer):
@@ -115,7 +115,7 @@ class LatentTrainer(HubTrainer):
         size = self._checked_size()
         if hasattr(self.train_dataset, "share_of"):
             self._batches_per_epoch = None
-            return self._stream_loader()
+            return stream_loader(self.train_dataset, self.args, self.data_collator)
         keep, self.args.dataloader_drop_last = self.args.dataloader_drop_last, True
         try:
             loader = super().get_train_dataloader()
@@ -123,26 +123,6 @@ class LatentTrainer(HubTrainer):
             self.args.dataloader_drop_last = keep
         self._batches_per_epoch = len(loader) if size is not None else None
         return loader
-
-    def _stream_loader(self) -> DataLoader:
-        args = self.args
-        share = cast(Any, self.train_dataset).share_of(args.process_index, args.world_size)
-        if args.dataloader_num_workers > share.max_workers:
-            raise UserError(
-                f"training.dataloader_num_workers={args.dataloader_num_workers}: of this stream a process reads "
-                f"{share.max_workers} file(s), each by one worker: write {share.max_workers} or less"
-            )
-        loader = DataLoader(
-            share,
-            batch_size=args.per_device_train_batch_size,
-            collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
-            prefetch_factor=args.dataloader_prefetch_factor,
-        )
-        # As of a single process: accelerate would read and decode everything and keep a share.
-        alone = {"num_processes": 1, "process_index": 0, "dispatch_batches": False}
-        return prepare_data_loader(loader, args.device, put_on_device=True, **alone)
 
     def _checked_size(self) -> int | None:
         """The rows of the training set, at least one global batch; None of a stream."""
@@ -176,28 +156,35 @@ class LatentTrainer(HubTrainer):
         inputs = super()._prepare_inputs(inputs)
         key = self._view_key()
         size = self.args.per_device_train_batch_size
-        chunks = [slice(start, min(start + chunk, size)) for start in range(0, size, chunk)]
-        embed = [partial(self._embed_chunk, core, inputs, rows, key) for rows in chunks]
+        passes = TwoPasses(core, partial(self._some_rows, inputs, key), size, chunk)
+        share = self.current_gradient_accumulation_steps
 
         def score(embeddings: Embeddings) -> Tensor:
-            with self.compute_loss_context_manager():
-                return self._score(model, embeddings) / self.current_gradient_accumulation_steps
+            passes.meet(embeddings)
+            return self._score(model, embeddings) / share
 
+        def within(function: Callable[..., Any], *args: Any) -> Any:
+            with self.compute_loss_context_manager():
+                return function(*args)
+
+        first, again = ([partial(within, of, rows) for rows in passes.chunks] for of in (passes.first, passes.second))
         # Hooks of DistributedDataParallel would average after every chunk.
         with cast(Any, model).no_sync() if hasattr(model, "no_sync") else nullcontext():
-            loss = cached_backward(embed, score, self.accelerator.backward, self.args.device)
+            loss = cached_backward(first, partial(within, score), self.accelerator.backward, self.args.device, again)
         if self.accelerator.sync_gradients:
             average_gradients(core.parameters())
-        return loss
+        return loss + self._score_rows(passes.late) / share if passes.late else loss
 
-    def _embed_chunk(self, core: nn.Module, inputs: dict[str, Any], rows: slice, key: dict[str, Any]) -> Embeddings:
+    def _some_rows(
+        self, inputs: dict[str, Any], key: dict[str, Any], rows: slice | Tensor, only: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """What the model reads of some rows of this process; with `only`, the first view of those modalities."""
         chunk = rows_of(inputs, rows)
-        if self.views is not None:
-            start = key["rows"].start
-            key = {**key, "rows": slice(start + rows.start, start + rows.stop)}
-            chunk = self._with_views(chunk, training=True, **key)
-        with self.compute_loss_context_manager():
-            return core(**chunk, return_loss=False)
+        if self.views is None:
+            return chunk
+        start = key["rows"].start
+        moved = rows.cpu() + start if isinstance(rows, Tensor) else slice(start + rows.start, start + rows.stop)
+        return self._with_views(chunk, training=True, only=only, **{**key, "rows": moved})
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
@@ -219,16 +206,19 @@ class LatentTrainer(HubTrainer):
                 raise UserError(f"training.augment_first_view: {name!r} has no view; {suggest(name, names)}")
         return asked
 
-    def _with_views(self, inputs: dict[str, Any], training: bool, **key: Any) -> dict[str, Any]:
+    def _with_views(
+        self, inputs: dict[str, Any], training: bool, only: Collection[str] | None = None, **key: Any
+    ) -> dict[str, Any]:
         """What the model reads: the views of a batch that its objective needs."""
         rows, views = inputs["modalities"], cast(Views, self.views)
         core = cast(LatentPreTrainedModel, self.model)
-        second = core.second_views(rows) if training else None
+        second = core.second_views(rows) if training and only is None else None
         augmented = views.augmented(rows, view=1, only=second, **key) if second else None
-        first = views.plain(rows)
-        if training and self._augmented_first:
-            first |= views.augmented(rows, view=0, only=self._augmented_first, **key)
-        return core.pack(first, augmented, inputs.get("ids"), inputs.get("labels"))
+        names = [name for name in rows if only is None or name in only]
+        moved = [name for name in names if training and name in self._augmented_first]
+        first = views.plain(rows, only=[name for name in names if name not in moved])
+        first |= views.augmented(rows, view=0, only=moved, **key) if moved else {}
+        return core.pack({name: first[name] for name in names}, augmented, inputs.get("ids"), inputs.get("labels"))
 
     def _view_key(self) -> dict[str, Any]:
         """Where this micro-batch stands in the whole run: its views depend on nothing else."""
@@ -260,17 +250,32 @@ class LatentTrainer(HubTrainer):
         """The loss of this process's rows among those of all processes; its terms are kept for the log."""
         whole, rows = gather_embeddings(embeddings)
         core = self.accelerator.unwrap_model(model)
-        progress = self.state.global_step / max(self.state.max_steps, 1)
         with loss_tile_size(self.args.loss_tile_size):
             scored = core.score(whole)
-            loss, terms = self.objective(scored, core.scale, rows=rows, progress=progress, queue=core.queue)
+            loss, terms = self.objective(scored, core.scale, rows=rows, progress=self._progress, queue=core.queue)
         if model.training:
             core.on_batch_scored(scored)
-            self._check_finite(loss, terms)
-            for name, value in terms.items():
-                self._terms[name] = self._terms[name] + value.detach() if name in self._terms else value.detach()
+            self._note(loss, terms)
             self._term_count += 1
         return loss
+
+    @torch.no_grad()
+    def _score_rows(self, late: list[Embeddings]) -> Tensor:
+        """The losses of rows that were not known when the batch was scored."""
+        whole, _ = gather_embeddings(Embeddings.join(late))
+        loss, terms = self.objective.of_rows(cast(dict[str, Tensor], whole.row_losses), self._progress)
+        self._note(cast(Tensor, loss), terms)
+        return cast(Tensor, loss)
+
+    @property
+    def _progress(self) -> float:
+        return self.state.global_step / max(self.state.max_steps, 1)
+
+    def _note(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Add terms to those for the log."""
+        self._check_finite(loss, terms)
+        for name, value in terms.items():
+            self._terms[name] = self._terms[name] + value.detach() if name in self._terms else value.detach()
 
     def _check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
         if torch.isfinite(loss):

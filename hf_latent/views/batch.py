@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
-from torch import Generator
+from torch import Generator, Tensor
 
 from ..errors import suggest
 from .base import Inputs, NoView, View, check
@@ -57,10 +57,11 @@ class Views:
         """The modalities whose view needs to know which tokens make a word."""
         return [name for name, view in self.modalities.items() if isinstance(view, WordsView)]
 
-    def plain(self, modalities: dict[str, Inputs]) -> dict[str, Inputs]:
-        """The deterministic views of a batch."""
+    def plain(self, modalities: dict[str, Inputs], only: Collection[str] | None = None) -> dict[str, Inputs]:
+        """The deterministic views of a batch, of the modalities `only`."""
         self._check_names(modalities)
-        return {name: self.modalities[name].plain(inputs) for name, inputs in modalities.items()}
+        wanted = modalities if only is None else only
+        return {name: self.modalities[name].plain(inputs) for name, inputs in modalities.items() if name in wanted}
 
     def augmented(
         self,
@@ -68,7 +69,7 @@ class Views:
         *,
         view: int,
         position: int = 0,
-        rows: slice | None = None,
+        rows: slice | Tensor | None = None,
         global_rows: int | None = None,
         only: Collection[str] | None = None,
     ) -> dict[str, Inputs]:
@@ -78,7 +79,7 @@ class Views:
             modalities: the rows at hand; a ValueError says which modality is unknown, missing or of another length.
             view: which of a row's views: 0, 1 or any later one.
             position: rows consumed by training before this global batch.
-            rows: where the rows at hand lie in the global batch; all of it by default.
+            rows: where the rows at hand lie in the global batch, a slice or their numbers; all of it by default.
             global_rows: size of the global batch; the rows at hand by default.
             only: the modalities that are wanted; all by default.
         """
@@ -89,7 +90,7 @@ class Views:
         here = next(iter(sizes.values()))
         total = here if global_rows is None else global_rows
         rows = slice(None) if rows is None else rows
-        asked = len(range(total)[rows])
+        asked = len(rows) if isinstance(rows, Tensor) else len(range(total)[rows])
         if asked != here:
             raise ValueError(f"the batch has {here} rows, but {rows} of global_rows={total} are {asked}")
 

@@ -1,0 +1,55 @@
+"""The rows of one process in chunks, for the gradient cache: what a model is asked in each of the passes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.embeddings import Embeddings, Partners
+
+
+class TwoPasses:
+    """Embeds chunks of rows, twice each.
+
+    Args:
+        model: It is asked `embed_first` and `embed_again`.
+        batch: What the model reads of some rows, a slice or their numbers; of some modalities alone, the first view.
+        rows: How many there are.
+        size: Of a chunk.
+
+    Attributes:
+        late: The losses of rows that only the second pass has told, once it is over: one entry a chunk.
+    """
+
+    def __init__(self, model: Any, batch: Callable[..., Mapping[str, Any]], rows: int, size: int) -> None:
+        self.model, self.batch = model, batch
+        self.chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+        self._known: dict[int, Any] = {}
+        self._picked: dict[str, Tensor] = {}
+        self.late: list[Embeddings] = []
+
+    def first(self, chunk: slice) -> Embeddings:
+        found, self._known[chunk.start] = self.model.embed_first(**self.batch(chunk))
+        return found
+
+    def meet(self, embeddings: Embeddings) -> None:
+        """Between the passes: all rows."""
+        self._picked = self.model.pick_partners(embeddings)
+
+    def second(self, chunk: slice) -> Embeddings:
+        known = self._known.pop(chunk.start)
+        partners = {name: self._partners(name, rows, chunk) for name, rows in self._picked.items()}
+        found = self.model.embed_again(known, partners, **self.batch(chunk))
+        if known is not None and found.row_losses is not None:
+            self.late.append(Embeddings(row_losses={name: rows.detach() for name, rows in found.row_losses.items()}))
+        return found
+
+    def _partners(self, name: str, rows: Tensor, chunk: slice) -> Partners:
+        """Each once; those of the chunk itself are there."""
+        wanted = rows[chunk]
+        inside = (wanted >= chunk.start) & (wanted < chunk.stop)
+        others = wanted[~inside & (wanted >= 0)].unique()
+        places = torch.where(inside, wanted - chunk.start, len(wanted) + torch.searchsorted(others, wanted))
+        inputs = dict(self.batch(others, only={name})) if len(others) else {}
+        return Partners(torch.where(wanted < 0, -1, places), inputs)

@@ -1,0 +1,118 @@
+"""Recipes that begin with a pre-trained model."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from hf_latent import LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
+from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.errors import UserError
+from hf_latent.pretrained import load_pretrained_head
+from hf_latent.recipe import load_recipe
+from tests.models.small import small_albef, small_clip
+
+RECIPE = """
+model: {{type: latent_albef_{kind}, pretrained: {folder}, alpha: 0.2{more}}}
+data: {{name: trifeature_captions, image_size: 16}}
+views: {{image: {{kind: image}}, text: {{kind: none}}}}
+training: {{max_steps: 2, global_batch_size: 4, output_dir: {output}}}
+"""
+KINDS = ("question_answering", "classification", "visual_reasoning")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A pre-trained model with regularizers, as a run leaves it."""
+    folder = tmp_path / "pretrained"
+    tokenizer = word_tokenizer(["what color is it", "a red star"])
+    options = {"vocab_size": len(tokenizer), "regularizers": {"feature_separation": {}}, "alpha": 0.4}
+    small_albef(dtype=torch.float32, **options).save_pretrained(folder)
+    LatentALBEFProcessor.for_size(16, tokenizer, mean=[0.1] * 3, std=[0.3] * 3).save_pretrained(folder)
+    return folder
+
+
+def write(tmp_path, folder, kind="classification", more=", num_labels: 3"):
+    path = tmp_path / f"{kind}.yaml"
+    path.write_text(RECIPE.format(kind=kind, folder=folder, more=more, output=tmp_path / "run"))
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_head_begins_as_the_pre_trained_model(tmp_path, folder, kind):
+    more = ", num_labels: 3, id2label: {0: a, 1: b, 2: c}" if kind != "question_answering" else ""
+    recipe = load_recipe(write(tmp_path, folder, kind, more))
+    config = recipe.config
+    assert (config.alpha, config.fusion_layers, config.projection_dim) == (0.2, 1, 8) and not config.regularizers
+    assert recipe.pretrained == str(folder) and recipe.data.tokenizers == {"text": str(folder)}
+    assert recipe.views["image"].mean == pytest.approx([0.1] * 3)
+    model = load_pretrained_head(recipe.model_class, recipe.pretrained, config)
+    assert type(model) is recipe.model_class and model.config.alpha == 0.2
+    if more:
+        assert model.config.num_labels == 3 and model.config.id2label[1] == "b"
+    source = LatentALBEFForImageTextRetrieval.from_pretrained(folder)
+    for name, value in source.fusion.state_dict().items():
+        assert torch.equal(model.fusion.state_dict()[name], value)
+    assert all(torch.equal(own, copy) for own, copy in model._followed())
+
+
+def test_the_recipe_of_a_finished_run_needs_the_pre_trained_model_no_more(tmp_path, folder):
+    path = write(tmp_path, folder)
+    recipe = load_recipe(path)
+    run = tmp_path / "finished"
+    load_pretrained_head(recipe.model_class, str(folder), recipe.config).save_pretrained(run)
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="there is no .*config.json.*write the folder of a finished run"):
+        load_recipe(path)
+    shutil.copy(path, run / "recipe.yaml")
+    again = load_recipe(run / "recipe.yaml")
+    assert again.config.num_labels == 3 and again.config.alpha == 0.2
+    assert again.data.tokenizers == {"text": str(run)} and again.pretrained == str(folder)
+
+
+def test_text_assignment_goes_on_to_statements(tmp_path, folder):
+    first = load_recipe(write(tmp_path, folder, "visual_reasoning"))
+    load_pretrained_head(first.model_class, str(folder), first.config).save_pretrained(tmp_path / "assigned")
+    path = write(tmp_path, tmp_path / "assigned", "visual_reasoning", ", num_labels: 2")
+    recipe = load_recipe(path)
+    model = load_pretrained_head(recipe.model_class, str(tmp_path / "assigned"), recipe.config)
+    assert model.classifier[2].out_features == 2 and len(model.config.id2label) == 2
+
+
+def test_the_modalities_of_a_recipe_change_those_of_the_model(tmp_path, folder):
+    recipe = load_recipe(write(tmp_path, folder), ["model.modalities={image: {frozen: true}}"])
+    assert recipe.config.modalities["image"] == {"encoder": "cnn", "channels": [8, 16], "frozen": True}
+    wider = load_recipe(write(tmp_path, folder), ["model.modalities={image: {channels: [8, 24]}}"])
+    with pytest.raises(UserError, match="of its weights do not fit this model, as encoders.image.*leave out what"):
+        load_pretrained_head(wider.model_class, str(folder), wider.config)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.projection_dim=16", "model.projection_dim=16: .* was trained with 8, which stays"),
+        ("model.fusion_layers=2", "was trained with 1, which stays"),
+        ("model.queue_size=8", "latent_albef_classification does not read it, pre-training does"),
+        ("model.regularizers={alignment: {weight: 1}}", "regularizers: .* does not read it"),
+        ("model.pretraned=x", "did you mean 'pretrained'"),
+        ("model.num_labels=three", "model.num_labels='three': expected int"),
+        ("model.id2label={0: star}", "id2label names 0: name each of the 3 labels, from 0 on"),
+        ("model.pretrained=/nowhere", "there is no /nowhere/config.json.*write the folder of a finished run"),
+        ("model.type=latent_clip", "unknown key model.pretrained"),
+        ("model.type=latent_albef", "unknown key model.pretrained"),
+        ("model.modalities={series: {encoder: cnn}}", "LatentALBEF reads image and text"),
+    ],
+)
+def test_what_does_not_fit_is_said(tmp_path, folder, override, words):
+    with pytest.raises(UserError, match=words):
+        load_recipe(write(tmp_path, folder), [override])
+
+
+def test_a_model_of_another_type_is_refused(tmp_path):
+    small_clip(dtype=torch.float32).save_pretrained(tmp_path / "clip")
+    with pytest.raises(UserError, match="holds a model of type 'latent_clip': name one of 'latent_albef'"):
+        load_recipe(write(tmp_path, tmp_path / "clip"))
+    (tmp_path / "clip" / "config.json").write_text(json.dumps({"model_type": "latent_albef"}))
+    with pytest.raises(UserError, match="model.modalities is missing"):
+        load_recipe(write(tmp_path, tmp_path / "clip"))
