@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .plots import _panels, _save
 
 COLUMNS = 4
-DARKEST = 0.85  # where a map is zero
+DARKEST = 0.75  # where a map is zero
 
 
 def plot_grounding(
