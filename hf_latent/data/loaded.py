@@ -66,12 +66,14 @@ class GroundingBenchmark:
         boxes: `(phrases, candidates, 4)`, left, top, right, bottom in pixels, right and bottom exclusive: first the
             box of what the phrase names, then those of the other objects of the picture; rows of zeros where there are
             no more.
+        template: The sentence in which the model reads a phrase, such as the captions that it was trained on.
     """
 
     images: np.ndarray
     pictures: np.ndarray
     phrases: list[str]
     boxes: np.ndarray
+    template: str = "{}"
 
 
 @dataclass(frozen=True)

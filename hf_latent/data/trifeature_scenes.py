@@ -120,14 +120,14 @@ def _cut(image: UInt8, background: Any) -> UInt8:
 
 
 def phrases_of(scenes: TrifeatureScenes) -> GroundingBenchmark:
-    """Every object of every scene as a phrase, "a red star" and "the red star" in turn."""
+    """Every object of every scene as a phrase, "a red star" and "the red star" in turn, read as a caption."""
     pictures, places = (scenes.objects >= 0).nonzero()
     objects = scenes.objects[pictures, places]
     phrases = [(DEFINITE if row % 2 else PHRASES)[number] for row, number in enumerate(objects)]
     # The box of the phrase first, the others in their order.
     order = np.argsort(np.arange(MOST_OBJECTS) != places[:, None], axis=1, kind="stable")
     boxes = np.take_along_axis(scenes.boxes[pictures], order[..., None], axis=1)
-    return GroundingBenchmark(scenes.images, pictures, phrases, boxes)
+    return GroundingBenchmark(scenes.images, pictures, phrases, boxes, template=PREFIX + "{}")
 
 
 @dataclass(frozen=True)

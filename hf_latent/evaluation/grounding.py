@@ -54,7 +54,7 @@ class GroundingEvaluation:
 
 def phrase_maps(model: LatentALBEFForImageTextRetrieval, processor: Any, benchmark: GroundingBenchmark) -> np.ndarray:
     """`(phrases, rows, columns)`: the map of each phrase in its picture; see `grounding_maps`."""
-    words = processor.stack("text", benchmark.phrases)
+    words = processor.stack("text", [benchmark.template.format(phrase) for phrase in benchmark.phrases])
     found: list[Tensor] = []
     for rows in torch.arange(len(benchmark.phrases)).split(BATCH):
         pictures = [benchmark.images[number] for number in benchmark.pictures[rows.numpy()]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .look import save_png, titled_panels
 
 COLUMNS = 4
-DARKEST = 0.85  # where a map is zero
+DARKEST = 0.75  # where a map is zero
 
 
 def plot_grounding(

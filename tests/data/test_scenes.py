@@ -105,7 +105,7 @@ def test_phrases_and_their_boxes(data):
         assert np.array_equal(benchmark.boxes[row, 0], test.boxes[picture, place])
         others = [box for k, box in enumerate(test.boxes[picture].tolist()) if k != place]
         assert benchmark.boxes[row, 1:].tolist() == others
-    assert phrases_of(test).phrases == benchmark.phrases
+    assert phrases_of(test).phrases == benchmark.phrases and benchmark.template == "a photo of {}"
     assert {"the red star", "the five red squares", "the letter T".replace("letter", "red letter")} <= set(DEFINITE)
 
 
