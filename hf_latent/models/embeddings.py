@@ -211,8 +211,8 @@ class LatentPreTrainedModel(PreTrainedModel):
         return self(**batch, return_loss=False)
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """As the base class. Checkpoints hold the names of the modules: a Trainer that resumes looks for these, not for
-        those of the older versions of transformers, which are written otherwise (of a ViT, say)."""
+        """As the base class. Checkpoints hold the names of the modules: a Trainer that resumes looks for these, not
+        for those of the older versions of transformers, which are written otherwise (of a ViT, say)."""
         if self.keep_training_state:
             kwargs.setdefault("save_original_format", False)
         super().save_pretrained(*args, **kwargs)
