@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hf_latent import CoMMConfig, CoMMModel
-from hf_latent.models.encoders import AlexNetEncoder, grid_positions
+from hf_latent.models.encoders import AlexNetEncoder
+from hf_latent.models.latent_converter import grid_positions
 
 DIM, HIDDEN, PROJECTED, TEMPERATURE = 512, 512, 256, 0.1
 Views = tuple[list[Tensor], list[Tensor]]  # two views of a batch, one image tensor a modality in each

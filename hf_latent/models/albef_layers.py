@@ -20,7 +20,8 @@ from transformers.models.bert.modeling_bert import (
     eager_attention_forward,
 )
 
-from .encoders import AutoEncoder, Encoder, EncoderOutput, LatentConverter
+from .encoders import AutoEncoder, Encoder, EncoderOutput
+from .latent_converter import LatentConverter
 
 
 class SharedCrossAttention(BertCrossAttention):

@@ -374,32 +374,3 @@ def build_encoder(spec: Mapping[str, Any]) -> Encoder:
 def couples_rows(module: nn.Module) -> bool:
     """Whether a BatchNorm in training mode makes the output of one row depend on the others."""
     return any(isinstance(child, BATCH_NORMS) and child.training for child in module.modules())
-
-
-def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
-    """Fixed 2-D sine-cosine positions, `(height * width, dim)`: one half codes the row, the other the column."""
-    if dim % 4:
-        raise ValueError(f"embed_dim={dim}: positions of images need a multiple of 4")
-    frequency = 10_000.0 ** (-torch.arange(dim // 4, device=like.device, dtype=torch.float64) / (dim // 4))
-
-    def waves(length: int) -> Tensor:
-        angle = torch.arange(length, device=like.device, dtype=torch.float64)[:, None] * frequency
-        return torch.cat([angle.sin(), angle.cos()], dim=1)
-
-    columns = waves(width).expand(height, -1, -1)
-    rows = waves(height)[:, None].expand(-1, width, -1)
-    return torch.cat([rows, columns], dim=-1).flatten(0, 1).to(like.dtype)
-
-
-class LatentConverter(nn.Module):
-    """Brings the tokens of an encoder to the width of the shared space; tokens of an image get 2-D positions."""
-
-    def __init__(self, hidden_size: int, embed_dim: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(hidden_size, embed_dim)
-
-    def forward(self, output: EncoderOutput) -> Tensor:
-        tokens = self.projection(cast(Tensor, output.tokens).to(self.projection.weight.dtype))
-        if output.grid is not None:
-            tokens = tokens + grid_positions(*output.grid, tokens.shape[-1], like=tokens)
-        return tokens

@@ -11,8 +11,9 @@ from transformers.utils import can_return_tuple
 
 from .configuration_comm import CoMMConfig
 from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision
-from .encoders import Encoder, FeatureTokenizer, LatentConverter, couples_rows, nearest
+from .encoders import Encoder, FeatureTokenizer, couples_rows, nearest
 from .fusion import FusionTransformer
+from .latent_converter import LatentConverter
 
 Modalities = Mapping[str, Mapping[str, Tensor]]
 
