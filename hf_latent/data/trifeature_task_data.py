@@ -1,7 +1,7 @@
 """Downstream tasks on Trifeature as recipes name them: questions, entailment, statements, text assignment."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -71,12 +71,11 @@ class TrifeatureTaskData:
         except ValueError as error:
             raise UserError(f"data: {error}") from None
         train, test = self._rows(trifeature.train, 0), self._rows(trifeature.test, 1)
-        tokenizer = ({"text": TRIFEATURE} | self.tokenizers)["text"]
         return LoadedData(
             train=train,
             columns={"image": "image", "text": "text"},
             summary=f"Trifeature at {self.image_size} px: {len(train):,} {self.WHAT}",
-            tokenizers={"text": load_tokenizer(tokenizer, (example.text for example in train.examples))},
+            tokenizers={"text": self._tokenizer(train)},
             task=TaskBenchmark(
                 test=test,
                 kind="answers" if self.ANSWERED else "classes",
@@ -85,6 +84,19 @@ class TrifeatureTaskData:
                 groups=test.groups,
             ),
         )
+
+    def _tokenizer(self, train: TaskRows) -> Any:
+        """A UserError where it does not know a word that is said: all such words would be one to the model."""
+        name = ({"text": TRIFEATURE} | self.tokenizers)["text"]
+        sentences = sorted({example.text for example in train.examples} | set(self.CLASSES if self.ANSWERED else ()))
+        tokenizer = load_tokenizer(name, sentences)
+        for sentence, ids in zip(sentences, tokenizer(sentences)["input_ids"], strict=True):
+            if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+                raise UserError(
+                    f"data.tokenizers.text={name!r} does not know all words of {sentence!r}: begin with a model "
+                    f"that was trained with tokenizers: {{text: {TRIFEATURE}}}"
+                )
+        return tokenizer
 
     def _rows(self, images: TrifeatureImages, split: int) -> TaskRows:
         examples = self.draw(images, self.per_picture, generator(self.seed, self.STREAM, split))

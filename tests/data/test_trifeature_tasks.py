@@ -8,7 +8,8 @@ import pytest
 
 from hf_latent.data import trifeature_task_data
 from hf_latent.data.loading import SOURCES
-from hf_latent.data.trifeature import COLORS, SHAPES, TEXTURES, load_trifeature
+from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.data.trifeature import CAPTIONS, COLORS, SHAPES, TEXTURES, load_trifeature
 from hf_latent.data.trifeature_sentences import ANSWERS, OPEN
 from hf_latent.errors import UserError
 
@@ -233,3 +234,10 @@ def test_drawn_as_the_recipe_says():
 def test_bad_options_say_what_to_write(options, remedy):
     with pytest.raises(UserError, match=re.escape(remedy)):
         SOURCES["trifeature_statements"](**options).load()
+
+
+def test_a_vocabulary_that_lacks_words_of_the_task_is_refused(tmp_path):
+    word_tokenizer(CAPTIONS).save_pretrained(tmp_path)
+    data = SOURCES["trifeature_questions"](image_size=8, renders=1, test_renders=1, tokenizers={"text": str(tmp_path)})
+    with pytest.raises(UserError, match="does not know all words of .*: begin with a model that was trained with"):
+        data.load()
