@@ -16,14 +16,14 @@ import torch
 from explorer import Explorer
 from huggingface_hub import metadata_load
 from page import head, theme
-from tabs import ask, interactions, latent_map, structure
+from tabs import ask, interactions, latent_map, look, questions, structure
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 from transformers.utils import logging
 from upload import MAX_FILE
 
 from hf_latent.errors import UserError
 
-TABS = (latent_map, interactions, ask, structure)
+TABS = (latent_map, interactions, ask, look, questions, structure)
 README = Path(__file__).with_name("README.md")
 
 
@@ -47,9 +47,10 @@ def build_demo(explorers: Sequence[Explorer]) -> gr.Blocks:
     # What visitors upload is deleted within the hour.
     with gr.Blocks(title="Inside a latent space", analytics_enabled=False, delete_cache=(900, 3600)) as demo:
         gr.HTML(f"<h1>Inside a latent space</h1><p>What training made of {', '.join(map(_title, explorers))}.</p>")
-        for tab in TABS:
+        reasons = {tab: {explorer.name: tab.refusal(explorer) for explorer in explorers} for tab in TABS}
+        # First those that have something to show.
+        for tab, refused in sorted(reasons.items(), key=lambda item: None not in item[1].values()):
             with gr.Tab(tab.TITLE):
-                refused = {explorer.name: tab.refusal(explorer) for explorer in explorers}
                 shown = [explorer for explorer in explorers if refused[explorer.name] is None]
                 if shown:
                     tab.build(shown)

@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from heads import HEADS, Head
 from huggingface_hub import snapshot_download
 from PIL import Image, ImageOps
 from sample import WORDS_SHOWN, Sample, load_sample, read_recipe, source_of
 from torch import Tensor
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor
 
-import hf_latent  # noqa: F401  (it makes the models known to the Auto classes)
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.trifeature_data import TrifeatureCaptionsData
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.metrics import retrieval
+from hf_latent.models.albef_heads import LabelTrained
 from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
+from hf_latent.models.modeling_latent_albef import LatentALBEFModel
 from hf_latent.runs import METRICS, RECIPE, read_metrics
 from hf_latent.views import Views, build_view
 
@@ -38,7 +40,8 @@ class Explorer:
     Attributes:
         name: The folder's name, or the id.
         metrics: What was measured when it was trained; empty where nothing was.
-        sample: The rows that the pages show.
+        head: What a model that was trained on labels is asked; None of others.
+        sample: The rows that the pages show; it and its embeddings, `unit`, are those of models without such a head.
         note: What should be said of the sample; empty, mostly.
 
     Raises:
@@ -49,13 +52,17 @@ class Explorer:
         self.name = Path(run).resolve().name if Path(run).is_dir() else run
         folder = find_run(run)
         with blamed_on(f"{run} holds no model that can be loaded"):
-            self.model: Any = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
+            self.model: Any = class_of(folder).from_pretrained(folder, trust_remote_code=False).eval()
             self.processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         if not isinstance(self.model, LatentPreTrainedModel):
             raise UserError(f"{run} holds a {type(self.model).__name__}: name a model that hf_latent trained")
         self.recipe = read_recipe(folder)
         self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
         self.note = ""
+        self.head: Head | None = None
+        if isinstance(self.model, LabelTrained):
+            self.head = Head(self.model, self.processor, self.recipe)
+            return
         try:
             self.source = source_of(self.recipe, self.processor.modalities)
             self.sample: Sample = load_sample(self.source)
@@ -76,14 +83,24 @@ class Explorer:
         """The modalities that are images."""
         return [name for name, spec in self.processor.modalities.items() if spec["kind"] == "image"]
 
+    @property
+    def no_space(self) -> str | None:
+        """Why there is no latent space to look at; None where there is one."""
+        if self.head is None:
+            return None
+        return "It was trained to answer, which shapes no space of embeddings: see the tab Questions."
+
     @torch.no_grad()
     def embed(self, values: Mapping[str, Sequence[Any]]) -> Embeddings:
         """Raw embeddings of some rows, of any of the modalities."""
         rows = len(next(iter(values.values())))
+        options = {"return_loss": False, "return_logits": False}
+        if isinstance(self.model, LatentALBEFModel):
+            options["return_fused"] = False  # what it fuses lies in no space with the embeddings
         parts = []
         for start in range(0, rows, BATCH):
             part = {name: column[start : start + BATCH] for name, column in values.items()}
-            parts.append(self.model(**self.processor.batch(part), return_loss=False, return_logits=False))
+            parts.append(self.model(**self.processor.batch(part), **options))
         return Embeddings.join(parts)
 
     @torch.no_grad()
@@ -158,6 +175,12 @@ def picture(value: Any) -> Image.Image:
 def thumbnail(value: Any) -> Image.Image:
     """The same, small and square."""
     return ImageOps.pad(picture(value), (THUMBNAIL, THUMBNAIL), color="grey")
+
+
+def class_of(folder: Path) -> Any:
+    """The class that a folder's model is loaded as: with its head, where it has one that a page asks."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return HEADS.get((config.architectures or [""])[0], AutoModel)
 
 
 def find_run(run: str) -> Path:

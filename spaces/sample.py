@@ -10,7 +10,14 @@ from typing import Any, cast
 import numpy as np
 import yaml
 
-from hf_latent.data.loading import SOURCES, HubData, Source, TrifeatureCaptionsData, TrifeatureData
+from hf_latent.data.loading import (
+    SOURCES,
+    HubData,
+    Source,
+    TrifeatureCaptionsData,
+    TrifeatureData,
+    TrifeatureTaskData,
+)
 from hf_latent.data.trifeature import (
     COLORS,
     SHAPES,
@@ -101,7 +108,7 @@ def load_sample(source: Source) -> Sample:
     return _captioned(images) if isinstance(source, TrifeatureCaptionsData) else _paired(trifeature_of(source))
 
 
-def trifeature_of(source: TrifeatureData | TrifeatureCaptionsData) -> Trifeature:
+def trifeature_of(source: TrifeatureData | TrifeatureCaptionsData | TrifeatureTaskData) -> Trifeature:
     """The pictures that a recipe describes, one of each combination; drawn once for all models that share them."""
     return _drawn(source.image_size, source.seed, source.texture_period)
 

@@ -9,28 +9,33 @@ import torch
 from explorer import Explorer, picture, unit
 from page import LAST, bar_html, image_html, named, picker, spoken, table_html
 from PIL import Image
+from sentences import LONGEST, checked
 from terms import Terms
 from upload import Upload
 
 from hf_latent.errors import UserError
+from hf_latent.models.modeling_latent_albef import LatentALBEFModel
 
 TITLE = "Ask"
-MOST_TEXTS, LONGEST = 12, 300
+MOST_TEXTS = 12
 EXAMPLES, IMAGES_SHOWN = 6, 8
 NO_IMAGE = "<p class='quiet'>Bring an image, or press an example.</p>"
+NO_RECIPE = "this model has no recipe beside it"
 NO_TEXT = "<p class='quiet'>Write what the image should show.</p>"
 
 
 def refusal(explorer: Explorer) -> str | None:
     """Why a model cannot be asked; None where it can."""
     if set(explorer.modalities) == {"image", "text"}:
-        return None
+        return explorer.no_space
     return f"To ask takes a model of images and texts; this one is of {', '.join(explorer.modalities)}."
 
 
 def build(explorers: Sequence[Explorer]) -> None:
     """The tab."""
-    terms = {explorer.name: Terms(explorer) if explorer.views else None for explorer in explorers}
+    terms = {
+        explorer.name: Terms(explorer) if explorer.views and not taught(explorer) else None for explorer in explorers
+    }
     images, lines = examples(explorers[0])
 
     @spoken
@@ -60,17 +65,20 @@ def build(explorers: Sequence[Explorer]) -> None:
     gr.on([text.change, name.input], find, [name, text], found, api_name="find", **LAST)
 
 
+def taught(explorer: Explorer) -> bool:
+    """Whether the objective reads what a momentum copy of the model said."""
+    return isinstance(explorer.model, LatentALBEFModel)
+
+
 def lines_of(texts: str) -> list[str]:
     """The texts that a visitor wrote, one a line.
 
     Raises:
         UserError: If there is none, or too many, or one that is too long.
     """
-    lines = list(dict.fromkeys(line.strip() for line in texts.splitlines() if line.strip()))
+    lines = list(dict.fromkeys(checked(line) for line in texts.splitlines() if line.strip()))
     if not 1 <= len(lines) <= MOST_TEXTS:
         raise UserError(f"There are {len(lines)} texts: write 1 to {MOST_TEXTS}, one a line.")
-    if len(longest := max(lines, key=len)) > LONGEST:
-        raise UserError(f"The text {longest[:30]!r}... has {len(longest)} characters: write at most {LONGEST}.")
     return lines
 
 
@@ -90,7 +98,8 @@ def answer_html(explorer: Explorer, terms: Terms | None, image: Image.Image, tex
     head, cells = ["Text", "Probability", "Cosine"], [[escape(text)] for text in texts]
     for row, chance, cosine in zip(cells, chances, cosines, strict=True):
         row += [bar_html(chance, f"{100 * chance:.1f} %"), f"{cosine:.2f}"]
-    told = "<p class='quiet'>What the objective saw cannot be told: this model has no recipe beside it.</p>"
+    why = "it compares with a momentum copy, which training leaves behind" if taught(explorer) else NO_RECIPE
+    told = f"<p class='quiet'>What the objective saw cannot be told: {why}.</p>"
     if terms is not None:
         shares = terms.shares({"image": [image] * len(texts), "text": texts}, ids_of(explorer, texts))
         head += [_head(terms, term) for term in terms.usual]

@@ -25,8 +25,8 @@ TILE, TILES_A_ROW = 64, 20
 
 
 def refusal(explorer: Explorer) -> str | None:
-    """Every model has a map."""
-    return None
+    """Why a model has no map; None where it has one."""
+    return explorer.no_space
 
 
 class LatentMap:

@@ -28,7 +28,9 @@ HEIGHT, WAY = 340, "#d55e00"
 
 def refusal(explorer: Explorer) -> str | None:
     """Why a model has no gap to look at; None where it has one."""
-    return None if len(explorer.modalities) >= 2 else "There is no way between modalities where there is only one."
+    if len(explorer.modalities) >= 2:
+        return explorer.no_space
+    return "There is no way between modalities where there is only one."
 
 
 class Structure:
