@@ -54,7 +54,7 @@ def build(explorers: Sequence[Explorer]) -> None:
             image = Upload(rows[0][0], label="A picture", height=230, sources=["upload", "clipboard"])
             phrase = gr.Textbox(rows[0][1], label="What to look for", max_length=LONGEST)
             press = gr.Button("Where is it?", variant="primary")
-            gr.Examples(rows, [image, phrase], label="Or one of these")
+            gr.Examples(rows, [image, phrase], label="Or one of these", elem_id="rows-look")
         with gr.Column(scale=3, min_width=300):
             answer = gr.HTML(look(name.value, *rows[0]))
     asking = [press.click, image.change, phrase.change, name.input]

@@ -56,16 +56,15 @@ def build(explorers: Sequence[Explorer]) -> None:
             with gr.Row():
                 image = Upload(rows[first][0][0], label=label_of(head), min_width=130, **options)
                 shown = {"visible": head.images > 1, "min_width": 130}
-                other = Upload(rows[first][0][1], label="The right picture", **shown, **options)
+                other = Upload(rows[first][0][1], label="Right picture", **shown, **options)
             sentence = gr.Textbox(rows[first][0][2], label=f"A {head.sentence}", max_length=LONGEST)
             press = gr.Button("What does it say?", variant="primary")
             groups = []
             for each, listed in rows.items():
                 with gr.Column(visible=each == first) as group:
-                    if heads[each].images > 1:
-                        gr.Examples(listed, [image, other, sentence], label="Or one of these")
-                    else:
-                        gr.Examples([row[::2] for row in listed], [image, sentence], label="Or one of these")
+                    asked = [image, other, sentence] if heads[each].images > 1 else [image, sentence]
+                    found = listed if heads[each].images > 1 else [row[::2] for row in listed]
+                    gr.Examples(found, asked, label="Or one of these", elem_id=f"rows-{len(groups)}")
                 groups.append(group)
         with gr.Column(scale=3, min_width=300):
             said = gr.HTML(answer(first, *rows[first][0]))
@@ -77,7 +76,7 @@ def build(explorers: Sequence[Explorer]) -> None:
 
 def label_of(head: Head) -> str:
     """What the first picture is called."""
-    return "The left picture" if head.images > 1 else "A picture"
+    return "Left picture" if head.images > 1 else "A picture"
 
 
 def examples(head: Head) -> list[list[Any]]:
