@@ -14,7 +14,6 @@ from sentences import LONGEST, checked, unread_html, words_of
 from upload import Upload
 
 from hf_latent.data.trifeature_scenes import PREFIX
-from hf_latent.errors import UserError
 from hf_latent.models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
 from hf_latent.plots.grounding import DARKEST
 
@@ -89,14 +88,11 @@ def maps_of(explorer: Explorer, image: Image.Image, phrase: str) -> tuple[np.nda
 def look_html(explorer: Explorer, image: Image.Image, phrase: str) -> str:
     """The picture lit where the model finds the phrase, and once for each word."""
     tokenizer = explorer.processor.tokenizer
-    words = words_of(tokenizer, phrase)
-    if not words:
-        raise UserError(f"There is no word in {phrase!r}: write what to look for.")
     maps, match = maps_of(explorer, image, phrase)
     seen = seen_of(image, explorer.processor.image_processor)
     whole, total = maps.sum(0), max(float(maps.sum()), 1e-30)
     cards = []
-    for word, places in words:
+    for word, places in words_of(tokenizer, phrase):
         share = float(maps[places].sum()) / total
         shown = image_html(lit(seen, maps[places].sum(0), SMALL), f"Where it finds “{word}”")
         cards.append(f"<figure>{shown}<b>{escape(word)}</b>{bar_html(share, f'{100 * share:.0f} %')}</figure>")

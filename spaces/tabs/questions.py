@@ -71,7 +71,7 @@ def build(explorers: Sequence[Explorer]) -> None:
     asked = [image, other, sentence]
     changed = [press.click, image.change, other.change, sentence.change]
     gr.on(changed, answer, [name, *asked], said, api_name="question", **LAST)
-    name.input(switch, [before, name, *asked], [before, *asked, *groups, said], api_name=False, **LAST)
+    name.input(switch, [before, name, *asked], [before, *asked, *groups, said], api_visibility="private", **LAST)
 
 
 def label_of(head: Head) -> str:

@@ -53,7 +53,7 @@ def captions_run(folder, data=CAPTIONED, views=VIEWS, seed=0, **options):
 def albef_run(folder, cls=PreTraining, data=CAPTIONED, views=None, **options):
     """LatentALBEF that knows the words of all built-in sentences; a head by its class."""
     tokenizer = trifeature_tokenizer()
-    model = small_albef(dtype=torch.float32, vocab_size=len(tokenizer), cls=cls, **options)
+    model = small_albef(dtype=torch.float32, vocab_size=len(tokenizer), cls=cls, fusion_layers=2, **options)
     model.save_pretrained(folder)
     LatentALBEFProcessor.for_size(SIZE, tokenizer).save_pretrained(folder)
     return finish(folder, {key: part for key, part in (("data", data), ("views", views)) if part})

@@ -3,9 +3,7 @@
 No error may reach the console, and no request leave the machine. Skipped where playwright or a Chromium is missing.
 """
 
-import shutil
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,44 +12,6 @@ sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 TABS = ("Latent map", "R, U, S", "Ask", "Structure")
 PLOT = ".js-plotly-plot .main-svg"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        installed = [path for path in (*map(shutil.which, NAMES), playwright.chromium.executable_path) if path]
-        found = next((path for path in installed if Path(path).exists()), None)
-        if found is None:
-            pytest.skip("there is no Chromium")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, served):
-    """Opens the page; at the end nothing may have gone wrong in it."""
-    pages, wrong = [], []
-
-    def opened(**options):
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: wrong.append(request.url) if leaves(request.url) else None)
-        page.goto(served.url)
-        page.wait_for_selector(PLOT)
-        pages.append(page)
-        return page
-
-    def leaves(url):
-        return not url.startswith((served.url, "data:", "blob:"))
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert not wrong
 
 
 def go_to(page, tab):
