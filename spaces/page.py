@@ -25,6 +25,8 @@ SYMBOLS = ("circle", "diamond", "square", "cross")  # those that maps in two and
 FAINT = "rgba(128, 128, 128, 0.35)"
 # What is pulled or typed asks again and again: the last time counts.
 LAST: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden"}
+# What follows an example that was pressed: once all of it is there.
+THEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 

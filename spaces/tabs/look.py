@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 import torch
 from explorer import Explorer, picture
-from page import LAST, bar_html, image_html, named, picker, spoken
+from page import LAST, THEN, bar_html, image_html, named, picker, spoken
 from PIL import Image, ImageDraw, ImageOps
 from sentences import LONGEST, checked, unread_html, words_of
 from upload import Upload
@@ -53,11 +53,12 @@ def build(explorers: Sequence[Explorer]) -> None:
             image = Upload(rows[0][0], label="A picture", height=230, sources=["upload", "clipboard"])
             phrase = gr.Textbox(rows[0][1], label="What to look for", max_length=LONGEST)
             press = gr.Button("Where is it?", variant="primary")
-            gr.Examples(rows, [image, phrase], label="Or one of these", elem_id="rows-look")
+            chosen = gr.Examples(rows, [image, phrase], label="Or one of these", elem_id="rows-look")
         with gr.Column(scale=3, min_width=300):
             answer = gr.HTML(look(name.value, *rows[0]))
     asking = [press.click, image.change, phrase.change, name.input]
     gr.on(asking, look, [name, image, phrase], answer, api_name="look", **LAST)
+    chosen.load_input_event.then(look, [name, image, phrase], answer, **THEN)
 
 
 def examples(explorer: Explorer) -> list[list[Any]]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import gradio as gr
 from explorer import Explorer, picture
 from heads import Head
-from page import LAST, bar_html, named, picker, spoken, table_html
+from page import LAST, THEN, bar_html, named, picker, spoken, table_html
 from PIL import Image
 from sentences import LONGEST, checked, unread_html
 from upload import Upload
@@ -43,7 +43,7 @@ def build(explorers: Sequence[Explorer]) -> None:
         return [
             name,
             gr.update(value=image, label=label_of(new)),
-            gr.update(value=other, visible=new.images > 1),
+            gr.update(value=other, visible=seen(new)),
             gr.update(value=sentence, label=f"A {new.sentence}"),
             *(gr.update(visible=each == name) for each in rows),
             answer(name, *asked),
@@ -55,23 +55,31 @@ def build(explorers: Sequence[Explorer]) -> None:
             options: dict[str, Any] = {"height": 200, "sources": ["upload", "clipboard"]}
             with gr.Row():
                 image = Upload(rows[first][0][0], label=label_of(head), min_width=130, **options)
-                shown = {"visible": head.images > 1, "min_width": 130}
+                shown: dict[str, Any] = {"visible": seen(head), "min_width": 130}
                 other = Upload(rows[first][0][1], label="Right picture", **shown, **options)
             sentence = gr.Textbox(rows[first][0][2], label=f"A {head.sentence}", max_length=LONGEST)
             press = gr.Button("What does it say?", variant="primary")
-            groups = []
+            groups, chosen = [], []
             for each, listed in rows.items():
                 with gr.Column(visible=each == first) as group:
-                    asked = [image, other, sentence] if heads[each].images > 1 else [image, sentence]
-                    found = listed if heads[each].images > 1 else [row[::2] for row in listed]
-                    gr.Examples(found, asked, label="Or one of these", elem_id=f"rows-{len(groups)}")
+                    two = heads[each].images > 1
+                    found = listed if two else [row[::2] for row in listed]
+                    parts = [image, other, sentence] if two else [image, sentence]
+                    chosen.append(gr.Examples(found, parts, label="Or one of these", elem_id=f"rows-{len(groups)}"))
                 groups.append(group)
         with gr.Column(scale=3, min_width=300):
             said = gr.HTML(answer(first, *rows[first][0]))
-    asked = [image, other, sentence]
+    parts = [image, other, sentence]
     changed = [press.click, image.change, other.change, sentence.change]
-    gr.on(changed, answer, [name, *asked], said, api_name="question", **LAST)
-    name.input(switch, [before, name, *asked], [before, *asked, *groups, said], api_visibility="private", **LAST)
+    gr.on(changed, answer, [name, *parts], said, api_name="question", **LAST)
+    for listed in chosen:
+        listed.load_input_event.then(answer, [name, *parts], said, **THEN)
+    name.input(switch, [before, name, *parts], [before, *parts, *groups, said], api_visibility="private", **LAST)
+
+
+def seen(head: Head) -> bool | str:
+    """Whether the second picture is; "hidden" it still takes a value."""
+    return head.images > 1 or "hidden"
 
 
 def label_of(head: Head) -> str:

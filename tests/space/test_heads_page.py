@@ -111,7 +111,7 @@ def test_questions(visit, photo):
     expect(page.get_by_label("A statement")).to_be_visible()
     expect(page.get_by_test_id("image").locator("visible=true")).to_have_count(2)
     expect(rows).to_have_count(3)
-    expect(said).to_contain_text("true")
+    expect(said).to_contain_text("both show a triangle")
     page.get_by_label("Remove Image").locator("visible=true").nth(1).click()
     expect(page.get_by_text("Bring two images")).to_be_visible()
     page.get_by_role("gridcell", name="both have the same color").click()
