@@ -34,29 +34,27 @@ def build(explorers: Sequence[Explorer]) -> None:
         return answer_html(cast(Head, named(explorers, name).head), [image, other], checked(sentence))
 
     @spoken
-    def switch(before: str, name: str, *asked: Any) -> list[Any]:
-        """What is asked stays, if the next model reads the same kind of sentence and as many images."""
-        old, new = (cast(Head, named(explorers, each).head) for each in (before, name))
-        if (old.images, old.sentence) != (new.images, new.sentence):
+    def switch(name: str, *asked: Any) -> list[Any]:
+        """What is asked stays where all models read the same kind of sentence and as many images."""
+        head = cast(Head, named(explorers, name).head)
+        if len({(each.images, each.sentence) for each in heads.values()}) > 1:
             asked = tuple(rows[name][0])
         image, other, sentence = asked
         return [
-            name,
-            gr.update(value=image, label=label_of(new)),
-            gr.update(value=other, visible=seen(new)),
-            gr.update(value=sentence, label=f"A {new.sentence}"),
+            gr.update(value=image, label=label_of(head)),
+            gr.update(value=other, visible=shown(head)),
+            gr.update(value=sentence, label=f"A {head.sentence}"),
             *(gr.update(visible=each == name) for each in rows),
             answer(name, *asked),
         ]
 
-    name, before, head = picker(explorers), gr.State(first), heads[first]
+    name, head = picker(explorers), heads[first]
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             options: dict[str, Any] = {"height": 200, "sources": ["upload", "clipboard"]}
             with gr.Row():
                 image = Upload(rows[first][0][0], label=label_of(head), min_width=130, **options)
-                shown: dict[str, Any] = {"visible": seen(head), "min_width": 130}
-                other = Upload(rows[first][0][1], label="Right picture", **shown, **options)
+                other = Upload(rows[first][0][1], label="Right picture", visible=shown(head), min_width=130, **options)
             sentence = gr.Textbox(rows[first][0][2], label=f"A {head.sentence}", max_length=LONGEST)
             press = gr.Button("What does it say?", variant="primary")
             groups, chosen = [], []
@@ -74,10 +72,10 @@ def build(explorers: Sequence[Explorer]) -> None:
     gr.on(changed, answer, [name, *parts], said, api_name="question", **LAST)
     for listed in chosen:
         listed.load_input_event.then(answer, [name, *parts], said, **THEN)
-    name.input(switch, [before, name, *parts], [before, *parts, *groups, said], api_visibility="private", **LAST)
+    name.input(switch, [name, *parts], [*parts, *groups, said], api_visibility="private", **LAST)
 
 
-def seen(head: Head) -> bool | str:
+def shown(head: Head) -> bool | str:
     """Whether the second picture is; "hidden" it still takes a value."""
     return head.images > 1 or "hidden"
 
