@@ -56,15 +56,22 @@ def visit(browser: Browser, url: str) -> None:
 
 def questions(explorers: list[Any], photo: Path) -> dict[str, tuple[Any, ...]]:
     """What is asked at each end point."""
-    names = [explorer.name for explorer in explorers]
-    asked: dict[str, tuple[Any, ...]] = {"latent_map": (*names[:2], "t-SNE", "modality", True)}
+    names = [explorer.name for explorer in explorers if explorer.no_space is None]
+    asked: dict[str, tuple[Any, ...]] = {}
+    if names:
+        asked["latent_map"] = (*names[:2], "t-SNE", "modality", True)
+        asked |= {"walk": (names[0], 4, 9, ""), "close_gap": (names[0], 35)}
     for explorer in explorers:
         if app.interactions.refusal(explorer) is None:
             asked["interactions"] = (explorer.name, *PAIR)
         if app.ask.refusal(explorer) is None:
             asked["ask"] = (explorer.name, handle_file(photo), "\n".join(TEXTS))
             asked["find"] = (explorer.name, TEXTS[0])
-    return asked | {"walk": (names[0], 4, 9, ""), "close_gap": (names[0], 35)}
+        if app.look.refusal(explorer) is None:
+            asked["look"] = (explorer.name, handle_file(photo), "a red star")
+        if explorer.head is not None:
+            asked["question"] = (explorer.name, handle_file(photo), handle_file(photo), "what color is this?")
+    return asked
 
 
 def main(runs: list[str]) -> None:

@@ -13,7 +13,7 @@ from hf_latent.hub import space
 from hf_latent.hub.push import publish_folder
 from hf_latent.resources import resource_path
 from tests.hub.faults import FAULTS, survives
-from tests.space.runs import captions_run
+from tests.space.runs import QUESTIONS, QuestionAnswering, albef_run, captions_run
 
 SOURCE = resource_path("spaces", "app.py").parent
 
@@ -104,6 +104,18 @@ def test_a_pushed_model_is_shown_as_its_run_is(hub, tmp_path):
     assert all(torch.equal(rows, own.unit[name]) for name, rows in shown.unit.items())
     assert shown.source == own.source and shown.views.modalities == own.views.modalities
     assert shown.metrics["zero_shot_top1"] == own.metrics["zero_shot_top1"]
+
+
+def test_a_pushed_model_answers_as_its_run_does(hub, tmp_path):
+    folder = albef_run(tmp_path / "run", QuestionAnswering, QUESTIONS)
+    from explorer import Explorer
+
+    assert main(["push", str(folder), "user/answers"]) == 0
+    assert main(["push-space", str(folder), "user/app", "--model", "user/answers"]) == 0
+    assert {"heads.py", "tabs/look.py", "tabs/questions.py"} <= set(hub.repository("user/app", "space").files())
+    shown, own = Explorer("user/answers").head, Explorer(str(folder)).head
+    assert shown.examples[0][1] == own.examples[0][1] and not shown.note
+    assert shown.shares(*own.examples[0]) == own.shares(*own.examples[0])
 
 
 def test_a_hub_that_is_out_of_reach_is_told():
