@@ -222,7 +222,9 @@ def _fit_classes(recipe: Recipe, task: TaskBenchmark | None) -> None:
     written, classes = recipe.values["model"], task.classes
     own = written.get("num_labels", len(written.get("id2label") or classes))
     if own != len(classes):
-        raise UserError(f"{own} labels, but the data has {len(classes)}: {', '.join(classes)}; leave num_labels out")
+        raise UserError(
+            f"model.num_labels: {own} labels, but the data has {len(classes)}: {', '.join(classes)}; leave it out"
+        )
     if "id2label" not in written:
         recipe.config.id2label = dict(enumerate(classes))
         recipe.config.label2id = {name: number for number, name in enumerate(classes)}

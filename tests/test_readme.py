@@ -29,7 +29,7 @@ def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_are_ones_that_exist(command):
+def test_the_commands_are_ones_that_exist(command, beside_pretrained):
     words = command.split()
     if words[0] == "make":
         subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)

@@ -66,6 +66,7 @@ FIGURES = {
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }
+CONFIGS = {config.model_type: config for config, _ in MODELS.values()}
 CONTRASTIVE = ("contrastive-learning", "representation-learning")
 DATA_CITATIONS = {
     **{name: (HERMANN_2020,) for name in SOURCES if name.startswith("trifeature_")},
@@ -225,11 +226,11 @@ def _objective(config: Mapping[str, Any]) -> Objective:
     """The objective of a config, whose own config is that of the model."""
     with blamed_on(CONFIG), warnings.catch_warnings(action="ignore"):
         name = str(config.get("model_type"))
-        if name not in MODELS:
-            raise UserError(f"{CONFIG} is of a {name!r} model: {suggest(name, MODELS)}")
+        if name not in CONFIGS:
+            raise UserError(f"{CONFIG} is of a {name!r} model: {suggest(name, CONFIGS)}")
         # Without the checkpoints that it started from: a card needs none of them.
         towers = {name: {**spec, "pretrained": None} for name, spec in (config.get("modalities") or {}).items()}
-        return build_objective(MODELS[name][0].from_dict({**config, "clip": None, "modalities": towers}))
+        return build_objective(CONFIGS[name].from_dict({**config, "clip": None, "modalities": towers}))
 
 
 def _template(config: LatentConfig) -> Any:

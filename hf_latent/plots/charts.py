@@ -227,7 +227,7 @@ def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figur
 def _legend_below(figure: Figure, panel: Axes, width: float) -> None:
     handles, labels = panel.get_legend_handles_labels()
     entry = 0.7 + 0.09 * max(map(len, labels))  # inches, at this font size
-    columns = max(1, min(4, len(labels), int(width / entry)))
+    columns = max(1, min(len(labels), int(width / entry)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=10)
 
 
