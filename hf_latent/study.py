@@ -145,8 +145,8 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
     """Train what is not trained yet, and draw the table and the picture of all runs.
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
-    the study gets `study.json`, `study.md` and `trade_offs.png`, anew after each run. What is fine-tuned lies beside
-    its run, as `<structure>_<seed>_<recipe>`.
+    the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run. What is
+    fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`.
 
     Returns:
         `{structure: {metric: {"mean": ..., "std": ..., "runs": ...}}}`; the spread is that of a sample.
@@ -162,7 +162,8 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
         summary = {name: _summary(metrics) for name, metrics in found.items()}
         _write(study, summary)
     print("\n" + table({name: {key: cell["mean"] for key, cell in row.items()} for name, row in summary.items()}))
-    print(f"\nStudy: {study.output_dir / 'study.md'}   picture: {study.output_dir / 'trade_offs.png'}")
+    picture = study.output_dir / "trade_offs.png"
+    print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   picture: {picture}" if picture.exists() else ""))
     return summary
 
 

@@ -14,6 +14,7 @@ from tests.models.small import small_albef
 
 TINY = ("training.max_steps=2", "training.global_batch_size=32", "training.disable_tqdm=true", "data.image_size=16")
 TINY = (*TINY, "data.renders=1", "data.test_renders=1", "data.per_picture=1")
+drawn_once = cache(load_trifeature)  # one drawing for all
 # Each recipe with what it begins with.
 BEGINS = {
     "questions": "pretrained",
@@ -49,7 +50,7 @@ def train_all(folder):
     """`folder`, with a run under the name of each task."""
     save_albef(folder / "pretrained", alpha=0.4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trifeature_task_data, "load_trifeature", cache(load_trifeature))  # one drawing for all
+        patch.setattr(trifeature_task_data, "load_trifeature", drawn_once)
         for name in BEGINS:
             assert train(folder, name) == 0
     return folder

@@ -17,10 +17,11 @@ from hf_latent import (
     LatentALBEFModel,
 )
 from hf_latent.cli import main
+from hf_latent.data import trifeature_task_data
 from hf_latent.data.loading import SOURCES
 from hf_latent.hub.shareable import stage_run
 from hf_latent.recipe import load_recipe
-from tests.downstream import BEGINS, TINY
+from tests.downstream import BEGINS, TINY, drawn_once
 
 CLASSES = {
     "questions": LatentALBEFForQuestionAnswering,
@@ -121,9 +122,15 @@ def test_what_is_published_loads(downstream, tmp_path):
 def test_a_model_that_is_not_trained_yet_is_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for override, words in (
-        ("training.seed=1", "train it first, with hf-latent train latent_albef_quick, or write the folder of a finished"),
+        (
+            "training.seed=1",
+            "train it first, with hf-latent train latent_albef_quick, or write the folder of a finished",
+        ),
         ("model.pretrained=latent_albef_quick", "with hf-latent train latent_albef_quick, or write"),
-        ("model.pretrained=outputs/mine", "'outputs/mine': there is no such folder; write the folder of a finished run"),
+        (
+            "model.pretrained=outputs/mine",
+            "'outputs/mine': there is no such folder; write the folder of a finished run",
+        ),
     ):
         assert main(["train", "latent_albef_questions_quick", override]) == 2
         told = capsys.readouterr().err
@@ -131,7 +138,8 @@ def test_a_model_that_is_not_trained_yet_is_asked_for(tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
-def test_classes_take_the_names_that_a_recipe_gives(downstream, tmp_path, capsys):
+def test_classes_take_the_names_that_a_recipe_gives(downstream, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trifeature_task_data, "load_trifeature", drawn_once)
     own = [f"model.pretrained={downstream / 'pretrained'}", f"training.output_dir={tmp_path / 'run'}", *TINY]
     assert main(["train", "latent_albef_entailment_quick", *own, "model.num_labels=2"]) == 2
     told = capsys.readouterr().err

@@ -102,7 +102,10 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _model_schema(model: Mapping[str, Any]) -> dict[str, Any]:
     known = MODELS.get(str(model.get("type")))
-    schema: dict[str, Any] = {**dict.fromkeys(model_options(*known) if known else LatentConfig.options()), "type": None}
+    schema: dict[str, Any] = {
+        **dict.fromkeys(model_options(*known) if known else LatentConfig.options()),
+        "type": None,
+    }
     if "id2label" in schema and isinstance(model.get("id2label"), Mapping):
         schema["id2label"] = dict.fromkeys(key for key in model["id2label"] if isinstance(key, int))
     towers = model.get("modalities") or {}

@@ -133,7 +133,12 @@ def test_labels_and_beginnings_in_what_is_shared():
 
 
 def test_own_data_is_not_spoken_of_as_trifeature(downstream):
-    data = {"name": "dataset", "path": "user/rows", "test_split": "test", "columns": {"image": "image", "text": "text"}}
+    data = {
+        "name": "dataset",
+        "path": "user/rows",
+        "test_split": "test",
+        "columns": {"image": "image", "text": "text"},
+    }
     text = head_card(downstream, "statements", data=data)
     assert "the class of a sentence with two images: `false` or `true`" in text
     assert "the split `test` of `user/rows`" in text and "few fixed forms" not in text and "synthetic" not in text
