@@ -39,6 +39,7 @@ from .card_fields import (
     one_line,
     published_model,
     repository_id,
+    setting,
     shareable,
     tellable,
     withheld,
@@ -61,8 +62,8 @@ FIGURES = {
     "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by factor.",
     "grounding.png": "Held-out pictures, lit where matching looks when it reads the phrase, most at the cross; the "
     "frame is the true box. The pictures were not chosen.",
-    "predictions.png": "Held-out pictures with what was asked or said of them, and what the model says: with a tick where "
-    "it is right, else with a cross and the right answer. Of each kind as many; they were not chosen.",
+    "predictions.png": "Held-out pictures with what was asked or said of them, and what the model says: with a tick "
+    "where it is right, else with a cross and the right answer. Of each kind as many; they were not chosen.",
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }
@@ -164,11 +165,10 @@ def render(
         base, regularizers = objective.objective, objective.regularizers
     data = _data(shared.get("data", {}))
     results = {key: value for key in RESULTS if (value := number(metrics.get(key))) is not None}
-    began = (recipe.get("model") or {}).get("pretrained")
+    began: Any = (recipe.get("model") or {}).get("pretrained")
     started = _started(config)
     bases = list(dict.fromkeys(filter(None, map(repository_id, started))))
-    if published_model(began):
-        bases = [began]
+    bases = [began] if published_model(began) else bases
     low_rank = adapters is not None or "lora" in recipe
     facts = {
         "name": name,
@@ -323,18 +323,9 @@ def _described(name: str, weighted: Weighted) -> dict[str, Any]:
         "name": name,
         "weighted": weighted,
         "summary": words.split("\n\n")[0].replace("\n", " "),
-        "options": {spec.name: _setting(getattr(regularizer, spec.name)) for spec in fields(cast(Any, regularizer))},
+        "options": {spec.name: setting(getattr(regularizer, spec.name)) for spec in fields(cast(Any, regularizer))},
         "formula": regularizer.formula.splitlines(),
     }
-
-
-def _setting(value: Any) -> str:
-    """A hyper-parameter in words; what may hold anything else stays at home."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_setting, value)) or "none"
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, int | float) else value if tellable(value) else "not shown"
 
 
 def _example(name: str, spec: Mapping[str, Any]) -> str:

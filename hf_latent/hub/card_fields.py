@@ -205,6 +205,15 @@ def model_name(value: Any) -> str | None:
     return name if published_model(value) or tellable(name) else None
 
 
+def setting(value: Any) -> str:
+    """A hyper-parameter in words; what may hold anything else stays at home."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else value if tellable(value) else "not shown"
+
+
 def one_line(value: Any) -> str:
     """`value` on one line, without characters that are not seen."""
     return "".join(character for character in " ".join(str(value).split()) if character.isprintable())

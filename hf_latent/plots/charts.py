@@ -177,7 +177,8 @@ def accuracies_figure(runs: Mapping[str, Mapping[str, tuple[float, float]]]) -> 
     measures = list(dict.fromkeys(measure for scores in runs.values() for measure in scores))
     if not 1 <= len(runs) <= MAX_RUNS or not measures:
         raise ValueError(f"Give 1 to {MAX_RUNS} runs to compare, one measure at least; got {len(runs)}.")
-    bars, centers, place = {}, [], 0.0
+    bars: dict[tuple[str, str], float] = {}
+    centers, place = [], 0.0
     for measure in measures:
         having = [name for name, scores in runs.items() if measure in scores]
         bars |= {(name, measure): place + index for index, name in enumerate(having)}
