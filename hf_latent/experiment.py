@@ -15,7 +15,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from . import __version__
 from .data.collator import LatentCollator
 from .data.hub_data import ModalityRows
-from .data.loaded import LoadedData
+from .data.loaded import LoadedData, TaskBenchmark
 from .errors import UserError, blamed_on, suggest
 from .evaluation import evaluations_of
 from .hub.card import write_card
@@ -100,6 +100,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with blamed_on("model"):
         _fit_vocabularies(recipe.config, data.tokenizers)
+        _fit_classes(recipe, data.task)
         # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
         begins = checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None)
         if begins and recipe.pretrained is not None:
@@ -212,6 +213,21 @@ def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
                 f"model.modalities.{name}: vocab_size={spec['vocab_size']}, but the tokenizer has {len(tokenizer)} "
                 "tokens: leave vocab_size out"
             )
+
+
+def _fit_classes(recipe: Recipe, task: TaskBenchmark | None) -> None:
+    """A head of classes takes those of its data; a recipe may give them other names."""
+    if task is None or task.kind != "classes":
+        return
+    written, classes = recipe.values["model"], task.classes
+    own = written.get("num_labels", len(written.get("id2label") or classes))
+    if own != len(classes):
+        raise UserError(
+            f"model.num_labels: {own} labels, but the data has {len(classes)}: {', '.join(classes)}; leave it out"
+        )
+    if "id2label" not in written:
+        recipe.config.id2label = dict(enumerate(classes))
+        recipe.config.label2id = {name: number for number, name in enumerate(classes)}
 
 
 def _is_finished(run: Path, recipe: Recipe) -> bool:

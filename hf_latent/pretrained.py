@@ -12,7 +12,8 @@ from .errors import UserError, blamed_on
 from .models.albef_heads import LabelTrained
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
-from .runs import CONFIG
+from .resources import available_resources
+from .runs import CONFIG, OUTPUTS
 
 # What the head of a pre-trained model never had, by the beginning of its names.
 HEADS = ("classifier.", "decoder.", "mlm_head.", "momentum.", "second_layer.")
@@ -71,6 +72,8 @@ def pretrained_options(
     Raises:
         UserError: If there is no such model, it is of another type, or a key cannot change.
     """
+    if run is None:
+        _refuse_missing_run(source)
     try:
         found, _ = config_class.get_config_dict(str(run or source))
     except (OSError, ValueError) as error:
@@ -94,6 +97,16 @@ def pretrained_options(
         for key in ("id2label", "label2id", "num_labels"):
             left.pop(key, None)
     return _merged(left, options)
+
+
+def _refuse_missing_run(source: str) -> None:
+    """A UserError where `source` is the folder of a run that is not there; otherwise the Hub would be asked for it."""
+    path = Path(source)
+    ships = f"{path.name}.yaml" in available_resources("training_args")
+    if path.is_dir() or not (ships or path.parts[:1] == (OUTPUTS,)):
+        return
+    first = f"train it first, with hf-latent train {path.name}, or write" if ships else "write"
+    raise UserError(f"model.pretrained={source!r}: there is no such folder; {first} the folder of a finished run")
 
 
 def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from .models.modeling_latent_albef_visual_reasoning import LatentALBEFForNatural
 from .models.modeling_latent_clip import LatentCLIPModel
 from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options
 from .resources import available_resources, resource_path
+from .runs import OUTPUTS
 from .training.arguments import LatentTrainingArguments
 from .training.lora import Lora
 from .views import View, build_view
@@ -149,7 +150,7 @@ def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) 
     config, model_class = _model(values["model"], run)
     pretrained = values["model"].get("pretrained")
     checkpoint = None if pretrained is None else str(run or pretrained)
-    training = {"output_dir": f"outputs/{name}", "seed": 42, **values.get("training", {})}
+    training = {"output_dir": f"{OUTPUTS}/{name}", "seed": 42, **values.get("training", {})}
     training = checked("training", training, LatentTrainingArguments)
     evaluation = Evaluation(**checked("evaluation", values.get("evaluation", {}), Evaluation))
     for key in ("batch_size", "rerank"):

@@ -147,9 +147,7 @@ def _task(name: str, plural: str, task: str, overall: dict[str, str], kinds: dic
     }
     for kind, text in kinds.items():
         title, _, chance = text.rpartition(", ")
-        found[f"{name}_accuracy_{kind}"] = accuracy(f"Right {name}: {title}", chance=chance, column=False)
-    reading = "what a constant guess reaches"
-    found[f"{name}_chance"] = accuracy(f"Share of the commonest {name}", reading=reading, column=False)
+        found[f"{name}_accuracy_{kind}"] = accuracy(f"Right {name}: {title}", chance=chance, column=False, short=kind)
     return found
 
 
@@ -186,7 +184,7 @@ RESULTS: dict[str, Result] = {
         "answer",
         "answers",
         "visual-question-answering",
-        {"chance": "12.5"},
+        {"chance": "answer_chance"},
         {
             "color": "what color?, 10",
             "shape": "what shape?, 10",
@@ -197,8 +195,8 @@ RESULTS: dict[str, Result] = {
     **_task(
         "class",
         "classes",
-        "image-classification",
-        {"reading": "a constant guess reaches 50 % of two classes, 33 % of three"},
+        "visual-question-answering",
+        {"chance": "class_chance"},
         {
             "plain": "what the picture shows, 50",
             "open": "with a word that no picture tells, 50",

@@ -6,6 +6,7 @@ from typing import Any
 
 from .errors import UserError
 
+OUTPUTS = "outputs"  # where runs go by default
 RECIPE, METRICS, STATE, CONFIG = "recipe.yaml", "metrics.json", "trainer_state.json", "config.json"
 
 

@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from . import experiment
 from .errors import UserError, blamed_on, suggest
-from .plots import MAX_RUNS, plot_interactions, plot_trade_offs
+from .plots import MAX_RUNS, plot_accuracies, plot_interactions, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe
 from .results import RESULTS, markdown, table
 from .runs import read_metrics
@@ -24,7 +24,8 @@ KEYS = ("recipe", "seeds", "changes", "structures", "then")
 
 
 def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
-    """Print the metrics of runs side by side, and draw them: interactions as bars, two towers as points.
+    """Print the metrics of runs side by side, and draw them: interactions, answers and classes as bars, two towers as
+    points.
 
     Args:
         runs: Run folders; each is called by its folder's name.
@@ -42,12 +43,25 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
         raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
     path = output or runs[0].resolve().parent / "comparison.png"
     with blamed_on("the picture cannot be drawn"):
+        accuracies = {name: _accuracies(values) for name, values in metrics.items()}
         if any("redundancy" in values for values in metrics.values()):
             plot_interactions(metrics, path)
+        elif any(accuracies.values()):
+            plot_accuracies(accuracies, path)
         else:
             plot_trade_offs({name: _summary([values]) for name, values in metrics.items()}, path)
     print(f"\nPicture: {path}")
     return path
+
+
+def _accuracies(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """What a downstream run reaches, over all and by kind of question, each with its chance."""
+    found = {}
+    for key, result in RESULTS.items():
+        chance = metrics.get(result.chance, result.chance)
+        if result.group in ("answers", "classes") and key in metrics and chance:
+            found[f"all {result.group}" if result.column else result.short] = metrics[key], float(chance)
+    return found
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,10 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
     if then is not None:
         if not isinstance(then, str):
             raise UserError(f"{path}: then={then!r}: write the name of a recipe, or a file")
-        find_recipe(then)
+        try:
+            find_recipe(then)
+        except UserError as error:
+            raise UserError(f"{path}: then: {error}") from None
     return Study(path.stem, runs, then)
 
 
@@ -128,8 +145,8 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
     """Train what is not trained yet, and draw the table and the picture of all runs.
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
-    the study gets `study.json`, `study.md` and `trade_offs.png`, anew after each run. What is fine-tuned lies beside
-    its run, as `<structure>_<seed>_<recipe>`.
+    the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run. What is
+    fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`.
 
     Returns:
         `{structure: {metric: {"mean": ..., "std": ..., "runs": ...}}}`; the spread is that of a sample.
@@ -145,7 +162,8 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
         summary = {name: _summary(metrics) for name, metrics in found.items()}
         _write(study, summary)
     print("\n" + table({name: {key: cell["mean"] for key, cell in row.items()} for name, row in summary.items()}))
-    print(f"\nStudy: {study.output_dir / 'study.md'}   picture: {study.output_dir / 'trade_offs.png'}")
+    picture = study.output_dir / "trade_offs.png"
+    print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   picture: {picture}" if picture.exists() else ""))
     return summary
 
 

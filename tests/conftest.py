@@ -37,6 +37,23 @@ os.environ.update(
     MPLBACKEND="Agg",
 )
 
-import torch  # noqa: E402  (the environment comes first)
+import pytest  # noqa: E402  (the environment comes first)
+import torch  # noqa: E402
 
 torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def downstream(tmp_path_factory):
+    """A folder with a tiny pre-trained LatentALBEF and a run of two steps of each downstream recipe."""
+    from tests.downstream import train_all
+
+    return train_all(tmp_path_factory.mktemp("downstream"))
+
+
+@pytest.fixture
+def beside_pretrained(tmp_path, monkeypatch):
+    """The working directory has the models that the downstream recipes begin with, with the weights of beginners."""
+    from tests.downstream import save_pretrained
+
+    monkeypatch.chdir(save_pretrained(tmp_path))

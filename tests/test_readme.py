@@ -22,14 +22,14 @@ COMMANDS = [
 def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
     assert (tmp_path / "outputs" / "my_model" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_are_ones_that_exist(command):
+def test_the_commands_are_ones_that_exist(command, beside_pretrained):
     words = command.split()
     if words[0] == "make":
         subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)

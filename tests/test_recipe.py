@@ -36,7 +36,7 @@ FROM_THE_HUB = ("latent_clip_finetune_lora.yaml",)  # valid only where its check
 
 
 @pytest.mark.parametrize("name", sorted(set(available_resources("training_args")) - {*STUDIES, *FROM_THE_HUB}))
-def test_every_recipe_that_ships_is_valid(name):
+def test_every_recipe_that_ships_is_valid(name, beside_pretrained):
     recipe = load_recipe(name)
     assert recipe.output_dir.name == recipe.name == name.removesuffix(".yaml")
     recipe.model_class(recipe.config)

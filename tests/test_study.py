@@ -9,9 +9,11 @@ from transformers import AutoModel, AutoProcessor, pipeline
 
 from hf_latent import experiment
 from hf_latent.cli import main
+from hf_latent.data import trifeature_task_data
 from hf_latent.errors import UserError
 from hf_latent.resources import resource_path
 from hf_latent.study import load_study, run_study
+from tests.downstream import drawn_once
 from tests.test_recipe import STUDIES
 
 TINY = """\
@@ -73,6 +75,45 @@ def test_finished_runs_are_used_as_they_are(folder, study, monkeypatch):
     assert summary == json.loads((study / "study.json").read_text())
 
 
+THEN = """\
+model: {type: latent_albef_question_answering, pretrained: outputs/nothing}
+data: {name: trifeature_questions, image_size: 32, renders: 1, test_renders: 1, per_picture: 1}
+views:
+  image: {kind: image}
+  text: {kind: none}
+training: {max_steps: 2, global_batch_size: 32, save_strategy: "no", disable_tqdm: true}
+"""
+ALBEF_STUDY = """\
+recipe: {folder}/tiny_albef.yaml
+then: {folder}/tiny_questions.yaml
+structures: {{plain: {{}}}}
+"""
+
+
+def test_each_run_is_fine_tuned_and_its_results_join(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trifeature_task_data, "load_trifeature", drawn_once)
+    albef = TINY.replace("latent_clip", "latent_albef").replace("num_hidden_layers: 1", "num_hidden_layers: 2")
+    albef = albef.replace("projection_dim: 8", "projection_dim: 8\n  fusion_layers: 1\n  queue_size: 32")
+    data = "{name: trifeature_scenes, image_size: 32, scenes: 32, test_scenes: 4, tokenizers: {text: trifeature}}"
+    albef = albef.replace("{name: trifeature_captions, image_size: 16, renders: 1, test_renders: 1}", data)
+    (tmp_path / "tiny_albef.yaml").write_text(albef.replace("{kind: words}", "{kind: masked}"))
+    (tmp_path / "tiny_questions.yaml").write_text(THEN)
+    (tmp_path / "fusion.yaml").write_text(ALBEF_STUDY.format(folder=tmp_path))
+    study = load_study(tmp_path / "fusion.yaml", tmp_path / "runs")
+    summary = run_study(study)
+    names = {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()}
+    assert names == {"plain_42", "plain_42_tiny_questions"}
+    tuned = tmp_path / "runs" / "plain_42_tiny_questions"
+    metrics = json.loads((tuned / "metrics.json").read_text())
+    assert summary["plain"]["answer_accuracy"]["mean"] == metrics["answer_accuracy"]
+    assert "answer_accuracy" not in json.loads((tmp_path / "runs" / "plain_42" / "metrics.json").read_text())
+    assert "a trained model named `plain_42`" in (tuned / "README.md").read_text()
+    assert "answer" in (tmp_path / "runs" / "study.md").read_text().splitlines()[0]
+    assert "grounding_box" in summary["plain"] and "picture:" not in capsys.readouterr().out.splitlines()[-1]
+    monkeypatch.setattr(experiment.LatentTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+    assert run_study(study) == summary and "answer" in capsys.readouterr().out
+
+
 def test_a_run_of_two_towers_is_whole(study, capsys):
     run = study / "both_1"
     metrics = json.loads((run / "metrics.json").read_text())
@@ -115,6 +156,8 @@ def test_the_studies_that_ship_are_valid(name):
         ("recipe: latent_clip_quick\nstructure: {a: {}}\nstructures: {a: {}}", "did you mean 'structures'"),
         ("recipe: latent_clip_quick\nseeds: x\nstructures: {a: {}}", "write a list of different whole numbers"),
         ("recipe: latent_clip_quick\nseeds: [1, 1]\nstructures: {a: {}}", "write a list of different whole numbers"),
+        ("recipe: latent_clip_quick\nthen: 3\nstructures: {a: {}}", "then=3: write the name of a recipe, or a file"),
+        ("recipe: latent_clip_quick\nthen: albef_quick\nstructures: {a: {}}", "then: no recipe at albef_quick"),
         ("recipe: latent_clip_quick\nstructures: [plain]", "structures are {name: changes}"),
         ("recipe: latent_clip_quick\nstructures: {a: 3}", "a: 3: write the sections"),
         ("recipe: latent_clip_quick\nstructures: {a: {model: 3}}", "structure 'a'"),

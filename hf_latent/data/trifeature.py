@@ -196,7 +196,7 @@ class Trifeature:
         """
         if split not in SPLITS:
             raise ValueError(f"split={split!r} is unknown; write one of {', '.join(map(repr, SPLITS))}")
-        _require_count("max_pairs", max_pairs, 1, "leave it out for 10,000")
+        check_options(max_pairs=max_pairs)
         source = self.train if split == "train" else self.test
         # A picture may be followed by every member of one group: those of its shape (and of its mapped color).
         wanted, offered = source.shape, source.shape
@@ -262,6 +262,26 @@ def load_trifeature(
     Raises:
         ValueError: an argument cannot be used; the text says what to write instead.
     """
+    check_options(image_size, renders, seed, texture_period, test_renders)
+    # plain numbers of Python, whatever integer type they came as
+    image_size, renders, seed, texture_period = int(image_size), int(renders), int(seed), float(texture_period)
+
+    trains, tests = split_combinations(seed)
+    train = render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
+    test = render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
+    mapping = generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
+    return Trifeature(train=train, test=test, mapping=mapping, seed=seed)
+
+
+def check_options(
+    image_size: int = 224,
+    renders: int = 3,
+    seed: int = 42,
+    texture_period: float = 10.0,
+    test_renders: int = 1,
+    max_pairs: int = 10_000,
+) -> None:
+    """A ValueError where [`load_trifeature`], or `max_pairs` of its pairs, cannot use one of its arguments."""
     _require_count("image_size", image_size, MIN_IMAGE_SIZE, "the published size is 224")
     _require_count("renders", renders, 1, "the published number is 3")
     _require_count("test_renders", test_renders, 1, "the published number is 1")
@@ -272,14 +292,7 @@ def load_trifeature(
             f"texture_period={texture_period!r} is too small to tell textures apart, or no number; "
             f"write {MIN_TEXTURE_PERIOD:g} or more pixels of the 224 px canvas (the published period is 10)"
         )
-    # plain numbers of Python, whatever integer type they came as
-    image_size, renders, seed, texture_period = int(image_size), int(renders), int(seed), float(texture_period)
-
-    trains, tests = split_combinations(seed)
-    train = render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
-    test = render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)
-    mapping = generator(seed, _MAPPING).permutation(len(COLORS)).astype(np.int64)
-    return Trifeature(train=train, test=test, mapping=mapping, seed=seed)
+    _require_count("max_pairs", max_pairs, 1, "leave it out for 10,000")
 
 
 def draw_picture(

@@ -11,7 +11,6 @@ from ..metrics.tasks import task_accuracy
 from ..plots import plot_predictions
 from ..plots.predictions import MOST
 from ..training import LatentTrainer
-from .rows import some
 
 
 class TaskEvaluation:
@@ -42,7 +41,11 @@ class TaskEvaluation:
         plot_predictions(pictures, texts, right, said, folder / "predictions.png")
 
     def _shown(self) -> np.ndarray:
-        """Row numbers: of each kind of question as many."""
+        """Row numbers: of each kind of question as many, and not the same pictures for all kinds."""
         groups = [np.flatnonzero(self.benchmark.groups == name) for name in np.unique(self.benchmark.groups)]
         each = -(-MOST // len(groups))
-        return np.concatenate([rows[some(len(rows), each)] for rows in groups])[:MOST]
+        chosen = []
+        for order, rows in enumerate(groups):
+            places = (np.arange(each) + (order + 0.5) / len(groups)) / each
+            chosen.append(np.unique(rows[(places * len(rows)).astype(int)]))
+        return np.concatenate(chosen)[:MOST]

@@ -31,23 +31,44 @@ from ..recipe import MODELS
 from ..resources import available_resources, resource_path
 from ..results import GROUPS, RESULTS, STRUCTURE, Result
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
-from .card_fields import fenced, markdown_text, number, one_line, repository_id, shareable, tellable, withheld
+from .card_fields import (
+    fenced,
+    markdown_text,
+    model_name,
+    number,
+    one_line,
+    published_model,
+    repository_id,
+    setting,
+    shareable,
+    tellable,
+    withheld,
+)
 
 CARD, ADAPTER = "README.md", "adapter_config.json"
 TASKS = {
     "feature-extraction": "Measurement of frozen features",
-    "image-classification": "Sentences about images",
     "visual-question-answering": "Visual question answering",
     "zero-shot-image-classification": "Zero-shot image classification",
 }
+# What a model is loaded with and what it is for; the Hub's one task of a picture with a sentence is questions.
 PIPELINES = {"latent_clip": "zero-shot-image-classification"}
+HEADS = {
+    "answer": ("AutoModelForVisualQuestionAnswering", "visual-question-answering"),
+    "class": ("AutoModelForSequenceClassification", "visual-question-answering"),
+}
+TWO_IMAGES = "LatentALBEFForNaturalLanguageVisualReasoning"
 FIGURES = {
     "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by factor.",
     "grounding.png": "Held-out pictures, lit where matching looks when it reads the phrase, most at the cross; the "
     "frame is the true box. The pictures were not chosen.",
+    "predictions.png": "Held-out pictures with what was asked or said of them, and what the model says: with a tick "
+    "where it is right, else with a cross and the right answer. Of each kind as many; they were not chosen.",
     "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
     "losses.png": "The training loss and its terms.",
 }
+CONFIGS = {config.model_type: config for config, _ in MODELS.values()}
+CONTRASTIVE = ("contrastive-learning", "representation-learning")
 DATA_CITATIONS = {
     **{name: (HERMANN_2020,) for name in SOURCES if name.startswith("trifeature_")},
     "trifeature": (HERMANN_2020, DUFUMIER_2025),
@@ -144,8 +165,10 @@ def render(
         base, regularizers = objective.objective, objective.regularizers
     data = _data(shared.get("data", {}))
     results = {key: value for key in RESULTS if (value := number(metrics.get(key))) is not None}
+    began: Any = (recipe.get("model") or {}).get("pretrained")
     started = _started(config)
     bases = list(dict.fromkeys(filter(None, map(repository_id, started))))
+    bases = [began] if published_model(began) else bases
     low_rank = adapters is not None or "lora" in recipe
     facts = {
         "name": name,
@@ -164,7 +187,10 @@ def render(
         "objective": {"name": model.objective, "formula": base.formula.splitlines()},
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
         "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},
-        "started": bool(started),
+        "started": bool(started or began),
+        "began": None if published_model(began) else model_name(began),
+        "auto": HEADS.get(model.objective, ("AutoModel", None))[0],
+        "images": 2 if TWO_IMAGES in (config.get("architectures") or ()) else 1,
         "bases": bases,
         "adapters": adapters,
         "model_id": repository or "user/name",
@@ -200,17 +226,18 @@ def _objective(config: Mapping[str, Any]) -> Objective:
     """The objective of a config, whose own config is that of the model."""
     with blamed_on(CONFIG), warnings.catch_warnings(action="ignore"):
         name = str(config.get("model_type"))
-        if name not in MODELS:
-            raise UserError(f"{CONFIG} is of a {name!r} model: {suggest(name, MODELS)}")
+        if name not in CONFIGS:
+            raise UserError(f"{CONFIG} is of a {name!r} model: {suggest(name, CONFIGS)}")
         # Without the checkpoints that it started from: a card needs none of them.
         towers = {name: {**spec, "pretrained": None} for name, spec in (config.get("modalities") or {}).items()}
-        return build_objective(MODELS[name][0].from_dict({**config, "clip": None, "modalities": towers}))
+        return build_objective(CONFIGS[name].from_dict({**config, "clip": None, "modalities": towers}))
 
 
 def _template(config: LatentConfig) -> Any:
-    """The template of a model; the base where it has none of its own."""
-    own = f"{config.model_type}.md.jinja"
-    path = resource_path("model_cards", own if own in available_resources("model_cards") else "base.md.jinja")
+    """The template of a head or of a model; the base where it has none of its own."""
+    own = (f"{config.model_type}_{config.objective}.md.jinja", f"{config.model_type}.md.jinja")
+    known = available_resources("model_cards")
+    path = resource_path("model_cards", next((name for name in own if name in known), "base.md.jinja"))
     # A name or a setting is text: it must neither become markup nor be evaluated.
     environment = SandboxedEnvironment(
         loader=FileSystemLoader(path.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -296,18 +323,9 @@ def _described(name: str, weighted: Weighted) -> dict[str, Any]:
         "name": name,
         "weighted": weighted,
         "summary": words.split("\n\n")[0].replace("\n", " "),
-        "options": {spec.name: _setting(getattr(regularizer, spec.name)) for spec in fields(cast(Any, regularizer))},
+        "options": {spec.name: setting(getattr(regularizer, spec.name)) for spec in fields(cast(Any, regularizer))},
         "formula": regularizer.formula.splitlines(),
     }
-
-
-def _setting(value: Any) -> str:
-    """A hyper-parameter in words; what may hold anything else stays at home."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_setting, value)) or "none"
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, int | float) else value if tellable(value) else "not shown"
 
 
 def _example(name: str, spec: Mapping[str, Any]) -> str:
@@ -362,11 +380,12 @@ def _header(
     ]
     tasks = [RESULTS[key].metric for key in results if RESULTS[key].group not in STRUCTURE]
     relation = "adapter" if adapters == "" else "finetune"
-    tags = ["hf_latent", "multimodal", "contrastive-learning", "representation-learning", config.model_type]
+    head = HEADS.get(config.objective)
+    tags = ["hf_latent", "multimodal"] if head else ["hf_latent", "multimodal", *CONTRASTIVE]
     header = ModelCardData(
         library_name="peft" if adapters == "" else "transformers",
-        pipeline_tag=PIPELINES.get(config.model_type, "feature-extraction"),
-        tags=[*tags, *(["lora"] if adapters is not None else []), *regularizers],
+        pipeline_tag=head[1] if head else PIPELINES.get(config.model_type, "feature-extraction"),
+        tags=[*tags, config.model_type, *(["lora"] if adapters is not None else []), *regularizers],
         base_model=(bases[0] if len(bases) == 1 else bases) or None,
         base_model_relation=relation if len(bases) == 1 else None,
         datasets=[data["path"]] if data.get("path") else None,

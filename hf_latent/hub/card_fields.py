@@ -17,8 +17,10 @@ from transformers import CONFIG_MAPPING
 from ..data.loading import SOURCES
 from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
+from ..pretrained import model_options
 from ..recipe import MODELS, Evaluation
 from ..regularizers import regularizer_class
+from ..runs import OUTPUTS
 from ..training.lora import Lora
 from ..views import VIEWS
 
@@ -49,6 +51,8 @@ TRAINING_FIELDS = (
 )
 REPOSITORIES = ("clip", "pretrained", "path", "tokenizers")
 """The keys of a recipe whose values name something on the Hub, or a folder."""
+PRETRAINED = "model.pretrained"
+"""Where the value is a folder, the name of the run is told, and no more."""
 
 _WORD = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -97,8 +101,13 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _model_schema(model: Mapping[str, Any]) -> dict[str, Any]:
-    config_class: type[LatentConfig] = MODELS[model["type"]][0] if model.get("type") in MODELS else LatentConfig
-    schema: dict[str, Any] = {**dict.fromkeys(config_class.options()), "type": None}
+    known = MODELS.get(str(model.get("type")))
+    schema: dict[str, Any] = {
+        **dict.fromkeys(model_options(*known) if known else LatentConfig.options()),
+        "type": None,
+    }
+    if "id2label" in schema and isinstance(model.get("id2label"), Mapping):
+        schema["id2label"] = dict.fromkeys(key for key in model["id2label"] if isinstance(key, int))
     towers = model.get("modalities") or {}
     schema["modalities"] = {name: _tower_schema(spec) for name, spec in towers.items() if _modality(name)}
     weight = dict.fromkeys(("weight", "start", "ramp"))
@@ -143,6 +152,11 @@ def _kept(where: str, content: Any, allowed: Any, left_out: list[str], repositor
             if key in allowed
         }
         return {key: value for key, value in found.items() if value is not _DROP}
+    if where == PRETRAINED and isinstance(content, str):
+        if published_model(content):
+            return content
+        left_out.append(where)
+        return model_name(content) or _DROP
     if repository and isinstance(content, str):
         return content if repository_id(content) else _drop(where, left_out)
     if isinstance(content, list | tuple) and all(_plain(item) for item in content):
@@ -176,6 +190,28 @@ def number(value: Any) -> float | None:
     """The value if it is a finite number."""
     valid = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if valid else None
+
+
+def published_model(value: Any) -> str | None:
+    """The value if it names a model on the Hub, `user/name`, and no run here or in the default folder of runs."""
+    found = repository_id(value)
+    return found if found and "/" in found and found.split("/")[0] != OUTPUTS else None
+
+
+def model_name(value: Any) -> str | None:
+    """What a model that training began with is called: its name on the Hub, or of the folder of a run, never where
+    that lies."""
+    name = published_model(value) or (Path(value).name if isinstance(value, str) else None)
+    return name if published_model(value) or tellable(name) else None
+
+
+def setting(value: Any) -> str:
+    """A hyper-parameter in words; what may hold anything else stays at home."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else value if tellable(value) else "not shown"
 
 
 def one_line(value: Any) -> str:

@@ -8,7 +8,7 @@ from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..citations import DUFUMIER_2025, HERMANN_2020
-from ..data.trifeature import COLORS, SPLITS, TEXTURES, Trifeature, load_trifeature
+from ..data.trifeature import COLORS, SPLITS, TEXTURES, Trifeature, check_options, load_trifeature
 from ..errors import UserError
 from ..resources import resource_path
 from .push import check_repo_id, log_in, publish_folder
@@ -42,6 +42,10 @@ def push_trifeature(
         UserError: If an option cannot be used, or `publish_folder` raises one.
     """
     check_repo_id(repo_id)
+    try:
+        check_options(**options, max_pairs=max_pairs)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     log_in()  # before minutes of work
     with tempfile.TemporaryDirectory() as temporary:
         try:

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFo
 
 from ..errors import UserError
 from ..resources import resource_path
-from ..runs import CONFIG, RECIPE, run_file
+from ..runs import CONFIG, OUTPUTS, RECIPE, run_file
 
 NEEDED = ("gradio", "plotly")
 
@@ -82,6 +82,8 @@ def write_space(folder: Path, models: Sequence[str]) -> None:
 def _model_of(run: str, model: str | None) -> str:
     """The id of the model on the Hub."""
     if not Path(run).is_dir():
+        if run.count("/") != 1 or run.startswith((".", "/", "~", f"{OUTPUTS}/")):
+            raise UserError(f"there is no folder {run}; the id of a model on the Hub is written user/model")
         if model not in (None, run):
             raise UserError(f"there is no folder {run}, so it is the id of a model: leave out --model {model}")
         return run

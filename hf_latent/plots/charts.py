@@ -46,6 +46,20 @@ def plot_interactions(runs: Mapping[str, Mapping[str, float]], path: str | Path)
     return save_png(interactions_figure(runs), path)
 
 
+def plot_accuracies(runs: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path) -> Path:
+    """What runs reach of each measure as bars side by side, each with a dashed line at its chance.
+
+    Args:
+        runs: name -> measure -> (value, chance), in percent; 1 to 6 runs. Measures stand in the order in which they
+            first come; one that a run has not takes no place.
+        path: where the PNG goes.
+
+    Raises:
+        ValueError: no run, more than 6, no measure, or the path does not end in `.png`.
+    """
+    return save_png(accuracies_figure(runs), path)
+
+
 def plot_information_gap(families: Mapping[str, Sequence[ArrayLike]], path: str | Path) -> Path:
     """What perfect alignment costs at least, of each joint distribution, against its information gap, the lower bound.
 
@@ -154,10 +168,39 @@ def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
     panel.set(xlim=(centers[0] - half - 0.4, centers[-1] + half + 0.4), ylim=(0, 100))
     style_panel(panel, "", "", "macro accuracy (%)")
     panel.tick_params(axis="x", length=0, labelsize=11)
-    handles, labels = panel.get_legend_handles_labels()
-    entry = 0.7 + 0.09 * max(map(len, labels))  # inches, at this font size
-    columns = max(1, min(4, len(labels), int(width / entry)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=10)
+    _legend_below(figure, panel, width)
+    return figure
+
+
+def accuracies_figure(runs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
+    """The figure of `plot_accuracies`."""
+    measures = list(dict.fromkeys(measure for scores in runs.values() for measure in scores))
+    if not 1 <= len(runs) <= MAX_RUNS or not measures:
+        raise ValueError(f"Give 1 to {MAX_RUNS} runs to compare, one measure at least; got {len(runs)}.")
+    bars: dict[tuple[str, str], float] = {}
+    centers, place = [], 0.0
+    for measure in measures:
+        having = [name for name, scores in runs.items() if measure in scores]
+        bars |= {(name, measure): place + index for index, name in enumerate(having)}
+        centers.append(place + (len(having) - 1) / 2)
+        place += len(having) + 0.9  # bars are one apart, groups 0.9 more
+    width = max(7.5, place * 0.48 + 1.0)
+    figure, (panel,) = titled_panels("Accuracy on held-out data, by kind of question", 1, 1, (width, 4.2))
+    for index, (name, scores) in enumerate(runs.items()):
+        if not scores:
+            continue
+        places = [bars[name, measure] for measure in scores]
+        values, chances = (np.array(column) for column in zip(*scores.values(), strict=True))
+        panel.bar(places, values, width=0.88, color=BARS[index], label=name, zorder=2)
+        panel.hlines(chances, np.subtract(places, 0.5), np.add(places, 0.5), "black", "--", lw=1.3, zorder=3)
+        for x, value, level in zip(places, values, chances, strict=True):
+            _bar_label(panel, x, value, level)
+    panel.plot([], [], "--", color="black", lw=1.3, label="chance")
+    panel.set_xticks(centers, [measure.replace(" ", "\n").replace("_", "/") for measure in measures])
+    panel.set(xlim=(-0.9, place - 1.0), ylim=(0, 100))
+    style_panel(panel, "", "", "accuracy (%)")
+    panel.tick_params(axis="x", length=0, labelsize=10)
+    _legend_below(figure, panel, width)
     return figure
 
 
@@ -180,6 +223,13 @@ def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figur
     handles, labels = panel.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _legend_below(figure: Figure, panel: Axes, width: float) -> None:
+    handles, labels = panel.get_legend_handles_labels()
+    entry = 0.7 + 0.09 * max(map(len, labels))  # inches, at this font size
+    columns = max(1, min(len(labels), int(width / entry)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=10)
 
 
 def _bar_label(panel: Axes, x: float, value: float, chance: float) -> None:

@@ -124,6 +124,18 @@ def test_mistakes_end_in_one_sentence_and_code_2(hub, drawn_once, monkeypatch, c
     assert words in capsys.readouterr().err and not hub.repositories
 
 
+def test_options_are_checked_before_a_token_is_asked_for(hub, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "")
+    for option, words in (
+        ("--image-size=2", "image_size=2"),
+        ("--max-pairs=0", "max_pairs=0"),
+        ("--seed=-1", "seed=-1"),
+    ):
+        assert main(["data", "push", "user/tri", option]) == 2
+        told = capsys.readouterr().err
+        assert words in told and "token" not in told
+
+
 def test_a_token_is_asked_for_before_the_work(hub, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "")
     monkeypatch.setattr(dataset, "load_trifeature", lambda **options: pytest.fail("minutes of work"))

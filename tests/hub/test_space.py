@@ -83,7 +83,10 @@ def test_mistakes_are_told_and_nothing_is_published(hub, run, tmp_path, capsys):
         (run, "user/app", "--model", "user/other"): "the Hub has no model user/other",
         ("user/model", "user/app", "--model", "user/other"): "leave out --model user/other",
         ("user/empty", "user/app"): "user/empty holds no config.json",
-        ("no such/folder/here", "user/app"): "is neither a folder nor the id of a model: write user/model",
+        ("no such/folder", "user/app"): "is neither a folder nor the id of a model: write user/model",
+        ("missing", "user/app"): "there is no folder missing; the id of a model on the Hub is written user/model",
+        ("outputs/missing", "user/app"): "there is no folder outputs/missing",
+        (str(tmp_path / "missing"), "user/app"): "missing; the id of a model on the Hub is written user/model",
         ("user/model", "not a name"): "'not a name' names no repository",
     }
     before = set(hub.repositories)

@@ -56,6 +56,30 @@ def test_interactions_draw_a_bar_a_value_and_a_chance_line_a_group(tmp_path):
     assert_whole_png(plots.plot_interactions(RUNS, tmp_path / "interactions.png"), figure)
 
 
+def test_accuracies_draw_a_bar_a_measure_with_its_chance(tmp_path):
+    runs = {
+        "questions": {"all answers": (80.0, 12.5), "yes_no": (99.99, 50.0)},
+        "plain": {},
+        "statements": {"all classes": (48.0, 50.0), "side": (70.0, 50.0)},
+        "again": {"all classes": (60.0, 50.0)},
+    }
+    figure = plots.accuracies_figure(runs)
+    (panel,) = shown(figure)
+    bars = [[(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in group] for group in panel.containers]
+    places = [[(pytest.approx(x), value) for x, value in group] for group in bars]
+    assert places == [[(0.0, 80.0), (1.9, 99.99)], [(3.8, 48.0), (6.7, 70.0)], [(4.8, 60.0)]]
+    assert [t.get_text() for t in panel.get_xticklabels()] == ["all\nanswers", "yes/no", "all\nclasses", "side"]
+    assert [text.get_text() for text in panel.texts] == ["80.0", "100", "48.0", "70.0", "60.0"]
+    levels = [[segment[0][1] for segment in lines.get_segments()] for lines in panel.collections]
+    assert levels == [[12.5, 50.0], [50.0, 50.0], [50.0]] and panel.get_ylim() == (0, 100)
+    names = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert names == {"questions", "statements", "again", "chance"}
+    assert_whole_png(plots.plot_accuracies(runs, tmp_path / "accuracies.png"), figure)
+    for wrong in ({}, {"a": {}}, dict.fromkeys("abcdefg", runs["again"])):
+        with pytest.raises(ValueError, match="Give 1 to 6 runs to compare, one measure at least"):
+            plots.accuracies_figure(wrong)
+
+
 @pytest.mark.parametrize("count", [1, 6])
 def test_interactions_labels_do_not_overlap(count):
     values = {"redundancy": 99.9, "uniqueness1": 88.8, "uniqueness2": 9.9, "synergy": 47.7}

@@ -1,0 +1,56 @@
+"""What the downstream recipes begin with, and tiny runs of them."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from hf_latent import LatentALBEFForNaturalLanguageVisualReasoning, LatentALBEFForPreTraining, LatentALBEFProcessor
+from hf_latent.cli import main
+from hf_latent.data import trifeature_task_data
+from hf_latent.data.tokenizers import load_tokenizer
+from hf_latent.data.trifeature import load_trifeature
+from tests.models.small import small_albef
+
+TINY = ("training.max_steps=2", "training.global_batch_size=32", "training.disable_tqdm=true", "data.image_size=16")
+TINY = (*TINY, "data.renders=1", "data.test_renders=1", "data.per_picture=1")
+drawn_once = cache(load_trifeature)  # one drawing for all
+# Each recipe with what it begins with.
+BEGINS = {
+    "questions": "pretrained",
+    "entailment": "pretrained",
+    "text_assignment": "pretrained",
+    "statements": "text_assignment",
+}
+
+
+def save_albef(folder, **options):
+    """A beginner's weights with the tokenizer of the quick recipes."""
+    tokenizer = load_tokenizer("trifeature", [])
+    small_albef(vocab_size=len(tokenizer), dtype=torch.float32, **options).save_pretrained(folder)
+    LatentALBEFProcessor.for_size(16, tokenizer).save_pretrained(folder)
+
+
+def save_pretrained(folder):
+    """The models that the recipes which ship name, under `outputs/`; returns the folder."""
+    for name, cls in (
+        ("latent_albef_quick", LatentALBEFForPreTraining),
+        ("latent_albef_text_assignment_quick", LatentALBEFForNaturalLanguageVisualReasoning),
+    ):
+        save_albef(folder / "outputs" / name, cls=cls)
+    return folder
+
+
+def train(folder, name, *overrides):
+    own = (f"training.output_dir={folder / name}", f"model.pretrained={folder / BEGINS[name]}")
+    return main(["train", f"latent_albef_{name}_quick", *own, *TINY, *overrides])
+
+
+def train_all(folder):
+    """`folder`, with a run under the name of each task."""
+    save_albef(folder / "pretrained", alpha=0.4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trifeature_task_data, "load_trifeature", drawn_once)
+        for name in BEGINS:
+            assert train(folder, name) == 0
+    return folder
