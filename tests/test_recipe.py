@@ -31,7 +31,7 @@ def recipe(tmp_path):
     return path
 
 
-STUDIES = ("modality_gap.yaml", "structure_study.yaml", "structure_study_quick.yaml")
+STUDIES = ("albef_ablation.yaml", "modality_gap.yaml", "structure_study.yaml", "structure_study_quick.yaml")
 FROM_THE_HUB = ("latent_clip_finetune_lora.yaml",)  # valid only where its checkpoint can be loaded: tests/training
 
 
