@@ -13,6 +13,9 @@ from hf_latent import (
     CoMMConfig,
     CoMMModel,
     CoMMProcessor,
+    LatentALBEFForImageTextClassification,
+    LatentALBEFForNaturalLanguageVisualReasoning,
+    LatentALBEFForQuestionAnswering,
     LatentALBEFProcessor,
     LatentCLIPProcessor,
     LatentTrainer,
@@ -161,7 +164,47 @@ def build_albef_trainer(folder, double=False, regularizers=REGULARIZERS, model=N
     )
 
 
+HEADS = {
+    "answers": LatentALBEFForQuestionAnswering,
+    "classes": LatentALBEFForImageTextClassification,
+    "statements": LatentALBEFForNaturalLanguageVisualReasoning,
+}
+ANSWERS = ["red", "blue or green", "small red square"]  # of two to four tokens: a mean of means would be another one
+
+
+class LabelledCaptions(RandomCaptions):
+    """The same rows, each with an answer in words or with a class; statements are about both mosaics of a pair."""
+
+    def __init__(self, rows=52, head="answers", labelled=True):
+        super().__init__(rows)
+        self.head, self.labelled = head, labelled
+
+    def __getitem__(self, i):
+        row = super().__getitem__(i)
+        if self.head == "statements":
+            row["image"] = list(self.images[i])
+        label = {"labels": ANSWERS[i % 3] if self.head == "answers" else i % 3}
+        return row | (label if self.labelled else {})
+
+
+def build_head_trainer(folder, head="answers", double=False, labelled=True, model=None, **arguments):
+    """A downstream head of LatentALBEF, with a momentum copy."""
+    set_seed(0)
+    tokenizer = word_tokenizer(["a red square green blue small large or"])
+    options = {"alpha": 0.3, "alpha_ramp": 0.5, "momentum": 0.9, "num_labels": 3, **(model or {})}
+    dtype = torch.float64 if double else torch.float32
+    return LatentTrainer(
+        model=small_albef(vocab_size=len(tokenizer), dtype=dtype, cls=HEADS[head], **options),
+        args=_arguments(folder, **arguments),
+        views=Views({"image": build_view("image", size=16), "text": build_view("none")}, seed=0),
+        train_dataset=LabelledCaptions(head=head, labelled=labelled),
+        processing_class=LatentALBEFProcessor.for_size(16, tokenizer),
+    )
+
+
 def build(folder, clip=False, albef=False, **options):
+    if "head" in options:
+        return build_head_trainer(folder, **options)
     return (build_albef_trainer if albef else build_clip_trainer if clip else build_trainer)(folder, **options)
 
 
@@ -193,6 +236,7 @@ def run(folder, options):
     result = {"curve": curve(trainer), "gradient": gradient.vector}
     if trainer.args.max_steps > 1:
         rows = RandomCaptions(7) if options.get("clip") or options.get("albef") else RandomPairs(7)
+        rows = LabelledCaptions(7, options["head"]) if "head" in options else rows
         result["features"] = trainer.features(rows)
     if options.get("stream"):
         # What 52 rows are: one pass of all processes together.

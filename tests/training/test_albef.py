@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from hf_latent import LatentALBEFForPreTraining
 from hf_latent.errors import UserError
-from tests.training.runs import build_albef_trainer, curve, run, run_all
+from tests.training.runs import HEADS, build_albef_trainer, curve, run, run_all
 from tests.training.torchrun import torchrun
 
 pytestmark = pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
@@ -17,6 +17,7 @@ CASES = {
     "with all regularizers": BASE,
     "contrast alone": {**BASE, "regularizers": {}, "model": {"mlm_weight": 0, "itm_weight": 0}},
     "all three losses": {**BASE, "model": {"itm_weight": 0.8}},
+    **{head: {"head": head, "double": True, "max_steps": 6} for head in HEADS},
 }
 CASES |= {f"{name}, in chunks": {**case, **PARTS} for name, case in CASES.items()}
 VIT = {"model_type": "vit", "image_size": 16, "patch_size": 8, "hidden_size": 16, "intermediate_size": 32}
