@@ -50,7 +50,7 @@ def build(explorers: Sequence[Explorer]) -> None:
     name = picker(explorers)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            image = Upload(images[0], label="An image", height=230, sources=["upload", "clipboard"])
+            image = Upload(images[0], label="An image", height=230, sources=["upload", "clipboard"], format="png")
             gr.Examples([[each] for each in images], [image], label="Or one of these")
             texts = gr.Textbox("\n".join(lines), label="Texts, one a line", lines=len(lines), max_lines=MOST_TEXTS)
             press = gr.Button("Which text fits?", variant="primary")

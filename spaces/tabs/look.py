@@ -50,7 +50,7 @@ def build(explorers: Sequence[Explorer]) -> None:
     name = picker(explorers)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            image = Upload(rows[0][0], label="A picture", height=230, sources=["upload", "clipboard"])
+            image = Upload(rows[0][0], label="A picture", height=230, sources=["upload", "clipboard"], format="png")
             phrase = gr.Textbox(rows[0][1], label="What to look for", max_length=LONGEST)
             press = gr.Button("Where is it?", variant="primary")
             chosen = gr.Examples(rows, [image, phrase], label="Or one of these", elem_id="rows-look")

@@ -51,7 +51,7 @@ def build(explorers: Sequence[Explorer]) -> None:
     name, head = picker(explorers), heads[first]
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            options: dict[str, Any] = {"height": 200, "sources": ["upload", "clipboard"]}
+            options: dict[str, Any] = {"height": 200, "sources": ["upload", "clipboard"], "format": "png"}
             with gr.Row():
                 image = Upload(rows[first][0][0], label=label_of(head), min_width=130, **options)
                 other = Upload(rows[first][0][1], label="Right picture", visible=shown(head), min_width=130, **options)

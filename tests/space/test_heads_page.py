@@ -149,3 +149,15 @@ def test_on_a_phone_everything_fits(visit, scheme):
     choose(page, "Model", "statements")
     expect(page.locator("table.likeliest tr")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_an_example_is_the_picture_itself(visit, heads):
+    from tabs import look
+
+    page = visit()
+    go_to(page, "Look")
+    page.get_by_role("gridcell", name="five orange squares").click()
+    expect(page.locator(".lit img:visible")).to_have_attribute("alt", "Where it finds “five orange squares”")
+    image, phrase = next(row for row in look.examples(heads["pretrained"]) if row[1] == "five orange squares")
+    _, match = look.maps_of(heads["pretrained"], image, phrase)
+    expect(page.locator("[title=Matching]:visible")).to_have_text(f"{100 * match:.1f} %")
