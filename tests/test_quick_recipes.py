@@ -7,9 +7,9 @@ import pytest
 from hf_latent.cli import main
 
 
-def train(name, folder):
+def train(name, folder, *overrides):
     run = folder / name
-    assert main(["train", name, f"training.output_dir={run}", "training.disable_tqdm=true"]) == 0
+    assert main(["train", name, f"training.output_dir={run}", "training.disable_tqdm=true", *overrides]) == 0
     return json.loads((run / "metrics.json").read_text())
 
 
@@ -41,6 +41,21 @@ def test_albef_retrieves_and_its_matching_has_learned(tmp_path):
     metrics = train("latent_albef_quick", tmp_path)
     assert metrics["zero_shot_top1"] >= 70 and metrics["text_to_image_r1"] >= 75
     assert metrics["reranked_text_to_image_r1"] >= 80 and metrics["reranked_image_to_text_r1"] >= 65
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_albef_learns_its_downstream_tasks(tmp_path):
+    def tuned(name, start):
+        return train(f"{name}_quick", tmp_path, f"model.pretrained={tmp_path / start}_quick")
+
+    train("latent_albef_quick", tmp_path)
+    answers = tuned("latent_albef_questions", "latent_albef")
+    assert answers["answer_accuracy"] >= 58 and answers["answer_accuracy_color"] >= 95
+    assert answers["answer_accuracy_shape"] >= 75 and answers["answer_accuracy_yes_no"] >= 58
+    assert tuned("latent_albef_entailment", "latent_albef")["class_accuracy"] >= 68
+    assert tuned("latent_albef_text_assignment", "latent_albef")["class_accuracy"] >= 85
+    assert tuned("latent_albef_statements", "latent_albef_text_assignment")["class_accuracy"] >= 57
 
 
 @pytest.mark.slow
