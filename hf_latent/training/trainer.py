@@ -3,13 +3,12 @@
 import itertools
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Sequence, Sized
+from collections.abc import Callable, Collection, Sized
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -24,7 +23,6 @@ from ..losses import loss_tile_size
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..objectives import Objective
 from ..views import Views
-from .answers import rank_answers
 from .arguments import LatentTrainingArguments
 from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
@@ -39,11 +37,12 @@ from .distributed import (
 )
 from .gradient_cache import cached_backward, rows_of
 from .hub import HubTrainer
+from .prediction import PredictionTrainer
 from .sampling import UniqueIdSampler, stream_loader
 from .two_passes import TwoPasses
 
 
-class LatentTrainer(HubTrainer):
+class LatentTrainer(PredictionTrainer, HubTrainer):
     """Trains a model that embeds, on an objective that scores the whole batch.
 
     One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with
@@ -322,42 +321,6 @@ class LatentTrainer(HubTrainer):
         self._load_from_checkpoint(checkpoint)
         self.state = state
         return True
-
-    # Evaluation
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[None, Any, Tensor | None]:
-        """Embed one batch. There is no evaluation loss: it would depend on how the rows fall into batches."""
-        inputs = self._prepare_inputs(inputs)
-        labels = inputs.pop("labels", inputs.pop("ids", None))
-        with torch.no_grad(), self.compute_loss_context_manager():
-            embeddings = model(**inputs, return_loss=False)
-        found = {field: getattr(embeddings, field, None) for field in ("embeds", "independent", "fused", "logits")}
-        return None, {field: value for field, value in found.items() if value is not None}, labels
-
-    def embed(self, dataset: Any) -> Embeddings:
-        """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar."""
-        predictions: Any = self.predict(dataset).predictions
-
-        def tensors(found: Any) -> Any:
-            if isinstance(found, dict):
-                return {name: torch.from_numpy(rows) for name, rows in found.items()}
-            return torch.from_numpy(found)
-
-        return Embeddings(**{field: tensors(found) for field, found in predictions.items() if field != "logits"})
-
-    def features(self, dataset: Any) -> np.ndarray:
-        """The representation that probes read, `(rows, dim)` float32: what the objective calls its features."""
-        return self.objective.features(self.embed(dataset)).float().numpy()
-
-    def answer(self, dataset: Any, answers: Sequence[str], k: int = 128) -> Tensor:
-        """`(rows, answers)` scores of a list of answers to the questions of a data set; see `rank_answers`."""
-        return rank_answers(self, dataset, answers, k)
 
     # Checkpoints
 
