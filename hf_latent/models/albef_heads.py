@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils import can_return_tuple
 
@@ -170,13 +169,3 @@ class LabelTrained(MomentumTaught, PairReader):
             attention_mask: Of the text.
         """
         raise NotImplementedError
-
-
-def distilled_cross_entropy(logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
-    """`(rows, classes)` logits, `(rows,)` labels and logits of the momentum copy -> `(rows, 3)`: the cross-entropies
-    against the labels and against the copy's answers, and ones. Without a copy both are the same."""
-    log_guess = F.log_softmax(logits, dim=-1)
-    hard = soft = -log_guess.gather(1, labels[:, None]).squeeze(1)
-    if taught is not None:
-        soft = -(taught.softmax(dim=-1) * log_guess).sum(dim=1)
-    return torch.stack([hard, soft, torch.ones_like(hard)], dim=1)

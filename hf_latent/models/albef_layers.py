@@ -23,6 +23,8 @@ from transformers.models.bert.modeling_bert import (
 from .encoders import AutoEncoder, Encoder, EncoderOutput
 from .latent_converter import LatentConverter
 
+IGNORED = -100  # the label of a token that is not guessed
+
 
 class SharedCrossAttention(BertCrossAttention):
     """BERT's cross-attention to images that several texts share: keys and values are made once an image."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import initialization as init
@@ -97,3 +98,13 @@ class MomentumTaught(LatentALBEFModel):
         if not self.keep_training_state:
             whole = {name: tensor for name, tensor in whole.items() if not name.startswith(TRAINING_STATE)}
         super().save_pretrained(*args, **{**kwargs, "state_dict": whole})
+
+
+def distilled_cross_entropy(logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    """`(rows, classes)` logits, `(rows,)` labels and logits of the momentum copy -> `(rows, 3)`: the cross-entropies
+    against the labels and against the copy's answers, and ones. Without a copy both are the same."""
+    log_guess = F.log_softmax(logits, dim=-1)
+    hard = soft = -log_guess.gather(1, labels[:, None]).squeeze(1)
+    if taught is not None:
+        soft = -(taught.softmax(dim=-1) * log_guess).sum(dim=1)
+    return torch.stack([hard, soft, torch.ones_like(hard)], dim=1)

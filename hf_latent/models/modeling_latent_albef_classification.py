@@ -5,7 +5,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .albef_heads import LabelTrained, LatentALBEFHeadOutput, PairReader, distilled_cross_entropy
+from .albef_heads import LabelTrained, LatentALBEFHeadOutput, PairReader
+from .albef_momentum import distilled_cross_entropy
 from .embeddings import wide
 
 

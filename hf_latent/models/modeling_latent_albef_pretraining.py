@@ -9,15 +9,13 @@ from torch import Tensor
 from transformers import BertForMaskedLM
 from transformers.utils import can_return_tuple
 
-from .albef_layers import MaskedLanguageHead
-from .albef_momentum import MomentumTaught
+from .albef_layers import IGNORED, MaskedLanguageHead
+from .albef_momentum import MomentumTaught, distilled_cross_entropy
 from .configuration_latent_albef import MODALITIES
 from .embeddings import Embeddings, Partners, full_precision, image_inputs, text_inputs, wide
 from .encoders import EncoderOutput
 from .feature_queue import FeatureQueue
 from .modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel, LatentALBEFOutput
-
-IGNORED = -100  # the label of a token that is not guessed
 
 
 class LatentALBEFTeacher(LatentALBEFModel):
@@ -297,13 +295,11 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         """`(batch, 3)`: cross-entropies against the masked words, against the momentum copy's guesses of them, and how
         many words a row has masked."""
         rows, places = (labels != IGNORED).nonzero(as_tuple=True)
-        log_guess = F.log_softmax(guess_words(self, hidden[rows, places]), dim=-1)
-        hard = soft = -log_guess.gather(1, labels[rows, places, None]).squeeze(1)
+        guessed = guess_words(self, hidden[rows, places])
         if taught is not None:
             with torch.no_grad():
-                answers = guess_words(self.momentum, taught).softmax(dim=-1)
-            soft = -(answers * log_guess).sum(dim=1)
-        sums = torch.stack([hard, soft, torch.ones_like(hard)], dim=1)
+                taught = guess_words(self.momentum, taught)
+        sums = distilled_cross_entropy(guessed, labels[rows, places], taught)
         return sums.new_zeros(len(labels), 3).index_add(0, rows, sums)
 
 

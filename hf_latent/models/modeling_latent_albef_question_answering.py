@@ -12,11 +12,11 @@ from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.models.bert.modeling_bert import BertPreTrainedModel
 
-from .albef_heads import LabelTrained, LatentALBEFHeadOutput, PairReader, distilled_cross_entropy
-from .albef_layers import MaskedLanguageHead
+from .albef_heads import LabelTrained, LatentALBEFHeadOutput, PairReader
+from .albef_layers import IGNORED, MaskedLanguageHead
+from .albef_momentum import distilled_cross_entropy
 from .embeddings import text_inputs, wide
 
-IGNORED = -100  # the label behind the end of an answer
 MAX_NEW_TOKENS = 20
 
 
