@@ -1,11 +1,12 @@
 """What the heads of LatentALBEF share: they are trained on labels, and read what the fusion makes of a pair."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .albef_momentum import MomentumTaught
@@ -35,6 +36,21 @@ class PairReader(LatentALBEFModel):
         *LatentALBEFModel._keys_to_ignore_on_load_unexpected,
         r"^extra_projections\.",
     ]
+
+    def begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """The parameters of the head that begin as parameters of the model, each with that one; none here."""
+        return []
+
+    def initialize_parts(self) -> None:
+        super().initialize_parts()
+        for part, own in self.begun_as():
+            init.copy_(part, own)
+
+    @torch.no_grad()
+    def load_pretrained(self) -> None:
+        super().load_pretrained()
+        for part, own in self.begun_as():
+            part.copy_(own)
 
     def fuse(self, pixel_values: Tensor, text: Mapping[str, Tensor]) -> Tensor:
         """`(batch, length, hidden_size)`, the tokens of text i after they have seen image i.

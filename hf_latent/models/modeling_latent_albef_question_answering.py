@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import BertForMaskedLM, BertModel, DynamicCache, EncoderDecoderCache, GenerationMixin
-from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.models.bert.modeling_bert import BertPreTrainedModel
 
@@ -38,21 +37,13 @@ class AnswerDecoder(PairReader):
     def initialize_parts(self) -> None:
         super().initialize_parts()
         self.mlm_head.initialize()
-        for part, own in self._begun_as():
-            init.copy_(part, own)
-
-    @torch.no_grad()
-    def load_pretrained(self) -> None:
-        super().load_pretrained()
-        for part, own in self._begun_as():
-            part.copy_(own)
 
     def take_from_bert(self, source: BertForMaskedLM, missing: set[str]) -> None:
         super().take_from_bert(source, missing)
         self.mlm_head.take_from_bert(source, missing)
 
-    def _begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """The parameters of the decoder, each with its model."""
+    def begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Those of the decoder."""
         models = dict(self.fusion.layer.named_parameters(prefix="encoder.layer"))
         models |= dict(self.bert.embeddings.named_parameters(prefix="embeddings"))
         return [(part, models[name]) for name, part in self.decoder.named_parameters()]

@@ -1,11 +1,9 @@
 """LatentALBEF with two images: is a statement about them true?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
-import torch
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.masking_utils import create_bidirectional_mask
 
 from .albef_layers import FusionLayer
@@ -31,19 +29,8 @@ class TwoImageClassifier(PairClassifier):
                 # Past `Module.__setattr__`: it belongs to the first block, under one name.
                 object.__setattr__(second, name, getattr(first, name))
 
-    def initialize_parts(self) -> None:
-        super().initialize_parts()
-        for copy, own in self._doubled():
-            init.copy_(copy, own)
-
-    @torch.no_grad()
-    def load_pretrained(self) -> None:
-        super().load_pretrained()
-        for copy, own in self._doubled():
-            copy.copy_(own)
-
-    def _doubled(self) -> list[tuple[Tensor, Tensor]]:
-        """The parameters of the second blocks, each with its model in the first."""
+    def begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Those of the second blocks, each with that of the first."""
         first = dict(self.fusion.layer.named_parameters())
         return [(copy, first[name]) for name, copy in self.second_layer.named_parameters()]
 
