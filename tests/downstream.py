@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +23,15 @@ BEGINS = {
     "text_assignment": "pretrained",
     "statements": "text_assignment",
 }
+
+
+def chance(labels):
+    """Percent of the rows that are right where all are given the commonest label."""
+    return 100 * np.bincount(labels).max() / len(labels)
+
+
+def group_chances(task):
+    return {str(group): chance(task.labels[task.groups == group]) for group in np.unique(task.groups)}
 
 
 def save_albef(folder, **options):

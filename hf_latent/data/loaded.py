@@ -94,20 +94,6 @@ class TaskBenchmark:
     classes: list[str]
     groups: np.ndarray
 
-    @property
-    def chance(self) -> float:
-        """Percent of the rows that are right where all are given the commonest label."""
-        return _commonest(self.labels)
-
-    @property
-    def group_chance(self) -> dict[str, float]:
-        """The same within each group."""
-        return {str(group): _commonest(self.labels[self.groups == group]) for group in np.unique(self.groups)}
-
-
-def _commonest(labels: np.ndarray) -> float:
-    return 100 * float(np.bincount(labels).max() / len(labels))
-
 
 @dataclass(frozen=True)
 class LoadedData:
