@@ -23,8 +23,8 @@ from .hub.push import push_run
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
+from .models.image_text import ImageTextPreTrainedModel
 from .models.modeling_latent_albef import LatentALBEFModel
-from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
@@ -181,7 +181,7 @@ def build_processor(
                 f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
             )
     with blamed_on("model"):
-        if isinstance(model, LatentCLIPModel | LatentALBEFModel):
+        if isinstance(model, ImageTextPreTrainedModel):
             image, text = modalities["image"], model.config.modalities["text"].get("config", {})
             padding = "max_length" if text.get("model_type") == "siglip_text_model" else "longest"
             options = (image["size"], tokenizers["text"], image["mean"], image["std"])

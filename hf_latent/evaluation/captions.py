@@ -13,8 +13,8 @@ from ..data.loaded import CaptionBenchmark
 from ..metrics import geometry, linear_probe, retrieval, zero_shot
 from ..metrics.retrieval import scored_retrieval
 from ..models.embeddings import Embeddings
+from ..models.image_text import ImageTextPreTrainedModel
 from ..models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
-from ..models.modeling_latent_clip import LatentCLIPModel
 from ..plots import plot_latent_map
 from ..training import LatentTrainer
 from .rows import MAP_ROWS, some
@@ -33,13 +33,12 @@ class CaptionsEvaluation:
 
     def embed(self, trainer: LatentTrainer) -> None:
         """Embed all rows; every process takes part."""
-        core = cast(LatentCLIPModel, trainer.accelerator.unwrap_model(trainer.model))
-        self.model: Any = core
+        self.model: Any = trainer.accelerator.unwrap_model(trainer.model)
         self.processor = trainer.processing_class
         self.test = trainer.embed(self.benchmark.test)
         self.train = None if self.benchmark.train is None else trainer.embed(self.benchmark.train)
-        self.classes = embed_texts(core, trainer.processing_class, self.benchmark.classes)
-        self.temperature = 1 / torch.as_tensor(core.scale).item()
+        self.classes = embed_texts(self.model, self.processor, self.benchmark.classes)
+        self.temperature = 1 / torch.as_tensor(self.model.scale).item()
 
     def metrics(self) -> dict[str, float]:
         benchmark, ids = self.benchmark, self.benchmark.test_ids
@@ -88,7 +87,9 @@ class CaptionsEvaluation:
         plot_latent_map(both, factors, folder / "latent_map.png", classes)
 
 
-def embed_texts(model: LatentCLIPModel, processor: Any, sentences: Sequence[str], batch_size: int = 256) -> Tensor:
+def embed_texts(
+    model: ImageTextPreTrainedModel, processor: Any, sentences: Sequence[str], batch_size: int = 256
+) -> Tensor:
     """`(sentences, projection_dim)` on the CPU, in evaluation mode."""
     model.eval()
     rows = []
