@@ -163,7 +163,7 @@ class LabelTrained(MomentumTaught, PairReader):
         output = LatentALBEFHeadOutput(last_hidden_state=hidden, ids=ids)
         if not self.training:
             output.fused = hidden[:, 0]
-        self.judge(output)
+        self.add_head_logits(output)
         if labels is None or (return_loss is False and not self.training):
             return output
         taught = None

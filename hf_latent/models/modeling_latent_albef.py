@@ -137,11 +137,11 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
             tokens = self.fusion.image_tokens(encoded["image"])
             output.last_hidden_state = self.fusion(encoded["text"].tokens, tokens, encoded["text"].attention_mask)
             output.fused = output.last_hidden_state[:, 0]
-            self.judge(output)
+            self.add_head_logits(output)
         return output
 
-    def judge(self, output: LatentALBEFOutput) -> None:
-        """What a head says about the fused pairs; none here."""
+    def add_head_logits(self, output: LatentALBEFOutput) -> None:
+        """What a head says of the fused pairs; nothing here."""
 
     def embed(
         self, image: Mapping[str, Tensor], text: Mapping[str, Tensor], ids: Tensor | None = None
@@ -224,7 +224,7 @@ class LatentALBEFForImageTextRetrieval(LatentALBEFModel):
         super().build()
         self.itm_head = nn.Linear(self.bert.config.hidden_size, 2)
 
-    def judge(self, output: LatentALBEFOutput) -> None:
+    def add_head_logits(self, output: LatentALBEFOutput) -> None:
         output.itm_logits = wide(self.itm_head(output.fused))
 
     def match(self, image_tokens: Tensor, text_tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -22,11 +22,11 @@ class PairClassifier(PairReader):
         """`(batch, length, hidden_size)` -> `(batch, num_labels)` logits in float32 or wider."""
         return wide(self.classifier(hidden[:, 0]))
 
-    def judge(self, output: Any) -> None:
+    def add_head_logits(self, output: Any) -> None:
         output.logits = self.classify(output.last_hidden_state)
 
 
-class Classifies(LabelTrained, PairClassifier):
+class SupervisedClassifier(LabelTrained, PairClassifier):
     """What the heads of classes share: their loss."""
 
     task = "class"
@@ -45,7 +45,7 @@ class Classifies(LabelTrained, PairClassifier):
         return distilled_cross_entropy(logits, labels, taught)
 
 
-class LatentALBEFForImageTextClassification(Classifies):
+class LatentALBEFForImageTextClassification(SupervisedClassifier):
     """A [`LatentALBEFModel`] that says to which of `config.num_labels` classes an image with a sentence belongs.
 
     Visual entailment has three: the image entails the sentence, contradicts it, or tells nothing about it. The names

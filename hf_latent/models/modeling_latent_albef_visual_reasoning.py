@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
 from .albef_layers import FusionLayer
-from .modeling_latent_albef_classification import Classifies, PairClassifier
+from .modeling_latent_albef_classification import PairClassifier, SupervisedClassifier
 
 IMAGES = 2
 
@@ -56,7 +56,7 @@ class TwoImageClassifier(PairClassifier):
             )
 
 
-class LatentALBEFForNaturalLanguageVisualReasoning(Classifies, TwoImageClassifier):
+class LatentALBEFForNaturalLanguageVisualReasoning(SupervisedClassifier, TwoImageClassifier):
     """A [`LatentALBEFModel`] that says whether a sentence about two images is true.
 
     `pixel_values` are `(batch, 2, 3, height, width)`; both images go through the image encoder in one call.
