@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from tests.space.runs import captions_run, head_runs, pairs_run
 
@@ -28,6 +29,12 @@ def fewer_pairs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "PAIRS", 600)
         yield
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.new("RGB", (120, 80), "red").save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import json
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
 
 from tests.space.test_browser import choose, expect, go_to
 
@@ -15,12 +14,6 @@ SERVED = "served_heads"
 @pytest.fixture(scope="module")
 def client(served_heads):
     return Client(served_heads.url, verbose=False)
-
-
-@pytest.fixture
-def photo(tmp_path):
-    Image.new("RGB", (120, 80), "red").save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
 
 
 def test_the_endpoints_are_these(client):

@@ -7,7 +7,6 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
 
 from hf_latent.errors import UserError
 from tests.space.runs import captions_run
@@ -19,12 +18,6 @@ PICTURES = ["star", "dots", "red", 10, "star", "solid", "blue", -30]
 @pytest.fixture(scope="module")
 def client(served):
     return Client(served.url, verbose=False)
-
-
-@pytest.fixture
-def photo(tmp_path):
-    Image.new("RGB", (120, 80), "red").save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
 
 
 def figures_in(answer):
