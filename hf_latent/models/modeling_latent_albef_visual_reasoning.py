@@ -26,10 +26,7 @@ class TwoImageClassifier(PairClassifier):
         self.second_layer = nn.ModuleList(FusionLayer(self.bert.config) for _ in self.fusion.layer)
         for blocks in zip(self.fusion.layer, self.second_layer, strict=True):
             first, second = (cast(FusionLayer, block).crossattention.self for block in blocks)
-            for name in ("key", "value"):
-                delattr(second, name)
-                # Past `Module.__setattr__`: it belongs to the first block, under one name.
-                object.__setattr__(second, name, getattr(first, name))
+            second.borrow(first)
 
     def initialize_parts(self) -> None:
         super().initialize_parts()
