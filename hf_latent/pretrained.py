@@ -74,15 +74,21 @@ def pretrained_options(
     """
     if run is None:
         _refuse_missing_run(source)
+    found: Any = None
+    file, reason = Path(source) / CONFIG, ""
     try:
         found, _ = config_class.get_config_dict(str(run or source))
     except (OSError, ValueError) as error:
-        local = Path(source).is_absolute() or Path(source).is_dir()
-        reason = f"there is no {Path(source) / CONFIG}" if local else str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
+    if not found or not isinstance(found, dict):
+        if file.is_file():
+            reason = f"{file} is no config of a model"
+        elif file.is_absolute() or file.parent.is_dir():
+            reason = f"there is no {file}"
         raise UserError(
             f"model.pretrained={source!r} cannot be read ({reason}): write the folder of a finished run, or the name "
             "of a model on the Hub"
-        ) from None
+        )
     if found.get("model_type") != config_class.model_type:
         kind = found.get("model_type")
         raise UserError(

@@ -109,6 +109,17 @@ def test_what_does_not_fit_is_said(tmp_path, folder, override, words):
         load_recipe(write(tmp_path, folder), [override])
 
 
+@pytest.mark.parametrize(
+    ("written", "words"), [(None, "there is no .*config.json"), ("[]", "no config of a model"), ("{", "no config of")]
+)
+def test_a_folder_without_a_config_is_said(tmp_path, written, words):
+    (tmp_path / "odd").mkdir()
+    if written is not None:
+        (tmp_path / "odd" / "config.json").write_text(written)
+    with pytest.raises(UserError, match=words):
+        load_recipe(write(tmp_path, tmp_path / "odd"))
+
+
 def test_a_model_of_another_type_is_refused(tmp_path):
     small_clip(dtype=torch.float32).save_pretrained(tmp_path / "clip")
     with pytest.raises(UserError, match="holds a model of type 'latent_clip': name one of 'latent_albef'"):
