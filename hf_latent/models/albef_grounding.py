@@ -50,8 +50,8 @@ def grounding_maps(
         float32 or wider, without a gradient.
 
     Raises:
-        ValueError: If the model was trained without matching, images and texts are not equally many, the image tokens have no grid, or the layer or the shape
-            of `tokens` does not fit.
+        ValueError: If the model was trained without matching, images and texts are not equally many, the image tokens
+            have no grid, or the layer or the shape of `tokens` does not fit.
     """
     if not model.config.itm_weight:
         raise ValueError("this model was trained with itm_weight 0: it cannot tell pairs, and has no maps of that")

@@ -1,7 +1,7 @@
 """Momentum distillation: a slowly moving copy of a model, whose answers soften the targets of the model."""
 
-import copy
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any, ClassVar, Self
 
 import torch
@@ -34,7 +34,7 @@ class MomentumTaught(LatentALBEFModel):
     def __init__(self, config: LatentALBEFConfig) -> None:
         if config.objective != self.trains_on:
             # Whatever it was that the weights come from was trained on; the config may be another model's still.
-            config = copy.deepcopy(config)
+            config = deepcopy(config)
             config.objective = self.trains_on
         super().__init__(config)
 

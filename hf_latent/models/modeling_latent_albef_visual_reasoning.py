@@ -1,7 +1,7 @@
 """LatentALBEF with two images: is a statement about them true?"""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class TwoImageClassifier(PairClassifier):
         super().build()
         self.second_layer = nn.ModuleList(FusionLayer(self.bert.config) for _ in self.fusion.layer)
         for blocks in zip(self.fusion.layer, self.second_layer, strict=True):
-            first, second = (cast(FusionLayer, block).crossattention.self for block in blocks)
+            first, second = (cast(Any, block).crossattention.self for block in blocks)
             second.borrow(first)
 
     def initialize_parts(self) -> None:
