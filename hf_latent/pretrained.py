@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from transformers.utils import logging as transformers_logging
 
+from .data.tokenizers import load_tokenizer
 from .errors import UserError, blamed_on
 from .models.albef_heads import LabelTrained
 from .models.configuration_base import LatentConfig
@@ -121,6 +122,20 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
         nested = key != "id2label" and isinstance(value, Mapping) and isinstance(before.get(key), Mapping)
         merged[key] = _merged(before[key], value) if nested else value
     return merged
+
+
+def check_vocabulary(source: str, tokenizer: Any) -> None:
+    """Refuse a tokenizer whose numbers stand for other words than those of the pre-trained model, if that came with
+    one."""
+    try:
+        own = load_tokenizer(source, [])
+    except UserError:
+        return
+    known = tokenizer.get_vocab()
+    if any(known.get(word) != number for word, number in own.get_vocab().items()):
+        raise UserError(
+            f"data.tokenizers.text: its vocabulary is not that which {source} was trained with; leave it out"
+        )
 
 
 def load_pretrained_head(

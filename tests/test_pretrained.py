@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hf_latent import LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
-from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.data.tokenizers import load_tokenizer, word_tokenizer
 from hf_latent.errors import UserError
-from hf_latent.pretrained import load_pretrained_head
+from hf_latent.pretrained import check_vocabulary, load_pretrained_head
 from hf_latent.recipe import load_recipe
 from tests.models.small import small_albef, small_clip
 
@@ -69,6 +69,13 @@ def test_the_recipe_of_a_finished_run_needs_the_pre_trained_model_no_more(tmp_pa
     again = load_recipe(run / "recipe.yaml")
     assert again.config.num_labels == 3 and again.config.alpha == 0.2
     assert again.data.tokenizers == {"text": str(run)} and again.pretrained == str(folder)
+
+
+def test_a_tokenizer_with_other_numbers_is_refused(tmp_path, folder):
+    check_vocabulary(str(folder), load_tokenizer(str(folder), []))
+    with pytest.raises(UserError, match="data.tokenizers.text: its vocabulary is not that .*leave it out"):
+        check_vocabulary(str(folder), word_tokenizer(["a blue star", "what color is it"]))
+    check_vocabulary(str(tmp_path), word_tokenizer(["without one of its own"]))
 
 
 def test_text_assignment_goes_on_to_statements(tmp_path, folder):
