@@ -29,7 +29,7 @@ from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .plots import plot_losses
-from .pretrained import load_pretrained_head
+from .pretrained import check_vocabulary, load_pretrained_head
 from .recipe import Recipe, load_recipe
 from .results import RESULTS, table
 from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
@@ -104,6 +104,8 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
         begins = checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None)
         if begins and recipe.pretrained is not None:
+            for tokenizer in data.tokenizers.values():
+                check_vocabulary(recipe.pretrained, tokenizer)
             model = load_pretrained_head(recipe.model_class, recipe.pretrained, recipe.config)
         else:
             model = recipe.model_class(recipe.config)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from transformers.utils import logging as transformers_logging
 
+from .data.tokenizers import load_tokenizer
 from .errors import UserError, blamed_on
 from .models.albef_heads import LabelTrained
 from .models.configuration_base import LatentConfig
@@ -74,15 +75,21 @@ def pretrained_options(
     """
     if run is None:
         _refuse_missing_run(source)
+    found: Any = None
+    file, reason = Path(source) / CONFIG, ""
     try:
         found, _ = config_class.get_config_dict(str(run or source))
     except (OSError, ValueError) as error:
-        local = Path(source).is_absolute() or Path(source).is_dir()
-        reason = f"there is no {Path(source) / CONFIG}" if local else str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
+    if not found or not isinstance(found, dict):
+        if file.is_file():
+            reason = f"{file} is no config of a model"
+        elif file.is_absolute() or file.parent.is_dir():
+            reason = f"there is no {file}"
         raise UserError(
             f"model.pretrained={source!r} cannot be read ({reason}): write the folder of a finished run, or the name "
             "of a model on the Hub"
-        ) from None
+        )
     if found.get("model_type") != config_class.model_type:
         kind = found.get("model_type")
         raise UserError(
@@ -115,6 +122,20 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
         nested = key != "id2label" and isinstance(value, Mapping) and isinstance(before.get(key), Mapping)
         merged[key] = _merged(before[key], value) if nested else value
     return merged
+
+
+def check_vocabulary(source: str, tokenizer: Any) -> None:
+    """Refuse a tokenizer whose numbers stand for other words than those of the pre-trained model, if that came with
+    one."""
+    try:
+        own = load_tokenizer(source, [])
+    except UserError:
+        return
+    known = tokenizer.get_vocab()
+    if any(known.get(word) != number for word, number in own.get_vocab().items()):
+        raise UserError(
+            f"data.tokenizers.text: its vocabulary is not that which {source} was trained with; leave it out"
+        )
 
 
 def load_pretrained_head(

@@ -138,6 +138,14 @@ def test_a_model_that_is_not_trained_yet_is_asked_for(tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
+def test_words_with_other_numbers_are_refused(downstream, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trifeature_task_data, "load_trifeature", drawn_once)
+    own = [f"model.pretrained={downstream / 'pretrained'}", f"training.output_dir={tmp_path / 'run'}", *TINY]
+    assert main(["train", "latent_albef_entailment_quick", *own, "data.tokenizers={text: words}"]) == 2
+    assert "data.tokenizers.text: its vocabulary is not that which" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+
+
 def test_classes_take_the_names_that_a_recipe_gives(downstream, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(trifeature_task_data, "load_trifeature", drawn_once)
     own = [f"model.pretrained={downstream / 'pretrained'}", f"training.output_dir={tmp_path / 'run'}", *TINY]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hf_latent import LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
-from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.data.tokenizers import load_tokenizer, word_tokenizer
 from hf_latent.errors import UserError
-from hf_latent.pretrained import load_pretrained_head
+from hf_latent.pretrained import check_vocabulary, load_pretrained_head
 from hf_latent.recipe import load_recipe
 from tests.models.small import small_albef, small_clip
 
@@ -71,6 +71,13 @@ def test_the_recipe_of_a_finished_run_needs_the_pre_trained_model_no_more(tmp_pa
     assert again.data.tokenizers == {"text": str(run)} and again.pretrained == str(folder)
 
 
+def test_a_tokenizer_with_other_numbers_is_refused(tmp_path, folder):
+    check_vocabulary(str(folder), load_tokenizer(str(folder), []))
+    with pytest.raises(UserError, match="data.tokenizers.text: its vocabulary is not that .*leave it out"):
+        check_vocabulary(str(folder), word_tokenizer(["a blue star", "what color is it"]))
+    check_vocabulary(str(tmp_path), word_tokenizer(["without one of its own"]))
+
+
 def test_text_assignment_goes_on_to_statements(tmp_path, folder):
     first = load_recipe(write(tmp_path, folder, "visual_reasoning"))
     load_pretrained_head(first.model_class, str(folder), first.config).save_pretrained(tmp_path / "assigned")
@@ -107,6 +114,17 @@ def test_the_modalities_of_a_recipe_change_those_of_the_model(tmp_path, folder):
 def test_what_does_not_fit_is_said(tmp_path, folder, override, words):
     with pytest.raises(UserError, match=words):
         load_recipe(write(tmp_path, folder), [override])
+
+
+@pytest.mark.parametrize(
+    ("written", "words"), [(None, "there is no .*config.json"), ("[]", "no config of a model"), ("{", "no config of")]
+)
+def test_a_folder_without_a_config_is_said(tmp_path, written, words):
+    (tmp_path / "odd").mkdir()
+    if written is not None:
+        (tmp_path / "odd" / "config.json").write_text(written)
+    with pytest.raises(UserError, match=words):
+        load_recipe(write(tmp_path, tmp_path / "odd"))
 
 
 def test_a_model_of_another_type_is_refused(tmp_path):

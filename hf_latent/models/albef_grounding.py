@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
 from .albef_layers import FusionLayer
-from .embeddings import text_inputs, wide
+from .embeddings import full_precision, text_inputs, wide
 from .encoders import EncoderOutput
 
 
@@ -50,13 +50,15 @@ def grounding_maps(
         float32 or wider, without a gradient.
 
     Raises:
-        ValueError: If images and texts are not equally many, the image tokens have no grid, or the layer or the shape
-            of `tokens` does not fit.
+        ValueError: If the model was trained without matching, images and texts are not equally many, the image tokens
+            have no grid, or the layer or the shape of `tokens` does not fit.
     """
-    if len(pixel_values) != len(input_ids):
+    if not model.config.itm_weight:
+        raise ValueError("this model was trained with itm_weight 0: it cannot tell pairs, and has no maps of that")
+    if pixel_values.ndim != 4 or len(pixel_values) != len(input_ids):
         raise ValueError(
             f"a map shows where text i finds itself in image i; here are {len(pixel_values)} images, {len(input_ids)} "
-            "texts"
+            f"texts: give pixel_values ({len(input_ids)}, 3, height, width), not {tuple(pixel_values.shape)}"
         )
     layers = len(model.fusion.layer)
     place = (layers - 1) // 2 if layer is None else layer
@@ -105,8 +107,10 @@ def cross_attention(layer: FusionLayer, hidden: Tensor, image_tokens: Tensor) ->
         return rows.unflatten(-1, (part.num_attention_heads, -1)).transpose(1, 2)
 
     query, key = heads(part.query(hidden)), heads(part.key(image_tokens))
-    scores = wide(query) @ wide(key).transpose(-1, -2) / math.sqrt(query.shape[-1])
-    return scores.softmax(dim=-1), heads(part.value(image_tokens))
+    with full_precision(query.device):
+        scores = wide(query) @ wide(key).transpose(-1, -2) / math.sqrt(query.shape[-1])
+        attention = scores.softmax(dim=-1)
+    return attention, heads(part.value(image_tokens))
 
 
 def token_grid(output: EncoderOutput, pixel_values: Tensor, encoder: nn.Module) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """What the heads of LatentALBEF share: they are trained on labels, and read what the fusion makes of a pair."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -95,6 +96,7 @@ class LabelTrained(MomentumTaught, PairReader):
                 f"regularizers {', '.join(config.regularizers)}: {type(self).__name__} has no space of contrast that "
                 "they could shape; leave them out, or pre-train with them"
             )
+        config = copy.deepcopy(config)  # it may be that of another model
         config.regularizers, config.extra_heads = {}, []
         super().__init__(config)
 

@@ -27,7 +27,20 @@ IGNORED = -100  # the label of a token that is not guessed
 
 
 class SharedCrossAttention(BertCrossAttention):
-    """BERT's cross-attention to images that several texts share: keys and values are made once an image."""
+    """BERT's cross-attention to images that several texts share: keys and values are made once an image.
+
+    Attributes:
+        lender: The attention whose `key` and `value` this one uses in place of its own; None by default.
+    """
+
+    lender: "SharedCrossAttention | None" = None
+
+    def borrow(self, lender: "SharedCrossAttention") -> None:
+        """Use the projections of another one from now on, also those that come to stand in their places, as
+        adapters do."""
+        del self.key, self.value
+        # Past `Module.__setattr__`: the weights belong to the lender, under one name.
+        object.__setattr__(self, "lender", lender)
 
     def forward(
         self,
@@ -41,7 +54,8 @@ class SharedCrossAttention(BertCrossAttention):
         def heads(rows: Tensor) -> Tensor:
             return rows.view(*rows.shape[:-1], -1, self.attention_head_size).transpose(1, 2)
 
-        key, value = (heads(part(encoder_hidden_states)) for part in (self.key, self.value))
+        lender = self if self.lender is None else self.lender
+        key, value = (heads(part(encoder_hidden_states)) for part in (lender.key, lender.value))
         if images is not None:
             key, value = key.index_select(0, images), value.index_select(0, images)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)

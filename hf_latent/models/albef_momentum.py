@@ -1,6 +1,7 @@
 """Momentum distillation: a slowly moving copy of a model, whose answers soften the targets of the model."""
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any, ClassVar, Self
 
 import torch
@@ -32,8 +33,10 @@ class MomentumTaught(LatentALBEFModel):
     _keys_to_ignore_on_load_missing = [r"^momentum\."]
 
     def __init__(self, config: LatentALBEFConfig) -> None:
-        # Whatever it was that the weights come from was trained on.
-        config.objective = self.trains_on
+        if config.objective != self.trains_on:
+            # Whatever it was that the weights come from was trained on; the config may be another model's still.
+            config = deepcopy(config)
+            config.objective = self.trains_on
         super().__init__(config)
 
     @property

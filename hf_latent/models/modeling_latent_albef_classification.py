@@ -35,10 +35,14 @@ class SupervisedClassifier(LabelTrained, PairClassifier):
         self, output: LatentALBEFHeadOutput, taught: Any, attention_mask: Tensor | None, labels: Tensor
     ) -> Tensor:
         logits: Any = output.logits
-        if labels.shape != logits.shape[:1] or labels.is_floating_point():
+        if labels.shape != logits.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ValueError(
                 f"labels {tuple(labels.shape)} {labels.dtype}: classes are whole numbers, one a row, ({len(logits)},)"
             )
+        classes = logits.shape[1]
+        wrong = labels[(labels < 0) | (labels >= classes)].tolist()
+        if wrong:
+            raise ValueError(f"labels {wrong[0]}: this model has {classes} classes, give 0 to {classes - 1}")
         if taught is not None:
             with torch.no_grad():
                 taught = self.momentum.classify(taught)

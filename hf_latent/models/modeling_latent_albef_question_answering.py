@@ -89,12 +89,18 @@ class LatentALBEFForQuestionAnswering(LabelTrained, AnswerDecoder):
         self, output: LatentALBEFHeadOutput, taught: Tensor | None, attention_mask: Tensor | None, labels: Tensor
     ) -> Tensor:
         question = cast(Tensor, output.last_hidden_state)
-        if labels.ndim != 2 or len(labels) != len(question) or labels.shape[1] < 2:
+        shaped = labels.ndim == 2 and len(labels) == len(question) and labels.shape[1] > 1
+        if not shaped or labels.is_floating_point():
             raise ValueError(
                 f"labels {tuple(labels.shape)}: answers are tokens, [CLS], the words and [SEP], one row a question, "
                 f"({len(question)}, length), with {IGNORED} behind their ends"
             )
-        mask = labels != IGNORED
+        mask, words = labels != IGNORED, self.decoder.config.vocab_size
+        wrong = labels[mask & ((labels < 0) | (labels >= words))].tolist()
+        if wrong:
+            raise ValueError(f"labels {wrong[0]}: the tokens of this model are 0 to {words - 1}")
+        if (mask[:, 1:] & ~mask[:, :-1]).any():
+            raise ValueError(f"labels: {IGNORED} stands behind the end of an answer, not before or in one")
         answer = labels.masked_fill(~mask, self.decoder.config.pad_token_id or 0), mask.long()
         rows, places = mask[:, 1:].nonzero(as_tuple=True)
         guessed = self.guess(self.answer_states(question, attention_mask, *answer)[rows, places])
@@ -217,6 +223,8 @@ class AnswerWriter(BertPreTrainedModel, GenerationMixin):
 def _ends_of(input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, int]:
     """`(batch, 1)`, the tokens that the sentences begin with, and the one token that they all end with."""
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    if not mask.any(1).all():
+        raise ValueError("attention_mask: a question is all padding; an empty one is [CLS] and [SEP]")
     place = torch.arange(input_ids.shape[1], device=input_ids.device)
     first, last = (place.where(mask.bool(), other) for other in (input_ids.shape[1], -1))
     ends = input_ids.gather(1, last.amax(1, keepdim=True)).unique().tolist()
@@ -229,7 +237,8 @@ def _checked_answers(answer_ids: Tensor | None, answer_mask: Tensor | None) -> t
     if answer_ids is None or len(answer_ids) == 0:
         raise ValueError("the list of answers is empty: give answer_ids, (answers, length)")
     mask = torch.ones_like(answer_ids) if answer_mask is None else answer_mask.long()
-    whole = answer_ids.ndim == 2 and answer_ids.shape[1] > 1 and bool(mask[:, :2].all())
+    shaped = answer_ids.ndim == 2 and answer_ids.shape[1] > 1 and mask.shape == answer_ids.shape
+    whole = shaped and bool(mask[:, :2].all())
     if not whole or len(answer_ids[:, 0].unique()) > 1:
         raise ValueError(
             f"answer_ids {tuple(answer_ids.shape)}: each answer is a row of tokens, the same [CLS] and the words and "

@@ -1,7 +1,7 @@
 """LatentALBEF with two images: is a statement about them true?"""
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
@@ -23,11 +23,8 @@ class TwoImageClassifier(PairClassifier):
         super().build()
         self.second_layer = nn.ModuleList(FusionLayer(self.bert.config) for _ in self.fusion.layer)
         for blocks in zip(self.fusion.layer, self.second_layer, strict=True):
-            first, second = (cast(FusionLayer, block).crossattention.self for block in blocks)
-            for name in ("key", "value"):
-                delattr(second, name)
-                # Past `Module.__setattr__`: it belongs to the first block, under one name.
-                object.__setattr__(second, name, getattr(first, name))
+            first, second = (cast(Any, block).crossattention.self for block in blocks)
+            second.borrow(first)
 
     def begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
         """Those of the second blocks, each with that of the first."""

@@ -187,3 +187,17 @@ def test_mistakes_say_what_to_write():
     odd = retrieval(image={"encoder": "auto", "config": {**swin, "num_heads": [1, 2], "window_size": 2}})
     with pytest.raises(ValueError, match="the 4 tokens of this image encoder are no grid"):
         odd.grounding_maps(**batch)
+
+
+def test_a_model_without_matching_has_no_maps():
+    with pytest.raises(ValueError, match="trained with itm_weight 0"):
+        small_albef(itm_weight=0.0).grounding_maps(**small_pairs())
+    pairs = small_pairs()
+    with pytest.raises(ValueError, match=r"give pixel_values \(6, 3, height, width\), not \(6, 1, 3, 16, 16\)"):
+        small_albef().grounding_maps(**{**pairs, "pixel_values": pairs["pixel_values"][:, None]})
+
+
+def test_maps_under_autocast_are_wide():
+    model = small_albef(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.grounding_maps(**small_pairs(dtype=torch.float32)).dtype == torch.float32

@@ -7,12 +7,14 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from hf_latent import (
     LatentALBEF,
     LatentALBEFForImageTextClassification,
     LatentALBEFForNaturalLanguageVisualReasoning,
+    LatentALBEFForPreTraining,
     LatentALBEFForQuestionAnswering,
 )
 from tests.models.reference_heads import classified, moved, plain_layer, questions
@@ -69,7 +71,7 @@ def test_the_loss_is_that_of_a_plain_reference(cls, images, alpha):
 def test_the_keys_and_values_of_two_images_are_shared():
     for model in (moved(TWO, alpha=0.3, num_labels=2), copy.deepcopy(moved(TWO, num_labels=2))):
         first, second = model.fusion.layer[0].crossattention.self, model.second_layer[0].crossattention.self
-        assert second.key is first.key and second.value is first.value and second.query is not first.query
+        assert second.lender is first and second.query is not first.query
         held = [name for name in model.state_dict() if name.startswith("second_layer.0.crossattention.self")]
         assert held == [f"second_layer.0.crossattention.self.query.{part}" for part in ("weight", "bias")]
         batch = classified(images=2, classes=2)
@@ -232,3 +234,33 @@ def test_what_does_not_fit_is_said():
         one(**{**single, "labels": single["labels"][:, None]})
     with pytest.raises(ValueError, match="the loss needs labels"):
         one(**questions(), return_loss=True)
+
+
+@EACH
+@pytest.mark.parametrize("label", [3, -1, -100])
+def test_a_label_that_is_no_class_is_said(cls, images, label):
+    model, batch = moved(cls, num_labels=3).eval(), classified(images=images)
+    batch["labels"][2] = label
+    with pytest.raises(ValueError, match=f"labels {label}: this model has 3 classes, give 0 to 2"):
+        model(**batch)
+    with pytest.raises(ValueError, match="classes are whole numbers"):
+        model(**{**batch, "labels": batch["labels"] > 0})
+
+
+def test_adapters_of_the_first_blocks_reach_the_keys_of_both_images():
+    model, batch = moved(TWO, num_labels=2, alpha=0.0).eval(), classified(images=2, classes=2)
+    targets = r"fusion.*crossattention\.self\.(key|value)"
+    adapted = get_peft_model(model, LoraConfig(target_modules=targets, r=2, init_lora_weights=False)).eval()
+    logits = adapted(**batch, return_loss=False).logits
+    merged = adapted.merge_and_unload()
+    torch.testing.assert_close(merged(**batch, return_loss=False).logits, logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [ONE, LatentALBEFForQuestionAnswering])
+def test_a_head_made_of_the_config_of_another_model_leaves_that_as_it_was(cls):
+    source = small_albef(regularizers={"feature_separation": {}})
+    before = source.config.to_dict()
+    head = cls(source.config)
+    assert source.config.to_dict() == before and not head.config.regularizers
+    LatentALBEFForPreTraining(head.config)
+    assert head.config.objective == cls.task

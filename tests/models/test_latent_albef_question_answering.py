@@ -284,3 +284,23 @@ def test_attention_and_checkpointing_and_half_precision(tmp_path):
     asked = {**questions(), "pixel_values": batch["pixel_values"].bfloat16()}
     assert half.eval().rank_answers(**asked, answer_ids=ANSWERS, answer_mask=ANSWER_MASK).isfinite().all()
     half.generate(**asked, max_new_tokens=3, num_beams=2)
+
+
+@pytest.mark.parametrize(
+    ("place", "token", "words"),
+    [(1, 40, "labels 40: the tokens of this model are 0 to 39"), (1, -5, "labels -5"), (0, -100, "not before or in")],
+)
+def test_labels_that_are_no_answer_are_said(model, place, token, words):
+    batch = answered()
+    batch["labels"][1, place] = token
+    with pytest.raises(ValueError, match=words):
+        model(**batch)
+
+
+def test_masks_that_do_not_fit_are_said(model):
+    batch = questions()
+    with pytest.raises(ValueError, match=r"answer_ids \(5, 4\): each answer"):
+        model.rank_answers(**batch, answer_ids=ANSWERS, answer_mask=ANSWER_MASK[:2])
+    batch["attention_mask"][1] = 0
+    with pytest.raises(ValueError, match="a question is all padding"):
+        model.generate(**batch)
