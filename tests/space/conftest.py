@@ -31,6 +31,14 @@ def fewer_pairs():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def uploads(tmp_path_factory):
+    """One folder of uploads for all pages of this process: gradio knows no other way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield
+
+
 @pytest.fixture
 def photo(tmp_path):
     Image.new("RGB", (120, 80), "red").save(tmp_path / "photo.png")
@@ -82,24 +90,23 @@ def heads(heads_folders):
 
 
 @pytest.fixture(scope="session")
-def served(app, captions_folder, pairs_folder, tmp_path_factory):
+def served(app, captions_folder, pairs_folder):
     """The page of both models, its address, its models, and which hosts this process asked for."""
-    with serving(app, app.load([str(captions_folder), str(pairs_folder)]), tmp_path_factory) as page:
+    with serving(app, app.load([str(captions_folder), str(pairs_folder)])) as page:
         yield page
 
 
 @pytest.fixture(scope="session")
-def served_heads(app, heads, tmp_path_factory):
+def served_heads(app, heads):
     """The same of the models with heads."""
-    with serving(app, list(heads.values()), tmp_path_factory) as page:
+    with serving(app, list(heads.values())) as page:
         yield page
 
 
 @contextmanager
-def serving(app, explorers, tmp_path_factory):
+def serving(app, explorers):
     asked = set()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         find = socket.getaddrinfo
 
         def look_up(host, *rest, **options):
