@@ -11,7 +11,7 @@ check_python = @"$(1)" -c 'import sys; sys.exit(sys.version_info < tuple(map(int
 	name one that is, as in 'make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12'." | tr -s '\t ' ' ' >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quality style clean
+.PHONY: help demo test test-demo quality style clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,6 +30,9 @@ demo: $(STAMP) ## train CoMM on Trifeature and show what it learned (a few minut
 
 test: $(STAMP) ## run the tests, without those marked slow
 	$(BIN)/python -m pytest
+
+test-demo: $(STAMP) ## hold a floor under what the demo learns (a few minutes)
+	$(BIN)/python -m pytest -m slow tests/test_quick_recipes.py -k comm_keeps
 
 quality: $(STAMP) ## check style and types, change nothing
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ def train(name, folder, *overrides):
     return json.loads((run / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_comm_keeps_redundant_and_unique_information(tmp_path):
     metrics = train("comm_trifeature_quick", tmp_path)
