@@ -1,7 +1,8 @@
 """The parts of LatentALBEF: the fusion of text with image tokens, and the head that guesses masked words."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -26,16 +27,65 @@ from .latent_converter import LatentConverter
 IGNORED = -100  # the label of a token that is not guessed
 
 
-class SharedCrossAttention(BertCrossAttention):
-    """BERT's cross-attention to images that several texts share: keys and values are made once an image.
+@dataclass(frozen=True)
+class TokensRead:
+    """Some tokens of a padded batch: `(count,)` rows, ascending, and the place of each in its row.
+
+    Attention needs the tokens of a row side by side, everything else takes them one after the other.
+    """
+
+    rows: Tensor
+    places: Tensor
+
+    @classmethod
+    def first(cls, batch: int, device: torch.device) -> Self:
+        """The first token of each row."""
+        rows = torch.arange(batch, device=device)
+        return cls(rows, torch.zeros_like(rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of(self, padded: Tensor) -> Tensor:
+        """`(batch, length, dim)` -> `(count, dim)`."""
+        return padded.flatten(0, 1).index_select(0, self.rows * padded.shape[1] + self.places)
+
+    @classmethod
+    def where(cls, mask: Tensor) -> Self:
+        """The tokens at which `mask`, `(batch, length)` bool, is true."""
+        return cls(*mask.nonzero(as_tuple=True))
+
+    @classmethod
+    def join(cls, parts: Sequence["TokensRead"], sizes: Sequence[int]) -> Self:
+        """Those of batches of these sizes that are put one behind the other."""
+        begins = [sum(sizes[:i]) for i in range(len(sizes))]
+        rows = [part.rows + begin for part, begin in zip(parts, begins, strict=True)]
+        return cls(torch.cat(rows), torch.cat([part.places for part in parts]))
+
+    def side_by_side(self, batch: int) -> tuple["TokensRead", int]:
+        """The same tokens in a batch that holds no others, and its length."""
+        counts = torch.bincount(self.rows, minlength=batch)
+        begins = (counts.cumsum(0) - counts)[self.rows]
+        places = torch.arange(len(begins), device=begins.device) - begins
+        return TokensRead(self.rows, places), max(int(counts.max()), 1)
+
+    def pad(self, tokens: Tensor, batch: int, length: int) -> Tensor:
+        """`(count, dim)` -> `(batch, length, dim)`, zeros at all other places."""
+        padded = tokens.new_zeros(batch * length, tokens.shape[-1])
+        return padded.index_copy(0, self.rows * length + self.places, tokens).unflatten(0, (batch, length))
+
+
+class FusionAttention(BertCrossAttention):
+    """BERT's attention, which makes nothing twice and nothing that is not read: keys and values of an image that
+    several texts see are made once, and queries may be those of a few tokens.
 
     Attributes:
         lender: The attention whose `key` and `value` this one uses in place of its own; None by default.
     """
 
-    lender: "SharedCrossAttention | None" = None
+    lender: "FusionAttention | None" = None
 
-    def borrow(self, lender: "SharedCrossAttention") -> None:
+    def borrow(self, lender: "FusionAttention") -> None:
         """Use the projections of another one from now on, also those that come to stand in their places, as
         adapters do."""
         del self.key, self.value
@@ -49,22 +99,38 @@ class SharedCrossAttention(BertCrossAttention):
         attention_mask: Tensor | None = None,
         past_key_values: Any = None,
         images: Tensor | None = None,
+        read: TokensRead | None = None,
         **kwargs: Any,
     ) -> Any:
+        """
+        Args:
+            hidden_states: `(batch, length, hidden_size)` what asks, or `(count, hidden_size)` with `read`.
+            encoder_hidden_states: `(batch, tokens, hidden_size)` what is looked at; by default `hidden_states`.
+            attention_mask: As `create_bidirectional_mask` gives it.
+            images: `(batch,)`, the row of `encoder_hidden_states` that each text sees; by default text i sees row i.
+            read: Which tokens of the batch ask.
+        """
+
         def heads(rows: Tensor) -> Tensor:
             return rows.view(*rows.shape[:-1], -1, self.attention_head_size).transpose(1, 2)
 
         lender = self if self.lender is None else self.lender
-        key, value = (heads(part(encoder_hidden_states)) for part in (lender.key, lender.value))
+        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        key, value = (heads(part(seen)) for part in (lender.key, lender.value))
         if images is not None:
             key, value = key.index_select(0, images), value.index_select(0, images)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         dropout = self.dropout.p if self.training else 0.0
-        query = heads(self.query(hidden_states))
+        query = self.query(hidden_states)
+        if read is not None:
+            asking, length = read.side_by_side(len(key))
+            query = asking.pad(query, len(key), length)
+            attention_mask = None if attention_mask is None else attention_mask[:, :, :1]  # equal for all that ask
         context, weights = attend(
-            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
+            self, heads(query), key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
         )
-        return context.flatten(2), weights
+        context = context.flatten(2)
+        return context if read is None else asking.of(context), weights
 
 
 class FusionLayer(GradientCheckpointingLayer):
@@ -75,14 +141,18 @@ class FusionLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.attention = BertAttention(config)
-        self.crossattention = BertAttention(config, is_cross_attention=True)
-        self.crossattention.self = SharedCrossAttention(config)
+        self.attention, self.crossattention = BertAttention(config), BertAttention(config, is_cross_attention=True)
+        self.attention.self, self.crossattention.self = FusionAttention(config), FusionAttention(config)
         self.intermediate = BertIntermediate(config)
         self.output = BertOutput(config)
 
     def forward(
-        self, hidden: Tensor, image_tokens: Tensor, mask: Tensor | None, images: Tensor | None = None
+        self,
+        hidden: Tensor,
+        image_tokens: Tensor,
+        mask: Tensor | None,
+        images: Tensor | None = None,
+        read: TokensRead | None = None,
     ) -> Tensor:
         """
         Args:
@@ -90,9 +160,14 @@ class FusionLayer(GradientCheckpointingLayer):
             image_tokens: `(images, tokens, hidden_size)`.
             mask: Of the text, as `create_bidirectional_mask` gives it.
             images: `(batch,)`, the image of each text; by default text i sees image i.
+            read: The tokens whose outputs are wanted; by default all.
+
+        Returns:
+            As `hidden`, or `(count, hidden_size)` of those that are read.
         """
-        hidden = self.attention(hidden, mask)[0]
-        hidden = self.crossattention(hidden, None, image_tokens, None, images=images)[0]
+        asking = hidden if read is None else read.of(hidden)
+        hidden = self.attention(asking, mask, hidden, read=read)[0]
+        hidden = self.crossattention(hidden, None, image_tokens, None, images=images, read=read)[0]
         return self.output(self.intermediate(hidden), hidden)
 
 
@@ -127,6 +202,7 @@ class FusionEncoder(nn.Module):
         image_tokens: Tensor,
         attention_mask: Tensor | None = None,
         images: Tensor | None = None,
+        read: TokensRead | None = None,
     ) -> Tensor:
         """
         Args:
@@ -134,15 +210,20 @@ class FusionEncoder(nn.Module):
             image_tokens: `(images, tokens, hidden_size)`, from `image_tokens`.
             attention_mask: `(batch, length)`, 1 or True at real tokens; None where all are.
             images: `(batch,)`, the image that each text sees; by default text i sees image i.
+            read: The tokens whose outputs are wanted; the last layer makes no others.
 
         Returns:
-            `(batch, length, hidden_size)`; the first token stands for the pair.
+            `(batch, length, hidden_size)`; the first token stands for the pair. With `read`, `(count, hidden_size)`.
         """
         mask = create_bidirectional_mask(self.config, text_tokens, attention_mask)
+        *first, last = self.layer
         hidden = text_tokens
-        for layer in self.layer:
+        for layer in first:
             hidden = layer(hidden, image_tokens, mask, images)
-        return hidden
+        if read is None or mask is None or (isinstance(mask, Tensor) and mask.ndim == 4):
+            return last(hidden, image_tokens, mask, images, read)
+        # Flash and flex attention, whose masks are those of whole texts that look at themselves.
+        return read.of(last(hidden, image_tokens, mask, images))
 
 
 class MaskedLanguageHead(nn.Module):

@@ -12,7 +12,7 @@ from transformers.utils import can_return_tuple
 
 from .albef_checkpoint import read_official
 from .albef_grounding import grounding_maps
-from .albef_layers import FusionEncoder
+from .albef_layers import FusionEncoder, TokensRead
 from .configuration_latent_albef import LatentALBEFConfig
 from .embeddings import (
     Embeddings,
@@ -229,7 +229,8 @@ class LatentALBEFForImageTextRetrieval(LatentALBEFModel):
 
     def match(self, image_tokens: Tensor, text_tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """`(pairs, 2)` logits in float32 or wider, from tokens of pairs: text i and image i."""
-        return wide(self.itm_head(self.fusion(text_tokens, image_tokens, attention_mask)[:, 0]))
+        read = TokensRead.first(len(text_tokens), text_tokens.device)
+        return wide(self.itm_head(self.fusion(text_tokens, image_tokens, attention_mask, read=read)))
 
     @torch.no_grad()
     def rerank(

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import BertForMaskedLM
 from transformers.utils import can_return_tuple
 
-from .albef_layers import IGNORED, MaskedLanguageHead
+from .albef_layers import IGNORED, MaskedLanguageHead, TokensRead
 from .albef_momentum import MomentumTaught, distilled_cross_entropy
 from .configuration_latent_albef import MODALITIES
 from .embeddings import Embeddings, Partners, full_precision, image_inputs, text_inputs, wide
@@ -216,7 +216,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
             return None
         masked = self.momentum.encoders["text"](**words[0])
         seen = self.momentum.fusion.image_tokens(tokens["image"])
-        return self.momentum.fusion(masked.tokens, seen, masked.attention_mask)[words[1] != IGNORED]
+        read = TokensRead.where(words[1] != IGNORED)
+        return self.momentum.fusion(masked.tokens, seen, masked.attention_mask, read=read)
 
     def _negatives(self, output: Embeddings) -> dict[str, Tensor]:
         """For each row the text that is wrong for its image, and the image that is wrong for its text; -1 for none."""
@@ -241,32 +242,34 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         partners: Mapping[str, Partners],
     ) -> None:
         """What needs tokens: all of it goes through the fusion in one call, where each image's keys and values are
-        made once."""
+        made once, and in the last layer only what is read: the first token of a pair, the words that are masked."""
         if not (self.config.itm_weight or self.config.mlm_weight):
             return
         images, text = self.fusion.image_tokens(encoded["image"]), encoded["text"]
-        seen, read = [], []  # all that is fused, in one call: the image of each text, and the texts
+        tasks = []  # of each: the image that a text sees, the texts, their masks, and what is read of them
         rows = torch.arange(len(images), device=images.device)
         if self.config.itm_weight:
             images, text = self._with_partners(images, text, partners)
             wrong_text, wrong_image = partners["text"].places, partners["image"].places
             which = torch.cat([rows, wrong_text, rows])
-            seen.append(torch.cat([rows, rows, wrong_image]))
-            mask = text.attention_mask
-            read.append((cast(Tensor, text.tokens)[which], None if mask is None else mask[which]))
+            mask = None if text.attention_mask is None else text.attention_mask[which]
+            first = TokensRead.first(len(which), which.device)
+            tasks.append((torch.cat([rows, rows, wrong_image]), cast(Tensor, text.tokens)[which], mask, first))
         if self.config.mlm_weight:
             masked = self.encoders["text"](**words[0])
-            seen.append(rows)
-            read.append((masked.tokens, masked.attention_mask))
-        tokens, masks = zip(*read, strict=True)
+            guessed = TokensRead.where(words[1] != IGNORED)
+            tasks.append((rows, cast(Tensor, masked.tokens), masked.attention_mask, guessed))
+        seen, texts, masks, reads = zip(*tasks, strict=True)
         mask = None if masks[0] is None else torch.cat(masks)
-        hidden = self.fusion(torch.cat(tokens), images, mask, torch.cat(seen) % len(images))
+        read = TokensRead.join(reads, [len(part) for part in texts])
+        fused = self.fusion(torch.cat(texts), images, mask, torch.cat(seen) % len(images), read)
+        of_tasks = iter(fused.split([len(part) for part in reads]))
         losses = {}
         if self.config.itm_weight:
             there = torch.cat([torch.ones_like(rows), wrong_text >= 0, wrong_image >= 0])
-            losses["itm"] = self._matching_losses(hidden[: len(there), 0], there)
+            losses["itm"] = self._matching_losses(next(of_tasks), there)
         if self.config.mlm_weight:
-            losses["mlm"] = self._word_losses(hidden[-len(rows) :], words[1], taught)
+            losses["mlm"] = self._word_losses(next(of_tasks), words[1], taught)
         output.row_losses = losses
 
     def _with_partners(
@@ -291,11 +294,11 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         losses = F.cross_entropy(logits, truth.long(), reduction="none") * counted
         return torch.stack([part.view(3, -1).sum(0) for part in (losses, counted)], dim=1)
 
-    def _word_losses(self, hidden: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    def _word_losses(self, masked: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
         """`(batch, 3)`: cross-entropies against the masked words, against the momentum copy's guesses of them, and how
-        many words a row has masked."""
+        many words a row has masked. Of the masked words `(words, hidden_size)` are given."""
         rows, places = (labels != IGNORED).nonzero(as_tuple=True)
-        guessed = guess_words(self, hidden[rows, places])
+        guessed = guess_words(self, masked)
         if taught is not None:
             with torch.no_grad():
                 taught = guess_words(self.momentum, taught)
