@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from . import experiment
 from .errors import UserError, blamed_on, suggest
-from .plots import MAX_RUNS, plot_accuracies, plot_interactions, plot_trade_offs
+from .plots import MAX_RUNS, plot_accuracies, plot_fine_tuned, plot_interactions, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe
 from .results import RESULTS, markdown, table
 from .runs import read_metrics
@@ -146,7 +146,7 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
     the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run. What is
-    fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`.
+    fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`, and its accuracies are drawn in `fine_tuned.png`.
 
     Returns:
         `{structure: {metric: {"mean": ..., "std": ..., "runs": ...}}}`; the spread is that of a sample.
@@ -160,10 +160,10 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
             metrics = _fine_tune(study.then, recipe) | metrics
         found.setdefault(structure, []).append(metrics)
         summary = {name: _summary(metrics) for name, metrics in found.items()}
-        _write(study, summary)
+        _write(study, summary, {name: _fine_tuned(metrics) for name, metrics in found.items()})
     print("\n" + table({name: {key: cell["mean"] for key, cell in row.items()} for name, row in summary.items()}))
-    picture = study.output_dir / "trade_offs.png"
-    print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   picture: {picture}" if picture.exists() else ""))
+    pictures = " ".join(str(path) for path in sorted(study.output_dir.glob("*.png")))
+    print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   pictures: {pictures}" if pictures else ""))
     return summary
 
 
@@ -180,14 +180,35 @@ def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float 
     for key in RESULTS:
         values = [run[key] for run in metrics if key in run]
         if len(values) == len(metrics):
-            std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-            summary[key] = {"mean": float(np.mean(values)), "std": std, "runs": len(values)}
+            summary[key] = {"mean": float(np.mean(values)), "std": _spread(values), "runs": len(values)}
     return summary
 
 
-def _write(study: Study, summary: dict[str, dict[str, Any]]) -> None:
+def _fine_tuned(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """The mean, the spread over seeds and the chance of each accuracy that all runs have."""
+    runs = [_accuracies(run) for run in metrics]
+    found = {}
+    for measure in runs[0]:
+        if all(measure in run for run in runs):
+            values, chances = zip(*(run[measure] for run in runs), strict=True)
+            found[measure] = {
+                "mean": float(np.mean(values)),
+                "std": _spread(values),
+                "chance": float(np.mean(chances)),
+            }
+    return found
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The standard deviation of a sample; 0 of a single one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _write(study: Study, summary: dict[str, dict[str, Any]], fine_tuned: dict[str, dict[str, Any]]) -> None:
     with staged_files(study.output_dir) as staging:
         (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n")
         (staging / "study.md").write_text(markdown(summary))
         if any("zero_shot_top1" in row for row in summary.values()):
             plot_trade_offs(summary, staging / "trade_offs.png")
+        if any(fine_tuned.values()):
+            plot_fine_tuned(fine_tuned, staging / "fine_tuned.png")

@@ -109,7 +109,8 @@ def test_each_run_is_fine_tuned_and_its_results_join(tmp_path, monkeypatch, caps
     assert "answer_accuracy" not in json.loads((tmp_path / "runs" / "plain_42" / "metrics.json").read_text())
     assert "a trained model named `plain_42`" in (tuned / "README.md").read_text()
     assert "answer" in (tmp_path / "runs" / "study.md").read_text().splitlines()[0]
-    assert "grounding_box" in summary["plain"] and "picture:" not in capsys.readouterr().out.splitlines()[-1]
+    assert "grounding_box" in summary["plain"]
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"pictures: {tmp_path / 'runs' / 'fine_tuned.png'}")
     monkeypatch.setattr(experiment.LatentTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
     assert run_study(study) == summary and "answer" in capsys.readouterr().out
 

@@ -14,25 +14,26 @@ from .charts import (
     plot_information_gap,
     plot_interactions,
     plot_losses,
-    plot_trade_offs,
-    trade_offs_figure,
 )
 from .grounding import grounding_figure, plot_grounding
 from .latent_map import latent_map_figure, plot_latent_map, principal_components, two_dimensions
 from .look import BARS, DPI
 from .predictions import plot_predictions, predictions_figure
+from .structures import fine_tuned_figure, plot_fine_tuned, plot_trade_offs, trade_offs_figure
 
 __all__ = [
     "BARS",
     "DPI",
     "MAX_RUNS",
     "accuracies_figure",
+    "fine_tuned_figure",
     "grounding_figure",
     "information_gap_figure",
     "interactions_figure",
     "latent_map_figure",
     "losses_figure",
     "plot_accuracies",
+    "plot_fine_tuned",
     "plot_grounding",
     "plot_information_gap",
     "plot_interactions",

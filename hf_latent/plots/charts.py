@@ -1,4 +1,4 @@
-"""Figures of numbers: losses of a run, interactions, trade-offs of structures, and the price of alignment."""
+"""Figures of numbers: losses of a run, interactions and accuracies of several, and the price of alignment."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..metrics.information import aligned_encoders, alignment_cost, information_gap
 from ..metrics.interactions import CHANCE, TASKS
-from .look import BARS, CLASSES, GREY, MARKERS, save_png, style_panel, titled_panels
+from .look import BARS, GREY, MARKERS, save_png, style_panel, titled_panels
 
 MAX_RUNS = 6
 TASK_TITLES = dict(zip(TASKS, ("Redundancy", "Uniqueness 1", "Uniqueness 2", "Synergy"), strict=True))
@@ -73,50 +73,6 @@ def plot_information_gap(families: Mapping[str, Sequence[ArrayLike]], path: str 
         ValueError: no family, more than 6, an empty one, what is no distribution, or the path does not end in `.png`.
     """
     return save_png(information_gap_figure(families), path)
-
-
-def plot_trade_offs(summary: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> Path:
-    """What structures keep: shared information, by zero-shot classification, against private, by a probe.
-
-    Args:
-        summary: structure -> metric -> `{"mean", "std", ...}`, as `study.run_study` gives it. Of each structure are
-            drawn `zero_shot_top1` against `probe_texture_full`, or `probe_texture` where it has no independent
-            embedding, with bars of one standard deviation; and `gap_centroid` against `cka`.
-        path: where the PNG goes.
-
-    Raises:
-        ValueError: no structure, more than 70, or the path does not end in `.png`.
-    """
-    return save_png(trade_offs_figure(summary), path)
-
-
-def trade_offs_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
-    """The figure of `plot_trade_offs`."""
-    if not 1 <= len(summary) <= len(CLASSES) * len(MARKERS):
-        raise ValueError(f"Give 1 to {len(CLASSES) * len(MARKERS)} structures; got {len(summary)}.")
-    figure, (shared, space) = titled_panels("What the structure of the latent space keeps", 1, 2, (5.4, 4.6))
-    for order, (name, row) in enumerate(summary.items()):
-        private = row.get("probe_texture_full", row.get("probe_texture"))
-        look: dict[str, Any] = {
-            "color": CLASSES[order % len(CLASSES)],
-            "marker": MARKERS[order % len(MARKERS)],
-            "markersize": 8,
-            "capsize": 2,
-            "lw": 1,
-            "ls": "none",
-            "label": name,
-        }
-        for panel, x, y in (
-            (shared, row.get("zero_shot_top1"), private),
-            (space, row.get("gap_centroid"), row.get("cka")),
-        ):
-            if x is not None and y is not None:
-                panel.errorbar(x["mean"], y["mean"], xerr=x["std"], yerr=y["std"], **look)
-    style_panel(shared, "information", "shared: zero-shot, top 1 (%)", "private: texture probe (%)")
-    style_panel(space, "geometry", "modality gap (distance of the means)", "linear CKA")
-    handles, labels = shared.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    return figure
 
 
 def losses_figure(log_history: Sequence[Mapping[str, Any]]) -> Figure:

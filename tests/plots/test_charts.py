@@ -120,31 +120,6 @@ def test_information_gap_draws_a_point_a_distribution_above_the_bound(tmp_path):
     assert panel.get_xlim() == (0, 0.1)
 
 
-def test_trade_offs_draw_a_point_a_structure(tmp_path):
-    def cell(mean, std=0.0):
-        return {"mean": mean, "std": std}
-
-    summary = {
-        "plain": {
-            "zero_shot_top1": cell(90, 2),
-            "probe_texture": cell(20, 1),
-            "gap_centroid": cell(0.3),
-            "cka": cell(0.8),
-        },
-        "apart": {"zero_shot_top1": cell(70), "probe_texture": cell(40), "probe_texture_full": cell(60)},
-    }
-    figure = plots.trade_offs_figure(summary)
-    shared, space = shown(figure)
-    points = [tuple(container.lines[0].get_data()) for container in shared.containers]
-    assert [(x[0], y[0]) for x, y in points] == [(90, 20), (70, 60)]  # the full probe where there is one
-    assert len(space.containers) == 1  # what was not measured is not drawn
-    (legend,) = figure.legends
-    assert [entry.get_text() for entry in legend.get_texts()] == ["plain", "apart"]
-    assert_whole_png(plots.plot_trade_offs(summary, tmp_path / "trade.png"), figure)
-    with pytest.raises(ValueError, match="Give 1 to 70 structures"):
-        plots.trade_offs_figure({})
-
-
 def test_information_gap_refuses_what_it_cannot_show():
     refused: list[dict[str, list]] = [{}, {"empty": []}, {str(i): [factor_joint(1)] for i in range(7)}]
     for families in refused:
