@@ -75,7 +75,7 @@ def fine_tuned_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) 
     measures = list(dict.fromkeys(measure for row in summary.values() for measure in row))
     if not measures:
         raise ValueError("No structure has a measure.")
-    size = (2.5, 0.3 * len(summary) + 1.3)
+    size = (max(2.5, 6 / len(measures)), 0.3 * len(summary) + 1.3)
     figure, panels = titled_panels("After fine-tuning: accuracy on held-out data", 1, len(measures), size)
     for panel, measure in zip(panels, measures, strict=True):
         cells = {place: row[measure] for place, row in enumerate(summary.values()) if measure in row}
