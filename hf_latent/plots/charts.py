@@ -103,58 +103,50 @@ def losses_figure(log_history: Sequence[Mapping[str, Any]]) -> Figure:
 
 def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
     """The figure of `plot_interactions`."""
-    if not 1 <= len(runs) <= MAX_RUNS:
-        raise ValueError(f"Give 1 to {MAX_RUNS} runs to compare; got {len(runs)}.")
-    spread = len(runs) + 0.9  # bars are one apart, groups 0.9 more
-    width = max(7.5, len(TASK_TITLES) * spread * 0.38 + 1.0)
-    figure, (panel,) = titled_panels("Multimodal interactions read by linear probes", 1, 1, (width, 4.2))
-    centers = np.arange(len(TASK_TITLES)) * spread
-    half, chance = len(runs) / 2, [CHANCE[task] for task in TASK_TITLES]
-    for index, (name, scores) in enumerate(runs.items()):
-        positions = centers + index + 0.5 - half
-        values = np.array([scores.get(task, np.nan) for task in TASK_TITLES], dtype=float)
-        if ((values < 0) | (values > 100)).any():
+    for name, scores in runs.items():
+        if any(scores.get(task, 0) < 0 or scores.get(task, 0) > 100 for task in TASK_TITLES):
             raise ValueError(f"The scores of run {name!r} must be percent, 0 to 100; got {dict(scores)}.")
-        known = ~np.isnan(values)
-        panel.bar(positions[known], values[known], width=0.88, color=BARS[index], label=name, zorder=2)
-        for x, value, level in zip(positions, values, chance, strict=True):
-            _bar_label(panel, x, value, level)
-    panel.hlines(chance, centers - half, centers + half, "black", "--", label="chance", lw=1.3, zorder=3)
-    panel.set_xticks(centers, list(TASK_TITLES.values()))
-    panel.set(xlim=(centers[0] - half - 0.4, centers[-1] + half + 0.4), ylim=(0, 100))
-    style_panel(panel, "", "", "macro accuracy (%)")
-    panel.tick_params(axis="x", length=0, labelsize=11)
-    _legend_below(figure, panel, width)
-    return figure
+    unbroken = {task: title.replace(" ", "\N{NO-BREAK SPACE}") for task, title in TASK_TITLES.items()}
+    bars = {
+        name: {title: (scores.get(task, np.nan), CHANCE[task]) for task, title in unbroken.items()}
+        for name, scores in runs.items()
+    }
+    return _bars_figure("Multimodal interactions read by linear probes", bars, "macro accuracy (%)")
 
 
 def accuracies_figure(runs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
     """The figure of `plot_accuracies`."""
+    return _bars_figure("Accuracy on held-out data, by kind of question", runs, "accuracy (%)")
+
+
+def _bars_figure(title: str, runs: Mapping[str, Mapping[str, tuple[float, float]]], unit: str) -> Figure:
+    """The bars of `plot_accuracies`; a value of NaN is "n/a"."""
     measures = list(dict.fromkeys(measure for scores in runs.values() for measure in scores))
     if not 1 <= len(runs) <= MAX_RUNS or not measures:
         raise ValueError(f"Give 1 to {MAX_RUNS} runs to compare, one measure at least; got {len(runs)}.")
-    bars: dict[tuple[str, str], float] = {}
+    places: dict[tuple[str, str], float] = {}
     centers, place = [], 0.0
     for measure in measures:
         having = [name for name, scores in runs.items() if measure in scores]
-        bars |= {(name, measure): place + index for index, name in enumerate(having)}
+        places |= {(name, measure): place + index for index, name in enumerate(having)}
         centers.append(place + (len(having) - 1) / 2)
         place += len(having) + 0.9  # bars are one apart, groups 0.9 more
     width = max(7.5, place * 0.48 + 1.0)
-    figure, (panel,) = titled_panels("Accuracy on held-out data, by kind of question", 1, 1, (width, 4.2))
+    figure, (panel,) = titled_panels(title, 1, 1, (width, 4.2))
     for index, (name, scores) in enumerate(runs.items()):
         if not scores:
             continue
-        places = [bars[name, measure] for measure in scores]
-        values, chances = (np.array(column) for column in zip(*scores.values(), strict=True))
-        panel.bar(places, values, width=0.88, color=BARS[index], label=name, zorder=2)
-        panel.hlines(chances, np.subtract(places, 0.5), np.add(places, 0.5), "black", "--", lw=1.3, zorder=3)
-        for x, value, level in zip(places, values, chances, strict=True):
+        own = [places[name, measure] for measure in scores]
+        values, chances = (np.array(column, dtype=float) for column in zip(*scores.values(), strict=True))
+        known = ~np.isnan(values)
+        panel.bar(np.array(own)[known], values[known], width=0.88, color=BARS[index], label=name, zorder=2)
+        panel.hlines(chances, np.subtract(own, 0.5), np.add(own, 0.5), "black", "--", lw=1.3, zorder=3)
+        for x, value, level in zip(own, values, chances, strict=True):
             _bar_label(panel, x, value, level)
     panel.plot([], [], "--", color="black", lw=1.3, label="chance")
     panel.set_xticks(centers, [measure.replace(" ", "\n").replace("_", "/") for measure in measures])
     panel.set(xlim=(-0.9, place - 1.0), ylim=(0, 100))
-    style_panel(panel, "", "", "accuracy (%)")
+    style_panel(panel, "", "", unit)
     panel.tick_params(axis="x", length=0, labelsize=10)
     _legend_below(figure, panel, width)
     return figure
