@@ -1,7 +1,7 @@
 """Seconds for one ALBEF pre-training step: ours, and the official one's structure on the same weights and batch.
 
-    python -W ignore benchmarks/albef_step.py --size small --batch 8 --steps 5 --threads 1
-    python -W ignore benchmarks/albef_step.py --size quick --batch 128 --steps 15 --threads 1
+    python -W ignore benchmarks/albef_step.py --size small --batch 8 --steps 9 --threads 2
+    python -W ignore benchmarks/albef_step.py --size quick --batch 128 --steps 25 --threads 1
     python -W ignore benchmarks/albef_step.py --size base --batch 64 --device cuda --bf16
 
 A step is forward, three losses, backward, AdamW, momentum and queue. The restatement does what the official code of

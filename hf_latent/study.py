@@ -142,7 +142,7 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
 
 
 def run_study(study: Study) -> dict[str, dict[str, Any]]:
-    """Train what is not trained yet, and draw the table and the picture of all runs.
+    """Train what is not trained yet, and draw the table and the pictures of all runs.
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
     the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run. What is
@@ -152,6 +152,7 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
         `{structure: {metric: {"mean": ..., "std": ..., "runs": ...}}}`; the spread is that of a sample.
     """
     summary: dict[str, dict[str, Any]] = {}
+    pictures: list[Path] = []
     found: dict[str, list[dict[str, Any]]] = {}
     for number, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
         print(f"[{number}/{len(study.runs)}] {structure}, seed {seed}")
@@ -160,10 +161,11 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
             metrics = _fine_tune(study.then, recipe) | metrics
         found.setdefault(structure, []).append(metrics)
         summary = {name: _summary(metrics) for name, metrics in found.items()}
-        _write(study, summary, {name: _fine_tuned(metrics) for name, metrics in found.items()})
+        fine_tuned = {name: _fine_tuned(metrics) for name, metrics in found.items()} if study.then else {}
+        pictures = _write(study, summary, fine_tuned)
     print("\n" + table({name: {key: cell["mean"] for key, cell in row.items()} for name, row in summary.items()}))
-    pictures = " ".join(str(path) for path in sorted(study.output_dir.glob("*.png")))
-    print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   pictures: {pictures}" if pictures else ""))
+    drawn = " ".join(map(str, pictures))
+    print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   pictures: {drawn}" if drawn else ""))
     return summary
 
 
@@ -176,39 +178,35 @@ def _fine_tune(then: str, recipe: Recipe) -> dict[str, Any]:
 
 def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | int]]:
     """The mean and the spread over seeds of each number that all runs have."""
-    summary = {}
-    for key in RESULTS:
-        values = [run[key] for run in metrics if key in run]
-        if len(values) == len(metrics):
-            summary[key] = {"mean": float(np.mean(values)), "std": _spread(values), "runs": len(values)}
-    return summary
+    values = {key: [run[key] for run in metrics if key in run] for key in RESULTS}
+    return {key: _cell(numbers) for key, numbers in values.items() if len(numbers) == len(metrics)}
 
 
-def _fine_tuned(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """The mean, the spread over seeds and the chance of each accuracy that all runs have."""
+def _fine_tuned(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | int]]:
+    """The mean, the spread over seeds and the mean chance of each accuracy that all runs have."""
     runs = [_accuracies(run) for run in metrics]
     found = {}
     for measure in runs[0]:
         if all(measure in run for run in runs):
             values, chances = zip(*(run[measure] for run in runs), strict=True)
-            found[measure] = {
-                "mean": float(np.mean(values)),
-                "std": _spread(values),
-                "chance": float(np.mean(chances)),
-            }
+            found[measure] = _cell(values) | {"chance": float(np.mean(chances))}
     return found
 
 
-def _spread(values: Sequence[float]) -> float:
-    """The standard deviation of a sample; 0 of a single one."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def _cell(values: Sequence[float]) -> dict[str, float | int]:
+    """The spread is the standard deviation of a sample; 0 of a single run."""
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "std": std, "runs": len(values)}
 
 
-def _write(study: Study, summary: dict[str, dict[str, Any]], fine_tuned: dict[str, dict[str, Any]]) -> None:
+def _write(study: Study, summary: dict[str, dict[str, Any]], fine_tuned: dict[str, dict[str, Any]]) -> list[Path]:
+    """The files of the study; returns the pictures."""
+    drawn = []
     with staged_files(study.output_dir) as staging:
         (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n")
         (staging / "study.md").write_text(markdown(summary))
         if any("zero_shot_top1" in row for row in summary.values()):
-            plot_trade_offs(summary, staging / "trade_offs.png")
+            drawn.append(plot_trade_offs(summary, staging / "trade_offs.png").name)
         if any(fine_tuned.values()):
-            plot_fine_tuned(fine_tuned, staging / "fine_tuned.png")
+            drawn.append(plot_fine_tuned(fine_tuned, staging / "fine_tuned.png").name)
+    return [study.output_dir / name for name in drawn]

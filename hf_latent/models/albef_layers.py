@@ -1,7 +1,8 @@
 """The parts of LatentALBEF: the fusion of text with image tokens, and the head that guesses masked words."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
@@ -29,55 +30,69 @@ IGNORED = -100  # the label of a token that is not guessed
 
 @dataclass(frozen=True)
 class TokensRead:
-    """Some tokens of a padded batch: `(count,)` rows, ascending, and the place of each in its row.
+    """Some tokens of a padded batch of texts.
 
     Attention needs the tokens of a row side by side, everything else takes them one after the other.
+
+    Attributes:
+        rows, places: `(count,)`, the row of each and its place in it.
+        turns: `(count,)`, how many of its row come before it.
+        batch: How many rows there are.
+        most: How many tokens a row has at most, 1 or more.
     """
 
     rows: Tensor
     places: Tensor
+    turns: Tensor
+    batch: int
+    most: int
 
     @classmethod
     def first(cls, batch: int, device: torch.device) -> Self:
         """The first token of each row."""
-        rows = torch.arange(batch, device=device)
-        return cls(rows, torch.zeros_like(rows))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def of(self, padded: Tensor) -> Tensor:
-        """`(batch, length, dim)` -> `(count, dim)`."""
-        return padded.flatten(0, 1).index_select(0, self.rows * padded.shape[1] + self.places)
+        rows, zeros = torch.arange(batch, device=device), torch.zeros(batch, dtype=torch.long, device=device)
+        return cls(rows, zeros, zeros, batch, 1)
 
     @classmethod
     def where(cls, mask: Tensor) -> Self:
         """The tokens at which `mask`, `(batch, length)` bool, is true."""
-        return cls(*mask.nonzero(as_tuple=True))
+        counts = mask.cumsum(dim=1)
+        rows, places = mask.nonzero(as_tuple=True)
+        return cls(rows, places, counts[mask] - 1, len(mask), max(int(counts[:, -1].max()), 1))
 
     @classmethod
-    def join(cls, parts: Sequence["TokensRead"], sizes: Sequence[int]) -> Self:
-        """Those of batches of these sizes that are put one behind the other."""
-        begins = [sum(sizes[:i]) for i in range(len(sizes))]
-        rows = [part.rows + begin for part, begin in zip(parts, begins, strict=True)]
-        return cls(torch.cat(rows), torch.cat([part.places for part in parts]))
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Those of batches that are put one behind the other."""
+        begins = list(accumulate((part.batch for part in parts), initial=0))
+        rows = torch.cat([part.rows + begin for part, begin in zip(parts, begins, strict=False)])
+        places, turns = torch.cat([part.places for part in parts]), torch.cat([part.turns for part in parts])
+        return cls(rows, places, turns, begins[-1], max(part.most for part in parts))
 
-    def side_by_side(self, batch: int) -> tuple["TokensRead", int]:
-        """The same tokens in a batch that holds no others, and its length."""
-        counts = torch.bincount(self.rows, minlength=batch)
-        begins = (counts.cumsum(0) - counts)[self.rows]
-        places = torch.arange(len(begins), device=begins.device) - begins
-        return TokensRead(self.rows, places), max(int(counts.max()), 1)
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    def pad(self, tokens: Tensor, batch: int, length: int) -> Tensor:
-        """`(count, dim)` -> `(batch, length, dim)`, zeros at all other places."""
-        padded = tokens.new_zeros(batch * length, tokens.shape[-1])
-        return padded.index_copy(0, self.rows * length + self.places, tokens).unflatten(0, (batch, length))
+    def to(self, *args: Any, **options: Any) -> Self:
+        """On another device; accelerate moves by this name what a layer is given."""
+        rows, places, turns = (part.to(*args, **options) for part in (self.rows, self.places, self.turns))
+        return replace(self, rows=rows, places=places, turns=turns)
+
+    def of(self, texts: Tensor) -> Tensor:
+        """`(batch, length, dim)`, the texts -> `(count, dim)`."""
+        return texts.flatten(0, 1).index_select(0, self.rows * texts.shape[1] + self.places)
+
+    def side_by_side(self, tokens: Tensor) -> Tensor:
+        """`(count, dim)` -> `(batch, most, dim)`, zeros behind the tokens of a row."""
+        rows = tokens.new_zeros(self.batch * self.most, tokens.shape[-1])
+        return rows.index_copy(0, self.rows * self.most + self.turns, tokens).unflatten(0, (self.batch, self.most))
+
+    def one_by_one(self, rows: Tensor) -> Tensor:
+        """The way back from `side_by_side`."""
+        return rows.flatten(0, 1).index_select(0, self.rows * self.most + self.turns)
 
 
 class FusionAttention(BertCrossAttention):
-    """BERT's attention, which makes nothing twice and nothing that is not read: keys and values of an image that
-    several texts see are made once, and queries may be those of a few tokens.
+    """BERT's attention. Keys and values of an image that several texts see are made once; queries may be those of a
+    few tokens.
 
     Attributes:
         lender: The attention whose `key` and `value` this one uses in place of its own; None by default.
@@ -109,6 +124,9 @@ class FusionAttention(BertCrossAttention):
             attention_mask: As `create_bidirectional_mask` gives it.
             images: `(batch,)`, the row of `encoder_hidden_states` that each text sees; by default text i sees row i.
             read: Which tokens of the batch ask.
+
+        Returns:
+            What they see, as `hidden_states`, and the weights of `eager`; with `read` those of `read.side_by_side`.
         """
 
         def heads(rows: Tensor) -> Tensor:
@@ -123,14 +141,13 @@ class FusionAttention(BertCrossAttention):
         dropout = self.dropout.p if self.training else 0.0
         query = self.query(hidden_states)
         if read is not None:
-            asking, length = read.side_by_side(len(key))
-            query = asking.pad(query, len(key), length)
+            query = read.side_by_side(query)
             attention_mask = None if attention_mask is None else attention_mask[:, :, :1]  # equal for all that ask
         context, weights = attend(
             self, heads(query), key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
         )
         context = context.flatten(2)
-        return context if read is None else asking.of(context), weights
+        return context if read is None else read.one_by_one(context), weights
 
 
 class FusionLayer(GradientCheckpointingLayer):
@@ -165,8 +182,8 @@ class FusionLayer(GradientCheckpointingLayer):
         Returns:
             As `hidden`, or `(count, hidden_size)` of those that are read.
         """
-        asking = hidden if read is None else read.of(hidden)
-        hidden = self.attention(asking, mask, hidden, read=read)[0]
+        own = hidden if read is None else read.of(hidden)
+        hidden = self.attention(own, mask, hidden, read=read)[0]
         hidden = self.crossattention(hidden, None, image_tokens, None, images=images, read=read)[0]
         return self.output(self.intermediate(hidden), hidden)
 
@@ -208,7 +225,7 @@ class FusionEncoder(nn.Module):
         Args:
             text_tokens: `(batch, length, hidden_size)`, from the layers that read text alone.
             image_tokens: `(images, tokens, hidden_size)`, from `image_tokens`.
-            attention_mask: `(batch, length)`, 1 or True at real tokens; None where all are.
+            attention_mask: `(batch, length)` and no other shape, 1 or True at real tokens; None where all are.
             images: `(batch,)`, the image that each text sees; by default text i sees image i.
             read: The tokens whose outputs are wanted; the last layer makes no others.
 
@@ -220,10 +237,11 @@ class FusionEncoder(nn.Module):
         hidden = text_tokens
         for layer in first:
             hidden = layer(hidden, image_tokens, mask, images)
-        if read is None or mask is None or (isinstance(mask, Tensor) and mask.ndim == 4):
-            return last(hidden, image_tokens, mask, images, read)
-        # Flash and flex attention, whose masks are those of whole texts that look at themselves.
-        return read.of(last(hidden, image_tokens, mask, images))
+        # Flash and flex attention have masks of whole texts that look at themselves: all tokens of those are made.
+        whole = mask is not None and not (isinstance(mask, Tensor) and mask.ndim == 4)
+        if read is not None and whole:
+            return read.of(last(hidden, image_tokens, mask, images))
+        return last(hidden, image_tokens, mask, images, read)
 
 
 class MaskedLanguageHead(nn.Module):

@@ -246,30 +246,28 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         if not (self.config.itm_weight or self.config.mlm_weight):
             return
         images, text = self.fusion.image_tokens(encoded["image"]), encoded["text"]
-        tasks = []  # of each: the image that a text sees, the texts, their masks, and what is read of them
         rows = torch.arange(len(images), device=images.device)
+        tasks = {}  # of each: the texts and their mask, the image that each sees, and what is read of them
         if self.config.itm_weight:
             images, text = self._with_partners(images, text, partners)
             wrong_text, wrong_image = partners["text"].places, partners["image"].places
             which = torch.cat([rows, wrong_text, rows])
             mask = None if text.attention_mask is None else text.attention_mask[which]
             first = TokensRead.first(len(which), which.device)
-            tasks.append((torch.cat([rows, rows, wrong_image]), cast(Tensor, text.tokens)[which], mask, first))
+            tasks["itm"] = cast(Tensor, text.tokens)[which], mask, torch.cat([rows, rows, wrong_image]), first
         if self.config.mlm_weight:
-            masked = self.encoders["text"](**words[0])
-            guessed = TokensRead.where(words[1] != IGNORED)
-            tasks.append((rows, cast(Tensor, masked.tokens), masked.attention_mask, guessed))
-        seen, texts, masks, reads = zip(*tasks, strict=True)
+            masked, guessed = self.encoders["text"](**words[0]), TokensRead.where(words[1] != IGNORED)
+            tasks["mlm"] = cast(Tensor, masked.tokens), masked.attention_mask, rows, guessed
+        texts, masks, seen, reads = zip(*tasks.values(), strict=True)
         mask = None if masks[0] is None else torch.cat(masks)
-        read = TokensRead.join(reads, [len(part) for part in texts])
-        fused = self.fusion(torch.cat(texts), images, mask, torch.cat(seen) % len(images), read)
-        of_tasks = iter(fused.split([len(part) for part in reads]))
+        hidden = self.fusion(torch.cat(texts), images, mask, torch.cat(seen) % len(images), TokensRead.join(reads))
+        fused = dict(zip(tasks, hidden.split([len(read) for read in reads]), strict=True))
         losses = {}
         if self.config.itm_weight:
             there = torch.cat([torch.ones_like(rows), wrong_text >= 0, wrong_image >= 0])
-            losses["itm"] = self._matching_losses(next(of_tasks), there)
+            losses["itm"] = self._matching_losses(fused["itm"], there)
         if self.config.mlm_weight:
-            losses["mlm"] = self._word_losses(next(of_tasks), words[1], taught)
+            losses["mlm"] = self._word_losses(fused["mlm"], guessed, words[1], taught)
         output.row_losses = losses
 
     def _with_partners(
@@ -294,16 +292,22 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         losses = F.cross_entropy(logits, truth.long(), reduction="none") * counted
         return torch.stack([part.view(3, -1).sum(0) for part in (losses, counted)], dim=1)
 
-    def _word_losses(self, masked: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    def _word_losses(self, fused: Tensor, read: TokensRead, labels: Tensor, taught: Tensor | None) -> Tensor:
         """`(batch, 3)`: cross-entropies against the masked words, against the momentum copy's guesses of them, and how
-        many words a row has masked. Of the masked words `(words, hidden_size)` are given."""
-        rows, places = (labels != IGNORED).nonzero(as_tuple=True)
-        guessed = guess_words(self, masked)
+        many words a row has masked.
+
+        Args:
+            fused: `(words, hidden_size)`, the masked words.
+            read: Where they are.
+            labels: `(batch, length)`.
+            taught: As `fused`, of the momentum copy; None where it is not heard.
+        """
+        guessed = guess_words(self, fused)
         if taught is not None:
             with torch.no_grad():
                 taught = guess_words(self.momentum, taught)
-        sums = distilled_cross_entropy(guessed, labels[rows, places], taught)
-        return sums.new_zeros(len(labels), 3).index_add(0, rows, sums)
+        sums = distilled_cross_entropy(guessed, labels[read.rows, read.places], taught)
+        return sums.new_zeros(len(labels), 3).index_add(0, read.rows, sums)
 
 
 def inputs_of(batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -103,12 +103,8 @@ def losses_figure(log_history: Sequence[Mapping[str, Any]]) -> Figure:
 
 def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
     """The figure of `plot_interactions`."""
-    for name, scores in runs.items():
-        if any(scores.get(task, 0) < 0 or scores.get(task, 0) > 100 for task in TASK_TITLES):
-            raise ValueError(f"The scores of run {name!r} must be percent, 0 to 100; got {dict(scores)}.")
-    unbroken = {task: title.replace(" ", "\N{NO-BREAK SPACE}") for task, title in TASK_TITLES.items()}
     bars = {
-        name: {title: (scores.get(task, np.nan), CHANCE[task]) for task, title in unbroken.items()}
+        name: {title: (scores.get(task, np.nan), CHANCE[task]) for task, title in TASK_TITLES.items()}
         for name, scores in runs.items()
     }
     return _bars_figure("Multimodal interactions read by linear probes", bars, "macro accuracy (%)")
@@ -116,7 +112,11 @@ def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
 
 def accuracies_figure(runs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
     """The figure of `plot_accuracies`."""
-    return _bars_figure("Accuracy on held-out data, by kind of question", runs, "accuracy (%)")
+    bars = {
+        name: {measure.replace(" ", "\n").replace("_", "/"): cell for measure, cell in scores.items()}
+        for name, scores in runs.items()
+    }
+    return _bars_figure("Accuracy on held-out data, by kind of question", bars, "accuracy (%)")
 
 
 def _bars_figure(title: str, runs: Mapping[str, Mapping[str, tuple[float, float]]], unit: str) -> Figure:
@@ -138,13 +138,15 @@ def _bars_figure(title: str, runs: Mapping[str, Mapping[str, tuple[float, float]
             continue
         own = [places[name, measure] for measure in scores]
         values, chances = (np.array(column, dtype=float) for column in zip(*scores.values(), strict=True))
+        if (values < 0).any() or (values > 100).any():
+            raise ValueError(f"The scores of run {name!r} must be percent, 0 to 100; got {values.tolist()}.")
         known = ~np.isnan(values)
         panel.bar(np.array(own)[known], values[known], width=0.88, color=BARS[index], label=name, zorder=2)
-        panel.hlines(chances, np.subtract(own, 0.5), np.add(own, 0.5), "black", "--", lw=1.3, zorder=3)
+        panel.hlines(chances, np.subtract(own, 0.44), np.add(own, 0.44), "black", "--", lw=1.3, zorder=3)
         for x, value, level in zip(own, values, chances, strict=True):
             _bar_label(panel, x, value, level)
     panel.plot([], [], "--", color="black", lw=1.3, label="chance")
-    panel.set_xticks(centers, [measure.replace(" ", "\n").replace("_", "/") for measure in measures])
+    panel.set_xticks(centers, measures)
     panel.set(xlim=(-0.9, place - 1.0), ylim=(0, 100))
     style_panel(panel, "", "", unit)
     panel.tick_params(axis="x", length=0, labelsize=10)

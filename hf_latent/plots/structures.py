@@ -43,7 +43,7 @@ def plot_fine_tuned(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pa
 
 def trade_offs_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
     """The figure of `plot_trade_offs`."""
-    _check(summary)
+    _check_count(summary)
     figure, (shared, space) = titled_panels("What the structure of the latent space keeps", 1, 2, (5.4, 4.6))
     for order, (name, row) in enumerate(summary.items()):
         private = row.get("probe_texture_full", row.get("probe_texture"))
@@ -71,27 +71,28 @@ def trade_offs_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) 
 
 def fine_tuned_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
     """The figure of `plot_fine_tuned`."""
-    _check(summary)
+    _check_count(summary)
     measures = list(dict.fromkeys(measure for row in summary.values() for measure in row))
     if not measures:
         raise ValueError("No structure has a measure.")
-    size = (max(2.5, 6 / len(measures)), 0.3 * len(summary) + 1.3)
+    size = (max(2.5, 6 / len(measures)), 0.3 * len(summary) + 1.3)  # wide enough for the title
     figure, panels = titled_panels("After fine-tuning: accuracy on held-out data", 1, len(measures), size)
+    look: dict[str, Any] = {"color": BARS[0], "marker": "o", "markersize": 7, "capsize": 2, "lw": 1.2}
     for panel, measure in zip(panels, measures, strict=True):
         cells = {place: row[measure] for place, row in enumerate(summary.values()) if measure in row}
         for place, cell in cells.items():
-            look: dict[str, Any] = {"color": BARS[0], "marker": "o", "markersize": 7, "capsize": 2, "lw": 1.2}
             panel.errorbar(cell["mean"], place, xerr=cell["std"], **look)
         panel.axvline(max(cell["chance"] for cell in cells.values()), color="black", ls="--", lw=1.3)
         style_panel(panel, measure.replace("_", "/"), "accuracy (%)", "")
-        panel.set_yticks(range(len(summary)), list(summary) if panel is panels[0] else [""] * len(summary))
-        panel.set(xlim=(0, 103), ylim=(len(summary) - 0.5, -0.5))
-        panel.tick_params(axis="y", length=0)
+        panel.set_yticks(range(len(summary)), list(summary))
+        panel.set(xlim=(0, 103), ylim=(len(summary) - 0.5, -0.5))  # a point at 100 is whole
+        panel.tick_params(axis="y", length=0, labelleft=panel is panels[0])
     panels[0].plot([], [], "--", color="black", lw=1.3, label="chance")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     return figure
 
 
-def _check(summary: Mapping[str, Any]) -> None:
+def _check_count(summary: Mapping[str, Any]) -> None:
+    """Refuse more structures than colors and markers tell apart."""
     if not 1 <= len(summary) <= MAX_STRUCTURES:
         raise ValueError(f"Give 1 to {MAX_STRUCTURES} structures; got {len(summary)}.")

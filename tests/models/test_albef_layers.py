@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from accelerate.utils import send_to_device
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from hf_latent import LatentALBEF
+from hf_latent import LatentALBEF, LatentALBEFForImageTextRetrieval
 from hf_latent.models.albef_layers import TokensRead
 from tests.models.small import small_albef
 
@@ -62,10 +63,39 @@ def test_the_last_layer_makes_nothing_else(monkeypatch):
 
 def test_tokens_of_batches_are_joined():
     parts = [TokensRead.where(READ[:2]), TokensRead.first(1, READ.device), TokensRead.where(READ[3:])]
-    joined = TokensRead.join(parts, [2, 1, 3])
+    joined = TokensRead.join(parts)
     expected = READ.clone()
     expected[2, 0] = True
     assert torch.equal(torch.stack([joined.rows, joined.places], 1), expected.nonzero())
-    rows = torch.randn(6, 5, 3)
-    assert torch.equal(joined.of(rows), rows[expected])
-    assert torch.equal(joined.pad(rows[expected], 6, 5), rows * expected[..., None])
+    texts = torch.randn(6, 5, 3)
+    own = joined.of(texts)
+    assert torch.equal(own, texts[expected]) and len(joined) == len(own)
+    rows = joined.side_by_side(own)
+    assert rows.shape == (6, 5, 3) and torch.equal(joined.one_by_one(rows), own)
+    for row, text, read in zip(rows, texts, expected, strict=True):
+        assert torch.equal(row[: read.sum()], text[read]) and not row[read.sum() :].any()
+
+
+def test_what_is_read_moves_with_its_layer():
+    """As accelerate does it, where layers lie on several devices."""
+    moved = send_to_device({"read": TokensRead.where(READ)}, "meta")["read"]
+    assert {part.device.type for part in (moved.rows, moved.places, moved.turns)} == {"meta"}
+    assert (moved.batch, moved.most) == (6, 5)
+
+
+def test_matching_is_exported_and_one_image_meets_several_texts():
+    model = small_albef(cls=LatentALBEFForImageTextRetrieval, fusion_layers=2).eval()
+    torch.manual_seed(0)
+    image, text = (torch.randn(rows, tokens, 16, dtype=torch.float64) for rows, tokens in ((1, 4), (3, 5)))
+
+    class Matching(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, image, text):
+            return self.model.match(image, text)
+
+    several = model.match(image.expand(3, -1, -1), text)
+    torch.testing.assert_close(model.match(image, text), several)
+    torch.testing.assert_close(torch.export.export(Matching(), (image, text)).module()(image, text), several)

@@ -54,6 +54,8 @@ def test_interactions_draw_a_bar_a_value_and_a_chance_line_a_group(tmp_path):
     assert panel.get_ylim() == (0, 100)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"first", "second", "chance"}
     assert_whole_png(plots.plot_interactions(RUNS, tmp_path / "interactions.png"), figure)
+    (panel,) = shown(plots.interactions_figure({"none": {"redundancy": None}}))
+    assert [text.get_text() for text in panel.texts] == ["n/a"] * 4
 
 
 def test_accuracies_draw_a_bar_a_measure_with_its_chance(tmp_path):
