@@ -116,7 +116,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="a branch, which is created where there is none; main by default")
 
 
-# The commands import what they need: `hf-latent --help` answers at once.
+# The commands import what they need: `hf-latent --help` waits for torch and transformers alone.
 
 
 def _train(options: argparse.Namespace) -> None:
