@@ -52,8 +52,9 @@ def test_albef_learns_its_downstream_tasks(tmp_path):
 
     train("latent_albef_quick", tmp_path)
     answers = tuned("latent_albef_questions", "latent_albef")
-    assert answers["answer_accuracy"] >= 58 and answers["answer_accuracy_color"] >= 95
-    assert answers["answer_accuracy_shape"] >= 75 and answers["answer_accuracy_yes_no"] >= 58
+    assert answers["answer_accuracy"] >= 68 and answers["answer_accuracy_color"] >= 95
+    assert answers["answer_accuracy_shape"] >= 80 and answers["answer_accuracy_texture"] >= 25
+    assert answers["answer_accuracy_yes_no"] >= 58
     assert tuned("latent_albef_entailment", "latent_albef")["class_accuracy"] >= 68
     assert tuned("latent_albef_text_assignment", "latent_albef")["class_accuracy"] >= 85
     assert tuned("latent_albef_statements", "latent_albef_text_assignment")["class_accuracy"] >= 57
