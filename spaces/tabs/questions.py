@@ -108,12 +108,12 @@ def answer_html(head: Head, images: Sequence[Image.Image | None], sentence: str)
     elif head.answers:
         said = head.writing(given, sentence)
         told = (
-            f"Above is what it writes, word by word; below are the likeliest of the {len(head.answers)} answers that "
-            "its data knows, with their probability among these."
+            "On top is what it writes, word by word; in the table are the likeliest of the "
+            f"{len(head.answers)} answers that its data knows, with their probability among these."
         )
     else:
         said = head.writing(given, sentence)
-        told = "Above is what it writes, word by word; below are the likeliest of what it could write."
+        told = "On top is what it writes, word by word; in the table are the likeliest of what it could write."
     cells = [[escape(name) or "…", bar_html(share, f"{100 * share:.1f} %")] for name, share in shares[:SHOWN]]
     return (
         f"<p class='said'><small>{escape(sentence)}</small>{escape(said) or '…'}</p>"
