@@ -188,10 +188,14 @@ def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, 
     options = _typed("model", options, model_options(config_class, model_class))
     check_labels(options)
     pretrained = options.pop("pretrained", None)
-    if pretrained is not None:
-        options = pretrained_options(pretrained, options, config_class, run)
     try:
+        # Of the checkpoints that the recipe names alone: those that a pre-trained model names are not read.
+        options = config_class.resolve_checkpoints(options)
+        if pretrained is not None:
+            options = pretrained_options(pretrained, options, config_class, run)
         config = config_class(**options)
+    except UserError:
+        raise
     except (OSError, TypeError, ValueError) as error:
         raise UserError(f"model: {error}") from None
     if not config.modalities:

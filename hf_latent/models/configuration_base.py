@@ -4,7 +4,7 @@ import copy
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
@@ -20,8 +20,8 @@ class LatentConfig(PreTrainedConfig):
     Args:
         modalities: One encoder a modality, `{name: {"encoder": ..., **arguments}}`; the order is the order of the
             modalities. See `hf_latent.models.encoders` for the encoders. `"frozen": True` keeps one from training.
-            `{"encoder": "auto", "pretrained": name}` takes the configuration of a checkpoint, and a training run that
-            begins takes its weights.
+            `"pretrained": name` of an `auto` encoder is the checkpoint whose weights a training run begins with; its
+            configuration is `"config"`, which [`from_checkpoints`] fills in.
         objective: The name of the contrastive objective.
         regularizers: `{name: {"weight": 1.0, **hyperparameters}}`, see `hf_latent.regularizers`.
         extra_heads: Of `"independent"` and `"log_variance"`, the heads that the regularizers read. Filled in from
@@ -52,7 +52,41 @@ class LatentConfig(PreTrainedConfig):
             if "encoder" not in spec:
                 raise ValueError(f"modality {name!r} has no encoder: add one, such as encoder: cnn")
             if spec.get("pretrained") and "config" not in spec:
-                spec["config"] = AutoConfig.from_pretrained(spec["pretrained"]).to_dict()
+                self._refuse_unresolved(f"modality {name!r}: pretrained={spec['pretrained']!r}")
+
+    @classmethod
+    def from_checkpoints(cls, **options: Any) -> Self:
+        """Build a configuration that may name checkpoints, and read theirs.
+
+        The constructor and `from_pretrained` read no checkpoint: a `config.json` cannot make them open a path.
+
+        Args:
+            **options: Of the constructor.
+
+        Raises:
+            OSError: If a checkpoint cannot be read.
+            ValueError: As the constructor.
+        """
+        return cls(**cls.resolve_checkpoints(options))
+
+    @classmethod
+    def resolve_checkpoints(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """`options` with the configuration of each checkpoint that they name without one."""
+        resolved = dict(options)
+        towers = resolved.get("modalities")
+        if isinstance(towers, Mapping):
+            resolved["modalities"] = {name: cls._resolve_encoder(spec) for name, spec in towers.items()}
+        return resolved
+
+    @classmethod
+    def _refuse_unresolved(cls, what: str) -> None:
+        raise ValueError(f"{what} without the config of that checkpoint: build it by {cls.__name__}.from_checkpoints")
+
+    @staticmethod
+    def _resolve_encoder(spec: Any) -> Any:
+        if not isinstance(spec, Mapping) or not spec.get("pretrained") or "config" in spec:
+            return spec
+        return {**spec, "config": AutoConfig.from_pretrained(spec["pretrained"]).to_dict()}
 
     def fill_heads(self) -> None:
         """Check the regularizers, and ask for the heads that they read."""

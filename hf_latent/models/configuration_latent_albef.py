@@ -16,7 +16,7 @@ class LatentALBEFConfig(LatentConfig):
     Args:
         modalities: `{"image": {...}, "text": {...}}`, as in [`LatentConfig`]. The image encoder is any that gives
             tokens. `text` is `{"encoder": "auto", "config": {...}}` or `{"encoder": "auto", "pretrained": name}` of a
-            whole BERT, all of its layers counted.
+            whole BERT, all of its layers counted, for [`from_checkpoints`].
         fusion_layers: So many of BERT's last layers are the fusion, each with a cross-attention to the image; the
             layers before them read text alone.
         projection_dim: Width of the space that images and texts share before they are fused.

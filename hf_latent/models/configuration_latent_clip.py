@@ -1,5 +1,6 @@
 """Configuration of LatentCLIP."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import AutoConfig
@@ -18,8 +19,9 @@ class LatentCLIPConfig(LatentConfig):
         modalities: `{"image": {...}, "text": {...}}`, the two towers, as in [`LatentConfig`]. `"pooling"` says how
             the tokens of an `auto` encoder become one vector: `"pooler"` (the model's own, the default where it has
             one), `"mean"` (the default elsewhere) or `"cls"`.
-        clip: A CLIP or SigLIP checkpoint to start from: its towers and projections take the place of `modalities`,
-            `projection` and `projection_dim`. A training run that begins takes its weights and its temperature, too.
+        clip: A CLIP or SigLIP checkpoint to start from, with [`from_checkpoints`]: its towers and projections take the
+            place of `modalities`, `projection` and `projection_dim`. A training run that begins takes its weights and
+            its temperature, too.
         projection_dim: Width of the shared space.
         projection: From a tower into the space: `"linear"`, `"mlp"` (one hidden layer, as wide as the tower) or
             `"none"`, for towers that end in it.
@@ -62,9 +64,9 @@ class LatentCLIPConfig(LatentConfig):
     objective: str = "clip"
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.clip is not None and not all((self.modalities or {}).get(n, {}).get("config") for n in MODALITIES):
-            self._take_from_clip(self.clip)
         super().__post_init__(**kwargs)
+        if self.clip is not None and not all(self.modalities.get(name, {}).get("config") for name in MODALITIES):
+            self._refuse_unresolved(f"clip={self.clip!r}")
         if self.modalities and set(self.modalities) != set(MODALITIES):
             raise ValueError(f"modalities {', '.join(self.modalities)}: LatentCLIP has two towers, image and text")
         self.modalities = {name: self.modalities[name] for name in MODALITIES if name in self.modalities}
@@ -78,19 +80,26 @@ class LatentCLIPConfig(LatentConfig):
                 f"{self.min_temperature} and 1; write a lower min_temperature, or learn_temperature: false"
             )
 
-    def _take_from_clip(self, checkpoint: str) -> None:
-        """Fill in the towers and the projection of a CLIP or SigLIP checkpoint."""
+    @classmethod
+    def resolve_checkpoints(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        checkpoint, own = options.get("clip"), options.get("modalities") or {}
+        if checkpoint is None or all((own.get(name) or {}).get("config") for name in MODALITIES):
+            return super().resolve_checkpoints(options)
         source = AutoConfig.from_pretrained(checkpoint)
         if source.model_type not in ("clip", "siglip"):
             raise ValueError(f"{checkpoint} is a {source.model_type!r} model: give a CLIP or SigLIP checkpoint")
-        parts, own = (source.vision_config, source.text_config), self.modalities or {}
-        self.modalities = {
-            name: {"encoder": "auto", "config": part.to_dict(), "pooling": "pooler", **own.get(name, {})}
-            for name, part in zip(MODALITIES, parts, strict=True)
+        parts = dict(zip(MODALITIES, (source.vision_config, source.text_config), strict=True))
+        towers = {
+            name: {"encoder": "auto", "config": part.to_dict(), "pooling": "pooler", **(own.get(name) or {})}
+            for name, part in parts.items()
         }
         is_clip = source.model_type == "clip"
-        self.projection = "linear" if is_clip else "none"
-        self.projection_dim = source.projection_dim if is_clip else source.vision_config.hidden_size
+        return {
+            **options,
+            "modalities": {**own, **towers},
+            "projection": "linear" if is_clip else "none",
+            "projection_dim": source.projection_dim if is_clip else source.vision_config.hidden_size,
+        }
 
 
 LatentCLIPConfig.register_for_auto_class()

@@ -128,7 +128,7 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
         extra = options.pop("modalities", {})
         towers = {"image": vision, "text": text}
         specs = {n: {"encoder": "auto", "pretrained": path, **extra.get(n, {})} for n, path in towers.items()}
-        model = cls(cast(Any, cls.config_class)(modalities=specs, **options))
+        model = cls(cast(Any, cls.config_class).from_checkpoints(modalities=specs, **options))
         model.load_pretrained()
         return model
 

@@ -141,7 +141,7 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
         Raises:
             ValueError: If the checkpoint is of another model.
         """
-        model = cls(LatentCLIPConfig(clip=checkpoint, **options))
+        model = cls(LatentCLIPConfig.from_checkpoints(clip=checkpoint, **options))
         model.load_pretrained()
         return model
 
