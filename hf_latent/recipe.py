@@ -1,7 +1,8 @@
 """Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
 
+import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -110,17 +111,51 @@ def load_recipe(
         written = OmegaConf.load(path)
         if not OmegaConf.is_dict(written):
             raise UserError(f"{path}: a recipe has the sections {', '.join(SECTIONS)}")
-        values = OmegaConf.to_container(
-            OmegaConf.merge(written, *changes, OmegaConf.from_dotlist(list(overrides))), resolve=True
-        )
+        merged = OmegaConf.merge(written, *changes, OmegaConf.from_dotlist(list(overrides)))
     except UserError:
         raise
     except (YAMLError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     try:
-        return parse_recipe(cast(dict[str, Any], values), name=path.stem, run=finished_run(path))
+        return parse_recipe(resolved(merged), name=path.stem, run=finished_run(path))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def resolved(config: Any) -> dict[str, Any]:
+    """The values of an OmegaConf config, in which `${section.key}` stands for the value of another key.
+
+    Raises:
+        UserError: If a value needs a resolver, such as `${oc.env:NAME}`: what a recipe says is stored and published, and
+            must not take in the environment of this machine.
+    """
+    try:
+        for key, text in _texts(OmegaConf.to_container(config)):
+            if _RESOLVER.search(text):
+                raise UserError(
+                    f"{key}={text!r}: environment variables and other resolvers are not read: {_NO_RESOLVER}"
+                )
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"cannot be read: {error}") from None
+    for key, text in _texts(values):
+        if "${" in text:  # it was escaped, and would be resolved when the recipe of the run is read again
+            raise UserError(f"{key}={text!r}: a text cannot hold ${{: {_NO_RESOLVER}")
+    return cast(dict[str, Any], values)
+
+
+# Of `${name:arguments}`; names and arguments may hold interpolations of their own.
+_RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)
+_NO_RESOLVER = "write the value itself, or ${section.key} for that of another key"
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in nested values, with its dotted key."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping | list):
+        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _texts(item, f"{key}.{name}" if key else str(name))
 
 
 def find_recipe(source: str | Path) -> Path:

@@ -170,7 +170,8 @@ def _drop(where: str, left_out: list[str]) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float) or tellable(value)
+    finite = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return value is None or finite or tellable(value)
 
 
 def tellable(value: Any) -> bool:

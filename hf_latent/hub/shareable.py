@@ -13,12 +13,26 @@ from huggingface_hub import get_token
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..errors import UserError, blamed_on
 from ..models.albef_momentum import TRAINING_STATE
-from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
+from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
 from .card import ADAPTER, CARD, render_card
 from .card_fields import shareable
+from .contents import (
+    SAVE_AGAIN,
+    auto_maps,
+    check_adapter,
+    check_index,
+    check_tokenizer_file,
+    check_weights_file,
+    finite,
+    modules_of,
+    published_metrics,
+    published_settings,
+    write_picture,
+)
 
 WEIGHTS, INDEX = ("model.safetensors", "adapter_model.safetensors"), "model.safetensors.index.json"
 FILES = (
@@ -28,9 +42,11 @@ FILES = (
     "adapter/adapter_model.safetensors",
     "tokenizer.json",
     "tokenizer_*/tokenizer.json",
-    "vocab.*",
+    "vocab.json",
+    "vocab.txt",
     "merges.txt",
 )
+FIGURES = ("figures/*.png",)
 # JSON that is written by libraries, and may name folders of this machine.
 SETTINGS = (
     CONFIG,
@@ -44,6 +60,7 @@ SETTINGS = (
     "added_tokens.json",
 )
 CHECKPOINT_KEYS = ("clip", "pretrained", "name_or_path", "_name_or_path", "base_model_name_or_path")
+REPLACE = "put the file itself there, or remove it"
 PATH = re.compile(r"(/|~/|\.\.?/|\\\\|[A-Za-z]:[\\/]|file:)\S")
 
 
@@ -61,15 +78,16 @@ def stage_run(run: Path, folder: Path, repository: str, card: str | None = None)
             what is published.
 
     Raises:
-        UserError: If a file is missing, or one of them tells a path of this machine or the token.
+        UserError: If a file is missing, is a link to one outside of the run, holds what does not belong there (see
+            `contents.py`), or tells a path of this machine or the token.
     """
+    refuse_links(run, (RECIPE, METRICS, CARD, "figures", *FIGURES), REPLACE)
     stage_model(run, folder)
-    stage_files(run, folder, ("figures/*.png",))
+    for path in _found(run, FIGURES):
+        write_picture(path, folder / path.relative_to(run))
     stage_recipe(run, folder)
     if (run / METRICS).is_file():
-        metrics = read_metrics(run)
-        shown = {k: v for k, v in metrics.items() if v is None or isinstance(v, int | float) or k.endswith("_version")}
-        _write(folder / METRICS, json.dumps(shown, indent=2) + "\n")
+        _write(folder / METRICS, json.dumps(published_metrics(read_metrics(run)), indent=2) + "\n")
     _write(folder / CARD, card or _card(run, folder, repository))
     _refuse_private(folder, run)
 
@@ -83,15 +101,23 @@ def stage_model(run: Path, folder: Path, whole: bool = False) -> None:
         UserError: If the folder holds no whole model.
     """
     check_weights(run)
+    refuse_links(run, (*FILES, *SETTINGS, "adapter", "tokenizer_*"), REPLACE)
     if (run / INDEX).is_file():
-        for name in set(read_json(run / INDEX, "save the model again")["weight_map"].values()):
+        index = read_json(run / INDEX, SAVE_AGAIN)
+        check_index(INDEX, index)
+        for name in set(index["weight_map"].values()):
             run_file(run, name)
+    for path in _found(run, FILES):
+        if path.suffix == ".safetensors":
+            check_weights_file(path)
+        elif path.name == "tokenizer.json":
+            check_tokenizer_file(path)
     stage_files(run, folder, FILES)
     if not whole:
         _leave_training_state(folder)
     stage_settings(run, folder, SETTINGS)
     for path in _code(run):
-        _link(path, folder / path.name)
+        shutil.copyfile(path, folder / path.name)
     _name_the_base(run, folder)
 
 
@@ -119,20 +145,39 @@ def _leave_training_state(folder: Path) -> None:
 
 def stage_files(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
     """Link files, or copy them into another file system."""
+    refuse_links(run, patterns, REPLACE)
     for path in _found(run, patterns):
         _link(path, folder / path.relative_to(run))
 
 
 def stage_settings(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
-    """JSON files, without the places on this machine that they name."""
+    """JSON files, without the places on this machine that they name and without free text; it is said what is left."""
+    refuse_links(run, patterns, REPLACE)
+    left_out: list[str] = []
     for path in _found(run, patterns):
-        target = folder / path.relative_to(run)
-        before = read_json(path, "write it anew with save_pretrained")
-        after = without_paths(before)
-        if after == before:
-            _link(path, target)
-        else:
-            _write(target, json.dumps(after, indent=2, ensure_ascii=False) + "\n")
+        before = read_json(path, SAVE_AGAIN)
+        if path.name == ADAPTER:
+            check_adapter(path.name, before)
+        after = published_settings(path, without_paths(before), left_out)
+        _write_json(folder / path.relative_to(run), after, unless=before, link=path)
+    if left_out:
+        print(f"Not published, as it is text that no reader of the file knows: {', '.join(left_out)}")
+
+
+def stage_trainer_state(checkpoint: Path, folder: Path) -> None:
+    """The state of the Trainer, without places on this machine; a measurement that is not finite becomes null."""
+    refuse_links(checkpoint, (TRAINER_STATE_NAME,), REPLACE)
+    path = run_file(checkpoint, TRAINER_STATE_NAME)
+    before = read_json(path, "go on from another checkpoint")
+    _write_json(folder / path.name, finite(without_paths(before)), unless=before, link=path)
+
+
+def _write_json(target: Path, content: Any, *, unless: Any, link: Path) -> None:
+    """Write JSON, or link the file that holds the same already."""
+    if content == unless:
+        _link(link, target)
+    else:
+        _write(target, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def stage_recipe(run: Path, folder: Path) -> None:
@@ -181,18 +226,24 @@ def _link(path: Path, target: Path) -> None:
 
 
 def _code(run: Path) -> set[Path]:
-    """The modules that the settings name for `trust_remote_code`, and what these import of their siblings."""
-    references: list[Any] = []
+    """The modules of this library that the settings name for `trust_remote_code`, and what these import of each other.
+
+    They are those of the installed library, whatever lies in the run under their names; it is said where that differs.
+    """
+    found: set[Path] = set()
     for path in _found(run, SETTINGS):
-        for value in (read_json(path, "save the model again").get("auto_map") or {}).values():
-            references += value if isinstance(value, list) else [value]
-    # `user/name--module.Class` lies in another repository.
-    own = {f"{reference.split('.')[0]}.py" for reference in references if reference and "--" not in reference}
-    modules = [run_file(run, name) for name in own]
-    try:
-        return {*modules, *(Path(path) for module in modules for path in get_relative_import_files(module))}
-    except FileNotFoundError as error:
-        raise UserError(f"{run} holds no {Path(error.filename).name}, which its code imports") from None
+        for auto_map in auto_maps(read_json(path, SAVE_AGAIN)):
+            found |= modules_of(path.name, auto_map)
+    found |= {Path(path) for module in found for path in get_relative_import_files(module)}
+    other = [path.name for path in found if (run / path.name).is_file() and not _same(path, run / path.name)]
+    if other:
+        print(f"Published as the installed hf_latent has it, not as it lies in {run}: {', '.join(sorted(other))}")
+    return found
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two source files hold the same lines."""
+    return one.read_text(encoding="utf-8").splitlines() == other.read_text("utf-8", "replace").splitlines()
 
 
 def _name_the_base(run: Path, folder: Path) -> None:
@@ -239,7 +290,7 @@ def _refuse_private(folder: Path, run: Path) -> None:
     private = {"your home folder": f"{home}{os.sep}" if len(home.parts) > 1 else None}
     private |= {"the folder of the run": str(run.resolve()), "your token": get_token()}
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".md", ".json", ".py", ".yaml"):
+        if path.suffix in (".md", ".json", ".py", ".txt", ".yaml"):
             text = path.read_text(encoding="utf-8", errors="replace")
             for what, secret in private.items():
                 if secret and secret in text:

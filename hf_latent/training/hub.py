@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard
 from transformers import Trainer
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress, hf_api
@@ -198,11 +198,11 @@ class HubTrainer(Trainer):
         return staged
 
     def _stage_resume(self, checkpoint: Path, folder: Path) -> None:
-        from ..hub.shareable import stage_files, stage_model, stage_settings
+        from ..hub.shareable import stage_files, stage_model, stage_trainer_state
 
         stage_model(checkpoint, folder, whole=True)
         stage_files(checkpoint, folder, RESUME)
-        stage_settings(checkpoint, folder, (TRAINER_STATE_NAME,))
+        stage_trainer_state(checkpoint, folder)
 
     def _card(self, run: Path | None = None, license: str | None = None) -> str:
         """The text of the card, with the measurements of `run`, if it has any."""
