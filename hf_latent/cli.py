@@ -11,6 +11,7 @@ from transformers.utils import logging
 from .errors import UserError
 
 RUN = "the folder of a finished run, such as outputs/comm_trifeature_quick"
+TRUST = "read what the recipe of somebody else names on this machine or elsewhere, and print it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure a run again")
     evaluate.add_argument("path", metavar="RUN", type=Path, help=RUN)
+    evaluate.add_argument("--trust-recipe", action="store_true", help=TRUST)
     evaluate.set_defaults(run=_evaluate)
 
     compare = commands.add_parser("compare", help="put runs side by side, as a table and as bars")
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     space = commands.add_parser("space", help="show runs in the browser, side by side: maps, questions, structure")
     space.add_argument("models", metavar="RUN", nargs="+", help="a run folder, or the id of a model on the Hub")
     space.add_argument("--port", type=int, help="where the page is; the first free port from 7860 by default")
+    space.add_argument("--trust-recipe", action="store_true", help=TRUST)
     space.set_defaults(run=_space)
 
     push_space = commands.add_parser("push-space", help="publish the Space of a model that is on the Hub")
@@ -133,7 +136,7 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from . import experiment
 
-    experiment.evaluate(options.path)
+    experiment.evaluate(options.path, options.trust_recipe)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -175,7 +178,7 @@ def _data_push(options: argparse.Namespace) -> None:
 def _space(options: argparse.Namespace) -> None:
     from .hub.space import show_space
 
-    show_space(options.models, options.port)
+    show_space(options.models, options.port, options.trust_recipe)
 
 
 def _push_space(options: argparse.Namespace) -> None:

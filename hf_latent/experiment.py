@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sized
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -30,13 +31,15 @@ from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .plots import plot_losses
 from .pretrained import check_vocabulary, load_pretrained_head
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe, load_run
+from .recipe_file import read_values
 from .results import RESULTS, table
-from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
+from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
 from .training import LatentTrainer, LatentTrainingArguments
 from .training.checkpoints import staged_files
 from .training.distributed import barrier
 from .training.lora import add_lora
+from .trust import check_folder, permitted, remember
 from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
 
 RESUME_MAY_CHANGE = frozenset(
@@ -60,6 +63,11 @@ RESUME_MAY_CHANGE = frozenset(
         "use_cpu",
         "dataloader_num_workers",
     ]
+)
+# What of the training arguments matters when a model is measured.
+EVALUATION_ARGUMENTS = (
+    *("bf16", "bf16_full_eval", "disable_tqdm", "fp16", "fp16_full_eval", "freeze_batch_norm", "global_batch_size"),
+    *("max_steps", "per_device_eval_batch_size", "seed", "use_cpu"),
 )
 # The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
 VIEWS_OF: dict[str, tuple[type[View], ...]] = {
@@ -127,6 +135,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml())
+        remember(run)
     if checkpoint is None or not trainer.is_finished(checkpoint):
         trainer.train(resume_from_checkpoint=checkpoint)
     if main:
@@ -141,20 +150,30 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     return metrics
 
 
-def evaluate(run: Path) -> dict[str, Any]:
-    """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew."""
-    recipe = load_recipe(run_file(run, RECIPE))
-    recipe.training.update(output_dir=str(run))
-    model_type = read_json(run_file(run, CONFIG), "train it again").get("model_type")
-    if model_type != recipe.config.model_type:
-        raise UserError(f"{run} holds a model of type {model_type!r}, its recipe is of {recipe.config.model_type!r}")
+def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
+    """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew.
+
+    Args:
+        run: The folder. What its recipe may make this machine read is said in `trust.py`.
+        trust_recipe: Read what a recipe that was not written here names, and print it.
+
+    Raises:
+        UserError: If the folder holds no finished run, or names what may not be read.
+    """
+    run_file(run, RECIPE)
+    check_folder(run)
+    with blamed_on(f"{run} holds no processor that can be loaded"):
+        processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
+    recipe = load_run(run, lambda name: {key: processor.modalities[name][key] for key in ("mean", "std")})
+    source = permitted(recipe.data, run, trust_recipe)
+    training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
+    recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
     with blamed_on(f"{run} holds no model that can be loaded"):
         model, report = cast(Any, recipe.model_class).from_pretrained(run, output_loading_info=True)
-        processor = AutoProcessor.from_pretrained(run)
     strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
     if strange:
         raise UserError(f"the weights in {run} are of another model: {len(strange)} names differ, as {strange[0]}")
-    data = recipe.data.load(progress=True)
+    data = source.load(progress=True)
     trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
     with blamed_on(f"{run / STATE} cannot be read"):
         trainer.state = TrainerState.load_from_json(str(run_file(run, STATE)))
@@ -236,15 +255,12 @@ def _is_finished(run: Path, recipe: Recipe) -> bool:
     """Whether the folder holds all of this recipe's run, however the folder is spelled."""
     if not (run / METRICS).exists() or not (run / "README.md").exists():
         return False
-    before = load_recipe(run / RECIPE)
-    return {**before.values, "training": _without_folder(before)} == {
-        **recipe.values,
-        "training": _without_folder(recipe),
-    }
+    return _without_folder(read_values(run / RECIPE)) == _without_folder(recipe.values)
 
 
-def _without_folder(recipe: Recipe) -> dict[str, Any]:
-    return {key: value for key, value in recipe.values.get("training", {}).items() if key != "output_dir"}
+def _without_folder(values: dict[str, Any]) -> dict[str, Any]:
+    training = {key: value for key, value in values.get("training", {}).items() if key != "output_dir"}
+    return {**values, "training": training}
 
 
 def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
@@ -255,7 +271,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
         raise UserError(
             f"{run} already holds a run: go on with --resume, or write training.output_dir=... for another folder"
         )
-    before = load_recipe(run / RECIPE).values
+    before = read_values(run / RECIPE)
     for section in ("model", "lora", "data", "views"):
         if before.get(section) != recipe.values.get(section):
             raise UserError(

@@ -1,20 +1,18 @@
 """Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
 
-import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from huggingface_hub.dataclasses import type_validator
 from huggingface_hub.errors import StrictDataclassFieldValidationError
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from .data.loading import SOURCES, Source
-from .errors import UserError, suggest
+from .errors import UserError, blamed_on, suggest
 from .metrics.linear_probe import PROTOCOLS
 from .models.configuration_base import LatentConfig
 from .models.configuration_comm import CoMMConfig
@@ -28,13 +26,13 @@ from .models.modeling_latent_albef_question_answering import LatentALBEFForQuest
 from .models.modeling_latent_albef_visual_reasoning import LatentALBEFForNaturalLanguageVisualReasoning
 from .models.modeling_latent_clip import LatentCLIPModel
 from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options
+from .recipe_file import SECTIONS, in_file, read_values
 from .resources import available_resources, resource_path
-from .runs import OUTPUTS
+from .runs import CONFIG, OUTPUTS, RECIPE, read_json, run_file
 from .training.arguments import LatentTrainingArguments
 from .training.lora import Lora
 from .views import View, build_view
 
-SECTIONS = ("model", "lora", "data", "views", "training", "evaluation")
 MODELS: dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]] = {
     "comm": (CoMMConfig, CoMMModel),
     "latent_albef": (LatentALBEFConfig, LatentALBEFForPreTraining),
@@ -107,55 +105,34 @@ def load_recipe(
     for override in overrides:
         if "=" not in override or not override.split("=")[0].strip("."):
             raise UserError(f"{override!r} is not an override: write section.key=value")
-    try:
-        written = OmegaConf.load(path)
-        if not OmegaConf.is_dict(written):
-            raise UserError(f"{path}: a recipe has the sections {', '.join(SECTIONS)}")
-        merged = OmegaConf.merge(written, *changes, OmegaConf.from_dotlist(list(overrides)))
-    except UserError:
-        raise
-    except (YAMLError, OmegaConfBaseException, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    try:
-        return parse_recipe(resolved(merged), name=path.stem, run=finished_run(path))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    values = read_values(path, (*changes, OmegaConf.from_dotlist(list(overrides))))
+    with in_file(path):
+        return parse_recipe(values, name=path.stem, run=finished_run(path))
 
 
-def resolved(config: Any) -> dict[str, Any]:
-    """The values of an OmegaConf config, in which `${section.key}` stands for the value of another key.
+def load_run(run: Path, pixels: Callable[[str], Mapping[str, Any]]) -> Recipe:
+    """The recipe of a finished run, whose model is that of `config.json`: no checkpoint that it began with is read.
+
+    Args:
+        run: The folder.
+        pixels: Gives the mean and the deviation of the pixels of an image modality, as the processor has them.
 
     Raises:
-        UserError: If a value needs a resolver, such as `${oc.env:NAME}`: what a recipe says is stored and published, and
-            must not take in the environment of this machine.
+        UserError: If the folder holds no recipe, or the recipe of another model.
     """
-    try:
-        for key, text in _texts(OmegaConf.to_container(config)):
-            if _RESOLVER.search(text):
-                raise UserError(
-                    f"{key}={text!r}: environment variables and other resolvers are not read: {_NO_RESOLVER}"
-                )
-        values = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"cannot be read: {error}") from None
-    for key, text in _texts(values):
-        if "${" in text:  # it was escaped, and would be resolved when the recipe of the run is read again
-            raise UserError(f"{key}={text!r}: a text cannot hold ${{: {_NO_RESOLVER}")
-    return cast(dict[str, Any], values)
-
-
-# Of `${name:arguments}`; names and arguments may hold interpolations of their own.
-_RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)
-_NO_RESOLVER = "write the value itself, or ${section.key} for that of another key"
-
-
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in nested values, with its dotted key."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping | list):
-        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _texts(item, f"{key}.{name}" if key else str(name))
+    path = run_file(run, RECIPE)
+    values = read_values(path)
+    with in_file(path):
+        _check_sections(values)
+        config_class, model_class = _model_type(values["model"])
+        found = read_json(run_file(run, CONFIG), "train it again").get("model_type")
+        if found != config_class.model_type:
+            raise UserError(
+                f"the folder holds a model of type {found!r}, its recipe is of {config_class.model_type!r}"
+            )
+        with blamed_on(CONFIG):
+            config = cast(Any, config_class).from_pretrained(run)
+        return _recipe(values, path.stem, config, model_class, None, pixels)
 
 
 def find_recipe(source: str | Path) -> Path:
@@ -172,6 +149,19 @@ def find_recipe(source: str | Path) -> Path:
 def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) -> Recipe:
     """Check the values of a recipe and build what they describe; see [`load_recipe`]. `run` is the finished run that
     the recipe is of, if it is of one: then it stands in for the model that training began with."""
+    _check_sections(values)
+    config, model_class = _model(values["model"], run)
+    pretrained = values["model"].get("pretrained")
+    checkpoint = None if pretrained is None else str(run or pretrained)
+    pixels = partial(_checkpoint_image, config, checkpoint)
+    recipe = _recipe(values, name, config, model_class, pretrained, pixels)
+    if not hasattr(recipe.data, "tokenizers"):
+        return recipe
+    tokenizers = _checkpoint_tokenizers(config, checkpoint) | recipe.data.tokenizers
+    return replace(recipe, data=replace(cast(Any, recipe.data), tokenizers=tokenizers))
+
+
+def _check_sections(values: Mapping[str, Any]) -> None:
     if "structures" in values:
         raise UserError("this is a study, of many runs: train them with hf-latent study")
     for section, content in values.items():
@@ -182,9 +172,17 @@ def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) 
     for section in ("model", "data"):
         if section not in values:
             raise UserError(f"section {section} is missing")
-    config, model_class = _model(values["model"], run)
-    pretrained = values["model"].get("pretrained")
-    checkpoint = None if pretrained is None else str(run or pretrained)
+
+
+def _recipe(
+    values: Mapping[str, Any],
+    name: str,
+    config: LatentConfig,
+    model_class: type[LatentPreTrainedModel],
+    pretrained: str | None,
+    pixels: Callable[[str], Mapping[str, Any]],
+) -> Recipe:
+    """The checked sections of a recipe whose model is known."""
     training = {"output_dir": f"{OUTPUTS}/{name}", "seed": 42, **values.get("training", {})}
     training = checked("training", training, LatentTrainingArguments)
     evaluation = Evaluation(**checked("evaluation", values.get("evaluation", {}), Evaluation))
@@ -197,15 +195,13 @@ def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) 
     for modality in getattr(data, "columns", {}):
         if modality not in config.modalities:
             raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
-    if hasattr(data, "tokenizers"):
-        data = replace(cast(Any, data), tokenizers=_checkpoint_tokenizers(config, checkpoint) | data.tokenizers)
     return Recipe(
         name=name,
         values={section: dict(values[section]) for section in SECTIONS if section in values},
         config=config,
         model_class=model_class,
         data=data,
-        views=_views(values.get("views", {}), config, getattr(data, "image_size", None), checkpoint),
+        views=_views(values.get("views", {}), config, getattr(data, "image_size", None), pixels),
         training=training,
         evaluation=evaluation,
         lora=Lora(**checked("lora", values["lora"], Lora)) if "lora" in values else None,
@@ -214,11 +210,9 @@ def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) 
 
 
 def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, type[LatentPreTrainedModel]]:
+    config_class, model_class = _model_type(section)
     options = dict(section)
-    name = str(options.pop("type", None))
-    if name not in MODELS:
-        raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
-    config_class, model_class = MODELS[name]
+    name = str(options.pop("type"))
     check_read(options, model_class, name)
     options = _typed("model", options, model_options(config_class, model_class))
     check_labels(options)
@@ -236,6 +230,13 @@ def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, 
     if not config.modalities:
         raise UserError("model.modalities is missing: name each modality and its encoder")
     return config, model_class
+
+
+def _model_type(section: Mapping[str, Any]) -> tuple[type[LatentConfig], type[LatentPreTrainedModel]]:
+    name = str(section.get("type"))
+    if name not in MODELS:
+        raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
+    return MODELS[name]
 
 
 def _data(section: Mapping[str, Any]) -> Source:
@@ -260,7 +261,7 @@ def _checkpoint_tokenizers(config: LatentConfig, checkpoint: str | None) -> dict
     }
 
 
-def _checkpoint_image(config: LatentConfig, modality: str, whole: str | None) -> dict[str, Any]:
+def _checkpoint_image(config: LatentConfig, whole: str | None, modality: str) -> dict[str, Any]:
     """Mean and deviation of the pixels that the checkpoint of an image tower, or of the whole model, was trained on,
     if it says so."""
     checkpoint = whole or getattr(config, "clip", None) or config.modalities[modality].get("pretrained")
@@ -276,7 +277,10 @@ def _checkpoint_image(config: LatentConfig, modality: str, whole: str | None) ->
 
 
 def _views(
-    section: Mapping[str, Any], config: LatentConfig, image_size: int | None, checkpoint: str | None
+    section: Mapping[str, Any],
+    config: LatentConfig,
+    image_size: int | None,
+    pixels: Callable[[str], Mapping[str, Any]],
 ) -> dict[str, View]:
     views = {}
     for modality, options in section.items():
@@ -287,7 +291,7 @@ def _views(
         options = dict(options)
         if options.get("kind") == "image":
             if not {"mean", "std"} <= set(options):
-                options = {**_checkpoint_image(config, modality, checkpoint), **options}
+                options = {**pixels(modality), **options}
             if image_size is not None:
                 options.setdefault("size", image_size)
         try:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from . import experiment
 from .errors import UserError, blamed_on, suggest
 from .plots import MAX_RUNS, plot_accuracies, plot_fine_tuned, plot_interactions, plot_trade_offs
-from .recipe import Recipe, find_recipe, load_recipe, resolved
+from .recipe import Recipe, find_recipe, load_recipe
+from .recipe_file import read_values
 from .results import RESULTS, markdown, table
 from .runs import read_metrics
 from .training.checkpoints import staged_files
@@ -100,15 +98,8 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
         UserError: With the file, the key and what to write instead.
     """
     path = find_recipe(source)
-    try:
-        written = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    try:
-        values: Any = resolved(written)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    if not isinstance(values, dict) or not values.get("structures") or not values.get("recipe"):
+    values = read_values(path)
+    if not values.get("structures") or not values.get("recipe"):
         raise UserError(f"{path}: a study has the keys {', '.join(KEYS)}; a recipe is run with hf-latent train")
     for key in values:
         if key not in KEYS:

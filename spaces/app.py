@@ -27,14 +27,17 @@ TABS = (latent_map, interactions, ask, look, questions, structure)
 README = Path(__file__).with_name("README.md")
 
 
-def load(runs: Sequence[str]) -> list[Explorer]:
+def load(runs: Sequence[str], trust_recipe: bool = False) -> list[Explorer]:
     """The models of some runs, each once.
+
+    Args:
+        runs, trust_recipe: As of [`Explorer`].
 
     Raises:
         UserError: If a run cannot be shown.
     """
     runs = list(dict.fromkeys(runs))
-    explorers = [Explorer(run) for run in runs]
+    explorers = [Explorer(run, trust_recipe) for run in runs]
     names = [explorer.name for explorer in explorers]
     for explorer, name, run in zip(explorers, names, runs, strict=True):
         if names.count(name) > 1:  # two folders of one name
@@ -77,14 +80,14 @@ def launch(demo: gr.Blocks, **options: Any) -> None:
     demo.launch(theme=theme(), head=head(), max_file_size=MAX_FILE, ssr_mode=False, footer_links=["api"], **options)
 
 
-def serve(runs: Sequence[str], **options: Any) -> None:
+def serve(runs: Sequence[str], trust_recipe: bool = False, **options: Any) -> None:
     """Load some runs and serve their page until it is stopped.
 
     Raises:
         UserError: If a run cannot be shown.
     """
     share_cores()
-    launch(build_demo(load(runs)), **options)
+    launch(build_demo(load(runs, trust_recipe)), **options)
 
 
 def main(runs: Sequence[str]) -> int:

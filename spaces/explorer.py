@@ -23,6 +23,7 @@ from hf_latent.models.albef_heads import LabelTrained
 from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
 from hf_latent.runs import METRICS, RECIPE, read_metrics
+from hf_latent.trust import check_folder, permitted
 from hf_latent.views import Views, build_view
 
 BATCH = 100
@@ -36,6 +37,7 @@ class Explorer:
 
     Args:
         run: A run folder, or the id of a model on the Hub.
+        trust_recipe: Read the data that a recipe of somebody else names on this machine or elsewhere.
 
     Attributes:
         name: The folder's name, or the id.
@@ -48,9 +50,10 @@ class Explorer:
         UserError: If there is no such run, its model cannot be loaded, or no data fits it.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, trust_recipe: bool = False) -> None:
         self.name = Path(run).resolve().name if Path(run).is_dir() else run
         folder = find_run(run)
+        check_folder(folder)
         with blamed_on(f"{run} holds no model that can be loaded"):
             self.model: Any = class_of(folder).from_pretrained(folder, trust_remote_code=False).eval()
             self.processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
@@ -61,10 +64,10 @@ class Explorer:
         self.note = ""
         self.head: Head | None = None
         if isinstance(self.model, LabelTrained):
-            self.head = Head(self.model, self.processor, self.recipe)
+            self.head = Head(self.model, self.processor, self.recipe, folder, trust_recipe)
             return
         try:
-            self.source = source_of(self.recipe, self.processor.modalities)
+            self.source = permitted(source_of(self.recipe, self.processor.modalities), folder, trust_recipe)
             self.sample: Sample = load_sample(self.source)
         except UserError as error:
             if set(self.modalities) != {"image", "text"}:

@@ -1,6 +1,7 @@
 """Models with a head, which reads an image with a sentence: what one is asked, and what it says."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from hf_latent.data.loading import (
 )
 from hf_latent.errors import UserError
 from hf_latent.models.albef_heads import LabelTrained
+from hf_latent.trust import permitted
 
 # `AutoModel` finds the plain model in a folder, whatever head was trained. What a pre-trained model has beside that of
 # retrieval is for training.
@@ -54,6 +56,7 @@ class Head:
         model: The model, in evaluation mode.
         processor: Its processor.
         recipe: Of its run; empty where there is none.
+        folder, trust_recipe: Where it lies, and whether to read what it names; see `hf_latent.trust`.
 
     Attributes:
         images: How many images it reads with a sentence.
@@ -63,14 +66,17 @@ class Head:
         answers: What it chooses from; empty of a model that answers in words where its data has no list of answers.
     """
 
-    def __init__(self, model: Any, processor: Any, recipe: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: Any, processor: Any, recipe: Mapping[str, Any], folder: Path, trust_recipe: bool = False
+    ) -> None:
         self.model, self.processor, self.note = model, processor, ""
         self.images = 2 if isinstance(model, LatentALBEFForNaturalLanguageVisualReasoning) else 1
         self.writes = isinstance(model, LatentALBEFForQuestionAnswering)
         usual = usual_data(model)
         stand_in = usual(image_size=processor.modalities["image"]["size"])
         try:
-            self.source: Source = source_of(recipe, processor.modalities) if recipe.get("data") else stand_in
+            written = source_of(recipe, processor.modalities) if recipe.get("data") else stand_in
+            self.source: Source = permitted(written, folder, trust_recipe)
             self.examples = examples_of(self.source, self.images)
         except UserError as error:
             self.note = f"The data of this model cannot be read here ({error}); Trifeature stands in for it."

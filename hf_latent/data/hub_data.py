@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import inspect
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 
@@ -76,13 +80,15 @@ class HubData:
         return LoadedData(rows, dict(self.columns), summary, tokenizers, captions=captions)
 
     def _rows(self, split: str, progress: bool) -> "ModalityRows":
-        rows = ModalityRows(self._open(split), list(self.columns.values()), self.ids)
+        rows = ModalityRows(self._open(split), list(self.columns.values()), self.ids, from_hub=self.is_on_hub)
         return rows.without_bad_rows(progress) if self.on_bad_row == "skip" else rows
 
     def _stream(self) -> "ModalityStream":
         opened = self._open(self.split, streaming=True)
         columns = list(self.columns.values())
-        return ModalityStream(opened, columns, self.ids, self.shuffle_buffer, self.on_bad_row == "skip")
+        return ModalityStream(
+            opened, columns, self.ids, self.shuffle_buffer, self.on_bad_row == "skip", from_hub=self.is_on_hub
+        )
 
     def _benchmark(self, test: "ModalityRows") -> CaptionBenchmark:
         missing = {"image", "text"} - set(self.columns)
@@ -102,13 +108,18 @@ class HubData:
 
         if "streaming" in self.options:
             raise UserError("data.options.streaming: write data.streaming: true")
+        path = f"hf://datasets/{self.path}" if self.is_on_hub else self.path
         try:
+            if self.is_on_hub and "data_files" not in self.options:
+                self._refuse_other_files(path)
             if (Path(self.path) / "state.json").exists() or (Path(self.path) / "dataset_dict.json").exists():
                 opened = datasets.load_from_disk(self.path)
                 opened = opened[split] if isinstance(opened, datasets.DatasetDict) else opened
                 opened = opened.to_iterable_dataset() if streaming else opened
             else:
-                opened = datasets.load_dataset(self.path, split=split, streaming=streaming, **self.options)
+                opened = datasets.load_dataset(path, split=split, streaming=streaming, **self.options)
+        except UserError:
+            raise
         except KeyError:
             raise UserError(f"data.split={split!r}: {self.path} has no such split") from None
         except Exception as error:  # the builders of datasets raise what they like
@@ -122,13 +133,51 @@ class HubData:
             raise UserError(f"data.ids={self.ids!r}: {suggest(self.ids, opened.column_names)}")
         return opened
 
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether `path` names a data set of the Hub: it is an id, of no folder here and no format of `datasets`."""
+        from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
-class RowReader:
-    """Decodes the values of rows. Images are decoded here and not by `datasets`, so that a broken one can be named."""
+        try:
+            validate_repo_id(self.path)
+        except HFValidationError:
+            return False
+        return self.path not in _PACKAGED_DATASETS_MODULES and not Path(self.path).exists()
 
-    def __init__(self, features: Any, columns: Sequence[str]) -> None:
+    def local_reads(self) -> dict[str, Any]:
+        """The keys that may make `load` read anything but a data set of the Hub by its id, with their values."""
+        plain = ("name", "revision")  # of a configuration, and of a branch or commit
+        options = {key: value for key, value in self.options.items() if key not in plain or not isinstance(value, str)}
+        path = {} if self.is_on_hub else {"data.path": self.path}
+        return path | {f"data.options.{key}": value for key, value in options.items()}
+
+    def _refuse_other_files(self, path: str) -> None:
+        """A data set of the Hub lists its files itself, and may list some of this machine, or of other hosts."""
         import datasets
 
+        known = inspect.signature(datasets.load_dataset_builder).parameters
+        only_loading = set(inspect.signature(datasets.load_dataset).parameters) - set(known)
+        options = {key: value for key, value in self.options.items() if key not in only_loading}
+        files: Any = datasets.load_dataset_builder(path, **options).config.data_files or {}
+        for file in itertools.chain.from_iterable(files.values()):
+            if not str(file).startswith(f"hf://datasets/{self.path}@"):
+                raise UserError(f"data.path={self.path!r}: this data set lists {file}, which is not one of its files")
+
+
+class RowReader:
+    """Decodes the values of rows. Images are decoded here and not by `datasets`, so that a broken one can be named.
+
+    Args:
+        features: Of the data set.
+        columns: Those to read.
+        from_hub: The rows are of a data set of the Hub: they may hold images, and name files of the cache of
+            `datasets`, but no other file of this machine.
+    """
+
+    def __init__(self, features: Any, columns: Sequence[str], from_hub: bool = False) -> None:
+        import datasets
+
+        self.from_hub = from_hub
         self.columns = list(columns)
         self.images = {c for c in columns if isinstance(features[c], datasets.Image)}
         self.lists = [c for c in columns if _holds_sentences(features[c])]
@@ -160,10 +209,13 @@ class RowReader:
             raise UserError(f"row {number}, column {column!r} holds NaN or infinity: {_REMEDY}")
         return value
 
-    @staticmethod
-    def _image(number: int, column: str, value: dict[str, Any]) -> Any:
+    def _image(self, number: int, column: str, value: dict[str, Any]) -> Any:
         from PIL import Image
 
+        if self.from_hub and value["bytes"] is None and not _in_cache(value["path"]):
+            raise UserError(
+                f"row {number}, column {column!r} names {value['path']}, no image of the data set: {_REMEDY}"
+            )
         try:
             image = Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"])
             return image.convert("RGB")
@@ -179,6 +231,7 @@ class ModalityRows(Dataset):
         columns: The columns of the modalities.
         ids: A column whose equal values are equal ids; the row number by default.
         index: `(row, caption)` of each of our rows; by default all, with every caption of a row that has several.
+        from_hub: As of [`RowReader`].
     """
 
     def __init__(
@@ -187,8 +240,9 @@ class ModalityRows(Dataset):
         columns: Sequence[str],
         ids: str | None = None,
         index: Sequence[tuple[int, int]] | None = None,
+        from_hub: bool = False,
     ) -> None:
-        self.reader = RowReader(dataset.features, columns)
+        self.reader = RowReader(dataset.features, columns, from_hub)
         self.dataset = self.reader.undecoded(dataset)
         self.id_column = ids
         self._numbers: list[int] | None = None
@@ -238,7 +292,7 @@ class ModalityRows(Dataset):
                 good.append(self.index[i])
         if first is not None:
             print(f"Skipped {len(self) - len(good)} of {len(self)} rows; the first: {str(first).split(': ')[0]}")
-        return ModalityRows(self.dataset, self.reader.columns, self.id_column, good)
+        return ModalityRows(self.dataset, self.reader.columns, self.id_column, good, self.reader.from_hub)
 
 
 class ModalityStream(IterableDataset):
@@ -252,10 +306,13 @@ class ModalityStream(IterableDataset):
         columns, ids: As of [`ModalityRows`].
         buffer: Rows that wait to be drawn from; 0 keeps the order.
         skip: Leave rows out that cannot be read, instead of stopping.
+        from_hub: As of [`RowReader`].
     """
 
-    def __init__(self, dataset: Any, columns: Sequence[str], ids: str | None, buffer: int, skip: bool) -> None:
-        self.reader = RowReader(dataset.features, columns)
+    def __init__(
+        self, dataset: Any, columns: Sequence[str], ids: str | None, buffer: int, skip: bool, from_hub: bool = False
+    ) -> None:
+        self.reader = RowReader(dataset.features, columns, from_hub)
         dataset = self.reader.undecoded(dataset)
         self.dataset = dataset.shuffle(seed=0, buffer_size=buffer) if buffer else dataset
         self.id_column, self.skip = ids, skip
@@ -300,6 +357,16 @@ class ModalityStream(IterableDataset):
             if not read:
                 here = "" if self.shares == 1 else f" for process {self.share} of {self.shares}"
                 raise UserError(f"the stream holds no row that can be read{here}")
+
+
+def _in_cache(path: Any) -> bool:
+    """Whether a file was fetched from the Hub: it is remote, or in the caches of `datasets` and of the Hub."""
+    import datasets
+
+    if str(path).rpartition("::")[2].startswith("hf://"):
+        return True
+    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    return any(Path(str(path)).resolve().is_relative_to(Path(cache).resolve()) for cache in caches)
 
 
 def _hash(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""What the files hold that are published: finite numbers where numbers belong, words, pictures, and code of this library.
+"""What published files hold: finite numbers where numbers belong, words, pictures, and code of this library.
 
 The names of the files are chosen in `shareable.py`; here every value in them is looked at.
 """
@@ -101,7 +101,7 @@ def _kept(where: str, value: Any, like: Any, left_out: list[str]) -> Any:
 
 
 def _like(name: str, settings: Mapping[str, Any]) -> Any:
-    """The keys that the reader of a file knows, with values of the kind that it expects: a number, or something else."""
+    """The keys that the reader of a file knows, each with a value of the kind that it expects."""
     if name == CONFIG:
         return _model_like(settings)
     if name in ("special_tokens_map.json", "added_tokens.json"):

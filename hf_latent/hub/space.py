@@ -19,12 +19,13 @@ from ..runs import CONFIG, OUTPUTS, RECIPE, run_file
 NEEDED = ("gradio", "plotly")
 
 
-def show_space(runs: Sequence[str], port: int | None = None) -> None:
+def show_space(runs: Sequence[str], port: int | None = None, trust_recipe: bool = False) -> None:
     """Serve the Space of some runs on this machine until it is stopped.
 
     Args:
         runs: Run folders, or ids of models on the Hub.
         port: Where it listens; the first free one from 7860 by default.
+        trust_recipe: Read what a recipe that was not written here names, see `trust.py`, and print it.
 
     Raises:
         UserError: If a run cannot be shown, the port is taken, or the libraries of the Space are not installed.
@@ -36,7 +37,7 @@ def show_space(runs: Sequence[str], port: int | None = None) -> None:
     sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
     app = import_module("app")
     try:
-        app.serve(runs, server_port=port)
+        app.serve(runs, trust_recipe, server_port=port)
     except OSError as error:
         where = "any port from 7860" if port is None else f"port {port}"
         reason = str(error).split(". ")[0].rstrip(".")
