@@ -25,7 +25,7 @@ from ..errors import UserError, blamed_on
 from ..models.encoders import ENCODERS
 from ..recipe import MODELS
 from ..runs import CONFIG, read_json
-from .card_fields import number, tellable
+from .card_fields import number, repository_id, tellable
 
 SAVE_AGAIN = "write it anew with save_pretrained"
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
@@ -94,7 +94,7 @@ def _kept(where: str, value: Any, like: Any, left_out: list[str]) -> Any:
     if isinstance(value, str):
         if isinstance(like, int | float):
             raise UserError(f"{where}={value!r}: expected a number: {SAVE_AGAIN}")
-        if value and not (tellable(value) if like is _UNKNOWN else _NAME.fullmatch(value)):
+        if value and not (tellable(value) or repository_id(value) if like is _UNKNOWN else _NAME.fullmatch(value)):
             left_out.append(where)
             return _DROP
     return value

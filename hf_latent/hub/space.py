@@ -6,16 +6,19 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub import HfApi, metadata_load, metadata_save
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
+from packaging.requirements import Requirement
 
 from ..errors import UserError
 from ..resources import resource_path
 from ..runs import CONFIG, OUTPUTS, RECIPE, run_file
 
+LIBRARY = __name__.split(".")[0]
 NEEDED = ("gradio", "plotly")
 
 
@@ -32,7 +35,7 @@ def show_space(runs: Sequence[str], port: int | None = None, trust_recipe: bool 
     """
     for name in NEEDED:
         if find_spec(name) is None:
-            raise UserError(f"the Space needs {name}: pip install 'hf_latent[space]'")
+            raise UserError(f"the Space needs {name}: pip install '.[space]' in a checkout of hf_latent")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it as it is imported
     sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
     app = import_module("app")
@@ -72,12 +75,30 @@ def push_space(run: str, repo_id: str, model: str | None = None, private: bool =
 
 
 def write_space(folder: Path, models: Sequence[str]) -> None:
-    """Write the files of the Space into a new folder: its README names the models, and the app reads them there."""
-    source = resource_path("spaces", "app.py").parent
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    """Write the files of the Space into a new folder: its README names the models, and the app reads them there.
+
+    The folder carries this library as it is installed here, and `requirements.txt` what the library needs. The library
+    itself cannot be a requirement: when a Space is built, pip sees `requirements.txt` alone, no file beside it.
+    """
+    source, ignored = resource_path("spaces", "app.py").parent, shutil.ignore_patterns("__pycache__", "_share", ".*")
+    shutil.copytree(source, folder, ignore=ignored)
+    shutil.copytree(Path(import_module(LIBRARY).__path__[0]), folder / LIBRARY, ignore=ignored)
+    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in _requirements()), encoding="utf-8")
     readme = folder / "README.md"
     data = metadata_load(readme) or {}
     metadata_save(readme, {**data, "title": f"Inside {models[0].split('/')[-1]}", "models": list(models)})
+
+
+def _requirements() -> list[str]:
+    """What the library and its Space need; gradio is not among it, README.md names its version."""
+    found = []
+    for line in requires(LIBRARY) or ():
+        requirement = Requirement(line)
+        needed = requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in ("", "space"))
+        if needed and requirement.name not in (LIBRARY, "gradio"):
+            requirement.marker = None
+            found.append(str(requirement))
+    return found
 
 
 def _model_of(run: str, model: str | None) -> str:

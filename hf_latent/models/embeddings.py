@@ -178,7 +178,9 @@ class LatentPreTrainedModel(PreTrainedModel):
         if getattr(self, "_objective", None) is None:
             build = type(self).build_objective
             if build is None:
-                raise ImportError("The loss needs the training code of this model: pip install hf_latent")
+                raise ImportError(
+                    "The loss needs the training code, which is in the library hf_latent: import it first"
+                )
             self._objective = build(self.config)
         return self._objective
 

@@ -10,6 +10,7 @@ from PIL import Image
 from hf_latent.experiment import build_processor
 from hf_latent.hub.card import write_card
 from hf_latent.recipe import load_recipe
+from hf_latent.trust import remember
 
 METRICS = {
     "redundancy": 96.5,
@@ -31,6 +32,7 @@ def save_run(folder: Path, text: str, *overrides: str, seed: int = 0) -> Path:
     (folder / "recipe.yaml").write_text(text)
     recipe = load_recipe(folder / "recipe.yaml", [*overrides, f"training.output_dir={folder}"])
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
+    remember(folder)
     torch.manual_seed(seed)
     model = recipe.model_class(recipe.config)
     model.save_pretrained(folder)

@@ -1,12 +1,17 @@
 """The commands of the Space: what is published, for which model, and which mistakes are told in a sentence."""
 
+import re
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from huggingface_hub import metadata_load
+from packaging.requirements import Requirement
 
+import hf_latent
 from hf_latent.cli import main
 from hf_latent.errors import UserError
 from hf_latent.hub import space
@@ -16,6 +21,7 @@ from tests.hub.faults import FAULTS, survives
 from tests.space.runs import QUESTIONS, QuestionAnswering, albef_run, captions_run
 
 SOURCE = resource_path("spaces", "app.py").parent
+LIBRARY = Path(hf_latent.__file__).parent
 
 
 def publish_model(folder, name="user/model", files=("config.json", "model.safetensors", "recipe.yaml"), **options):
@@ -42,8 +48,10 @@ def test_a_space_is_published_with_all_that_it_runs_on(hub, server, run, capsys)
     assert capsys.readouterr().out == f"Space: {server.url}/spaces/user/app\n"
     repository = hub.repository("user/app", "space")
     shipped = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*") if path.is_file()}
-    assert set(repository.files()) == {name for name in shipped if "__pycache__" not in name}
-    assert {"app.py", "requirements.txt", "README.md", "tabs/ask.py", "hover.js"} <= set(repository.files())
+    library = {f"hf_latent/{path.relative_to(LIBRARY).as_posix()}" for path in LIBRARY.rglob("*.py")}
+    wanted = {name for name in shipped | library if "__pycache__" not in name and "/_share/" not in name}
+    assert set(repository.files()) == wanted | {"requirements.txt", "hf_latent/py.typed"}
+    assert {"app.py", "README.md", "tabs/ask.py", "hover.js", "hf_latent/models/encoders.py"} <= wanted
     assert repository.private and repository.sdk == "gradio" and repository.messages() == ["The Space of user/model"]
     assert main(["push-space", "user/model", "user/app", "--private"]) == 0
     assert len(repository.messages()) == 1
@@ -57,9 +65,33 @@ def test_its_readme_says_what_runs_and_names_the_model(hub, run, tmp_path):
     assert (head["sdk"], head["app_file"], head["python_version"]) == ("gradio", "app.py", "3.12")
     assert len(head["short_description"]) <= 60  # the Hub refuses more
     assert b"# Inside a latent space" in repository.files()["README.md"]
-    assert repository.files()["requirements.txt"] == b"hf_latent[space]\n"
     pinned = (SOURCE.parent / "constraints.txt").read_text()
     assert f"gradio=={head['sdk_version']}\n" in pinned  # the version that is tested
+
+
+def test_a_space_runs_on_the_library_that_it_carries(tmp_path):
+    """Nothing is installed by the bare name of this library, which anybody may register on an index."""
+    space.write_space(tmp_path / "space", ["user/model"])
+    required = (tmp_path / "space" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    names = [Requirement(line).name for line in required]
+    assert {"torch", "transformers", "datasets", "plotly"} <= set(names)
+    assert not {"hf_latent", "hf-latent", "gradio", "pytest", "ruff"} & set(names) and not any(
+        ";" in r for r in required
+    )
+    script = "import app, hf_latent, sys; print(hf_latent.__file__); sys.exit(app.main(['user/none']))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path / "space", capture_output=True, text=True)
+    assert done.stdout.strip() == str(tmp_path / "space" / "hf_latent" / "__init__.py")
+    assert done.returncode == 2 and "This cannot be shown: user/none" in done.stderr
+
+
+def test_nobody_is_told_to_install_by_a_bare_name():
+    named = re.compile(r"pip3? install[^\n]*?['\" ](?!-e)hf[-_]latent\b")
+    top = SOURCE.parent
+    files = [path for part in ("hf_latent", "spaces", "model_cards", "examples") for path in (top / part).rglob("*.*")]
+    texts = [path for path in [*files, *top.glob("*.md")] if path.suffix in (".py", ".md", ".jinja", ".txt")]
+    assert len(texts) > 100
+    assert not [path for path in texts if named.search(path.read_text(encoding="utf-8"))]
+    assert named.search('pip install "hf_latent[space]"') and named.search("pip install hf_latent")
 
 
 def test_a_run_folder_takes_the_id_of_its_model(hub, run, tmp_path):
@@ -138,7 +170,7 @@ def app(monkeypatch):
     """The app as `hf-latent space` finds it, of which nothing is loaded."""
     app = ModuleType("app")
     app.served = []
-    app.serve = lambda runs, **options: app.served.append((runs, options))
+    app.serve = lambda *given, **options: app.served.append((*given, options))
     monkeypatch.setitem(sys.modules, "app", app)
     monkeypatch.setattr(sys, "path", list(sys.path))
     return app
@@ -146,12 +178,13 @@ def app(monkeypatch):
 
 def test_runs_are_served_on_the_port_that_is_named(app):
     assert main(["space", "a", "b", "--port", "7999"]) == 0
-    assert app.served == [(["a", "b"], {"server_port": 7999})]
+    assert app.served == [(["a", "b"], False, {"server_port": 7999})]
+    assert main(["space", "a", "--trust-recipe"]) == 0 and app.served[1] == (["a"], True, {"server_port": None})
     assert sys.path[0] == str(SOURCE)
 
 
 def test_without_its_libraries_or_its_port_it_says_so(app, monkeypatch, capsys):
-    def serve(runs, **options):
+    def serve(*given, **options):
         raise OSError("Cannot find empty port in range: 80-80.")
 
     app.serve = serve
@@ -160,4 +193,6 @@ def test_without_its_libraries_or_its_port_it_says_so(app, monkeypatch, capsys):
     assert told in capsys.readouterr().err
     monkeypatch.setattr(space, "NEEDED", ("gradio", "no_such_library"))
     assert main(["space", "a"]) == 2
-    assert "the Space needs no_such_library: pip install 'hf_latent[space]'" in capsys.readouterr().err
+    assert (
+        "the Space needs no_such_library: pip install '.[space]' in a checkout of hf_latent" in capsys.readouterr().err
+    )

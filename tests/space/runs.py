@@ -14,6 +14,7 @@ from hf_latent import LatentALBEFForPreTraining as PreTraining
 from hf_latent import LatentALBEFForQuestionAnswering as QuestionAnswering
 from hf_latent.data.tokenizers import trifeature_tokenizer, word_tokenizer
 from hf_latent.data.trifeature import CAPTIONS
+from hf_latent.trust import remember
 from tests.models.small import small_albef, small_clip
 
 SPACES = Path(__file__).resolve().parents[2] / "spaces"
@@ -70,8 +71,11 @@ def head_runs(folder):
     ]
 
 
-def finish(folder, recipe):
+def finish(folder, recipe, own=True):
+    """The files of a run beside its model; `own` as a training on this machine would leave them."""
     if recipe:
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        if own:
+            remember(folder)
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     return folder
