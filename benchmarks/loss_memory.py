@@ -89,7 +89,7 @@ def in_a_process(name: str, options: argparse.Namespace, batch: int) -> dict[str
     command = [sys.executable, __file__, "--only", name, "--batch", str(batch), "--dim", str(options.dim)]
     command += ["--device", options.device, "--threads", str(options.threads)]
     command += ["--open-clip", options.open_clip] if options.open_clip else []
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 

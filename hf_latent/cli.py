@@ -121,7 +121,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (one process speaks, for as long as all run)
+        # One process speaks, for as long as all run.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: SIM115
     from . import experiment
     from .recipe import load_recipe
     from .training.distributed import shut_down

@@ -97,7 +97,7 @@ def write_card(run: Path, *, repository: str | None = None, license: str | None 
     text = render_card(run, repository=repository, license=license)
     path = run / CARD
     partial = path.with_suffix(".md.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", newline="\n")
     os.replace(partial, path)
     return path
 

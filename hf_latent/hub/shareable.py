@@ -168,7 +168,7 @@ def _write(target: Path, text: str) -> None:
     """Never through a link, into the run."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    target.write_text(text, encoding="utf-8")
+    target.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _link(path: Path, target: Path) -> None:

@@ -71,7 +71,7 @@ class HubTrainer(Trainer):
             header.tags = [*header.tags, *([tags] if isinstance(tags, str) else tags or [])]
             text = str(card)
         with staged_files(self._run) as staging:
-            (staging / "README.md").write_text(text, encoding="utf-8")
+            (staging / "README.md").write_text(text, encoding="utf-8", newline="\n")
 
     def push_to_hub(  # type: ignore[override]  # the URL of the repository stands for that of the commit
         self,
@@ -214,7 +214,9 @@ class HubTrainer(Trainer):
             self._base.config.save_pretrained(folder)
             stage_recipe(self._run, folder)
             if not (folder / RECIPE).is_file():
-                (folder / RECIPE).write_text(yaml.safe_dump({"training": self.args.to_dict()}), encoding="utf-8")
+                (folder / RECIPE).write_text(
+                    yaml.safe_dump({"training": self.args.to_dict()}), encoding="utf-8", newline="\n"
+                )
             if (self._run / "README.md").is_file():
                 shutil.copyfile(self._run / "README.md", folder / "README.md")  # for its license
             if run is not None and (run / METRICS).is_file():
