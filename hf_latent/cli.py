@@ -1,6 +1,7 @@
 """The `hf-latent` command. Thin: it reads the command line, calls a function, and turns a UserError into code 2."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ RUN = "the folder of a finished run, such as outputs/comm_trifeature_quick"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the encoding of the console does not hold, as cp1252 on Windows, is written with escapes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parse(arguments)
     logging.disable_progress_bar()  # a bar for every checkpoint that is written would tear the one that counts
     try:

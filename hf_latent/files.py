@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .errors import UserError
+
 WINDOWS = os.name == "nt"
 # Seconds before another try. Virus scanners and indexers read a new file at once, for a moment.
 PAUSES = (0.1, 0.4, 1.6)
@@ -35,14 +37,23 @@ def replace(source: Path, target: Path) -> None:
     """Rename a file or a folder; a file takes the place of an older one.
 
     Windows refuses that while a program has one of them open: it is tried again for about two seconds.
+
+    Raises:
+        UserError: If it is still open then.
     """
-    for pause in PAUSES if WINDOWS else ():
+    for pause in (*PAUSES, None):
         try:
             os.replace(source, target)
             return
-        except PermissionError:
+        except PermissionError as error:
+            if not WINDOWS:
+                raise
+            if pause is None:
+                raise UserError(
+                    f"{target} cannot be written ({error.strerror}): if it is open in another program, close it there "
+                    "and run the same command again"
+                ) from error
             time.sleep(pause)
-    os.replace(source, target)
 
 
 def remove_tree(folder: Path) -> None:

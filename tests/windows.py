@@ -98,7 +98,7 @@ def open_files():
             continue  # that of the listing itself
         found.add((status.st_dev, status.st_ino))
     for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
-        _, _, _, device, inode, *_ = line.split()
-        major, minor = (int(part, 16) for part in device.split(":"))
-        found.add((os.makedev(major, minor), int(inode)))
+        mapped = line.split(maxsplit=5)[5:]
+        if mapped and os.path.isfile(mapped[0]):
+            found.add((os.stat(mapped[0]).st_dev, os.stat(mapped[0]).st_ino))
     return found

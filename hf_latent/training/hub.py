@@ -15,6 +15,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress, hf_api
 
+from ..files import remove_tree
 from ..runs import METRICS, RECIPE
 from .arguments import LatentTrainingArguments
 from .checkpoints import staged_files
@@ -176,7 +177,7 @@ class HubTrainer(Trainer):
                 token=token or self.args.hub_token,
             )
         finally:
-            shutil.rmtree(staged)
+            remove_tree(staged)
 
     def _try_publish(self, staged: Path, message: str) -> None:
         try:
@@ -193,7 +194,7 @@ class HubTrainer(Trainer):
             stage_recipe(self._run, staged)
             stage_run(folder, staged, cast(str, self.hub_model_id), card)
         except BaseException:
-            shutil.rmtree(staged)
+            remove_tree(staged)
             raise
         return staged
 
