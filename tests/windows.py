@@ -4,7 +4,6 @@ It sees the files that this process has open or mapped in `/proc`, so it needs L
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
@@ -27,6 +26,8 @@ def refuse_as_windows(monkeypatch):
     - nothing is renamed over a folder, and `os.rename` replaces nothing;
     - there are no symbolic links, and no hard links.
     """
+    import fcntl  # is not there on Windows
+
     real = {name: getattr(os, name) for name in ("open", "fsync", "rename", "replace", "unlink")}
 
     def open_(path, flags, *arguments, **named):
