@@ -11,7 +11,6 @@ project's file, which is run as it stands. `--largest` doubles the batch of each
 import argparse
 import importlib.util
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -53,6 +52,18 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def peak_memory() -> int:
+    """The most bytes that this process has held so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
 def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     """MiB above the embeddings and seconds of one forward and backward pass."""
     torch.set_num_threads(options.threads)
@@ -76,11 +87,11 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     else:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        before = peak_memory()
     start = time.perf_counter()
     step(*given)
     seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.cuda.max_memory_allocated() if on_gpu else peak_memory()
     return {"MiB": (peak - before) / 2**20, "s": seconds}
 
 
@@ -89,7 +100,7 @@ def in_a_process(name: str, options: argparse.Namespace, batch: int) -> dict[str
     command = [sys.executable, __file__, "--only", name, "--batch", str(batch), "--dim", str(options.dim)]
     command += ["--device", options.device, "--threads", str(options.threads)]
     command += ["--open-clip", options.open_clip] if options.open_clip else []
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 

@@ -1,6 +1,7 @@
 """The `hf-latent` command. Thin: it reads the command line, calls a function, and turns a UserError into code 2."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ TRUST = "read what the recipe of somebody else names on this machine or elsewher
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the encoding of the console does not hold, as cp1252 on Windows, is written with escapes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parse(arguments)
     logging.disable_progress_bar()  # a bar for every checkpoint that is written would tear the one that counts
     try:
@@ -124,7 +128,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (one process speaks, for as long as all run)
+        # One process speaks, for as long as all run.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: SIM115
     from . import experiment
     from .recipe import load_recipe
     from .training.distributed import shut_down

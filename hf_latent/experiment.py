@@ -134,7 +134,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
     if main:
         (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
         with staged_files(run) as staging:
-            (staging / RECIPE).write_text(recipe.to_yaml())
+            (staging / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8", newline="\n")
         remember(run)
     if checkpoint is None or not trainer.is_finished(checkpoint):
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -350,7 +350,7 @@ def _measure(
         with blamed_on("the model cannot be measured"):
             metrics |= evaluation.metrics()
     with staged_files(run) as staging:
-        (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+        (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8", newline="\n")
         (staging / "figures").mkdir()
         if any("loss" in entry for entry in trainer.state.log_history):
             plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")

@@ -198,8 +198,8 @@ def _write(study: Study, summary: dict[str, dict[str, Any]], fine_tuned: dict[st
     """The files of the study; returns the pictures."""
     drawn = []
     with staged_files(study.output_dir) as staging:
-        (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n")
-        (staging / "study.md").write_text(markdown(summary))
+        (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8", newline="\n")
+        (staging / "study.md").write_text(markdown(summary), encoding="utf-8", newline="\n")
         if any("zero_shot_top1" in row for row in summary.values()):
             drawn.append(plot_trade_offs(summary, staging / "trade_offs.png").name)
         if any(fine_tuned.values()):

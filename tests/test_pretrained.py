@@ -105,7 +105,7 @@ def test_the_modalities_of_a_recipe_change_those_of_the_model(tmp_path, folder):
         ("model.pretraned=x", "did you mean 'pretrained'"),
         ("model.num_labels=three", "model.num_labels='three': expected int"),
         ("model.id2label={0: star}", "id2label names 0: name each of the 3 labels, from 0 on"),
-        ("model.pretrained=/nowhere", "there is no /nowhere/config.json.*write the folder of a finished run"),
+        ("model.pretrained=/nowhere", "there is no .nowhere.config.json.*write the folder of a finished run"),
         ("model.type=latent_clip", "unknown key model.pretrained"),
         ("model.type=latent_albef", "unknown key model.pretrained"),
         ("model.modalities={series: {encoder: cnn}}", "LatentALBEF reads image and text"),

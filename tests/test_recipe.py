@@ -1,5 +1,7 @@
 """Recipes: what is written is checked, and what is wrong is named."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers.optimization import get_scheduler
@@ -57,7 +59,7 @@ def test_the_recipe_of_albef_is_that_of_its_paper():
 
 def test_defaults_and_overrides(recipe):
     plain = load_recipe(recipe)
-    assert str(plain.output_dir) == "outputs/tiny" and plain.seed == 42
+    assert plain.output_dir == Path("outputs/tiny") and plain.seed == 42
     assert plain.views["image1"].size == 16  # of the data, where the view does not say
     assert plain.training["num_train_epochs"] == 1.0 and isinstance(plain.training["num_train_epochs"], float)
     changed = load_recipe(recipe, ["training.learning_rate=1e-4", "model.embed_dim=32", "training.seed=7"])

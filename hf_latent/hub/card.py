@@ -5,7 +5,6 @@ that all share. Objectives and regularizers bring their own formulas and citatio
 """
 
 import inspect
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -23,6 +22,7 @@ from yaml import YAMLError
 from ..citations import DUFUMIER_2025, HERMANN_2020, HU_2022
 from ..data.loading import SOURCES
 from ..errors import UserError, blamed_on, suggest
+from ..files import replace
 from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
 from ..objectives import Objective, RegularizedObjective, build_objective
@@ -97,8 +97,8 @@ def write_card(run: Path, *, repository: str | None = None, license: str | None 
     text = render_card(run, repository=repository, license=license)
     path = run / CARD
     partial = path.with_suffix(".md.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    replace(partial, path)
     return path
 
 

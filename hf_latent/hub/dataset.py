@@ -80,7 +80,7 @@ def stage_trifeature(folder: Path, repo_id: str, trifeature: Trifeature, options
         for split, rows in splits.items():
             _write(rows, folder / name / f"{split}.parquet")
     rows = {name: {split: len(rows) for split, rows in splits.items()} for name, splits in configs.items()}
-    (folder / "README.md").write_text(_card(repo_id, trifeature, rows, options), encoding="utf-8")
+    (folder / "README.md").write_text(_card(repo_id, trifeature, rows, options), encoding="utf-8", newline="\n")
 
 
 def _write(rows: Any, path: Path) -> None:

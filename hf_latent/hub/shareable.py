@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -16,6 +16,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..errors import UserError, blamed_on
+from ..files import remove_tree, replace
 from ..models.albef_momentum import TRAINING_STATE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
 from .card import ADAPTER, CARD, render_card
@@ -61,7 +62,7 @@ SETTINGS = (
 )
 CHECKPOINT_KEYS = ("clip", "pretrained", "name_or_path", "_name_or_path", "base_model_name_or_path")
 REPLACE = "put the file itself there, or remove it"
-PATH = re.compile(r"(/|~/|\.\.?/|\\\\|[A-Za-z]:[\\/]|file:)\S")
+PATH = re.compile(r"(/|~[\\/]|\.\.?[\\/]|\\\\|[A-Za-z]:[\\/]|file:)\S")
 
 
 def stage_run(run: Path, folder: Path, repository: str, card: str | None = None) -> None:
@@ -135,8 +136,10 @@ def _leave_training_state(folder: Path) -> None:
             kept = [name for name in names if not name.startswith(TRAINING_STATE)]
             tensors = {name: weights.get_tensor(name) for name in kept} if len(kept) < len(names) else {}
         if len(kept) < len(names):
-            path.unlink()
-            save_file(tensors, path, metadata)
+            partial = path.with_name(f"{path.name}.partial")
+            save_file(tensors, partial, metadata)
+            tensors.clear()  # they are the old file, which Windows does not let go before
+            replace(partial, path)
     if (folder / INDEX).is_file():
         index = read_json(folder / INDEX, "save the model again")
         index["weight_map"] = {k: v for k, v in index["weight_map"].items() if not k.startswith(TRAINING_STATE)}
@@ -201,7 +204,7 @@ def _is_local(value: Any, key: str) -> bool:
     if not isinstance(value, str):
         return False
     # A name without a slash is a folder only where a checkpoint is expected, and transformers would take the folder.
-    names_one = key in CHECKPOINT_KEYS or re.search(r"\w/\w", value)
+    names_one = key in CHECKPOINT_KEYS or re.search(r"\w[\\/]\w", value)
     return bool(PATH.match(value)) or bool(value and names_one and len(value) < 4096 and os.path.exists(value))
 
 
@@ -213,7 +216,7 @@ def _write(target: Path, text: str) -> None:
     """Never through a link, into the run."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    target.write_text(text, encoding="utf-8")
+    target.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _link(path: Path, target: Path) -> None:
@@ -221,7 +224,7 @@ def _link(path: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     try:
         os.link(path.resolve(), target)
-    except OSError:  # another file system
+    except (AttributeError, OSError):  # another file system, or one without hard links
         shutil.copyfile(path, target)
 
 
@@ -264,7 +267,7 @@ def _name_the_base(run: Path, folder: Path) -> None:
             )
         adapter = json.loads(path.read_text(encoding="utf-8"))
         if alone:
-            shutil.rmtree(path.parent)
+            remove_tree(path.parent)
         elif len(bases) == 1 and not adapter.get("base_model_name_or_path"):
             _write(path, json.dumps({**adapter, "base_model_name_or_path": min(bases)}, indent=2) + "\n")
 
@@ -286,12 +289,23 @@ def _card(run: Path, folder: Path, repository: str) -> str:
 
 def _refuse_private(folder: Path, run: Path) -> None:
     """The last look: a card or code that somebody wrote by hand may tell what the allow-list cannot know."""
-    home = Path.home()
-    private = {"your home folder": f"{home}{os.sep}" if len(home.parts) > 1 else None}
-    private |= {"the folder of the run": str(run.resolve()), "your token": get_token()}
+    home, token = Path.home(), get_token()
+    private = {
+        "your home folder": _spellings(home, "/") if len(home.parts) > 1 else set(),
+        "the folder of the run": _spellings(run.resolve()),
+        "your token": {token} if token else set(),
+    }
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".md", ".json", ".py", ".txt", ".yaml"):
             text = path.read_text(encoding="utf-8", errors="replace")
-            for what, secret in private.items():
-                if secret and secret in text:
+            for what, spellings in private.items():
+                if any(spelling in text for spelling in spellings):
                     raise UserError(f"{run / path.relative_to(folder)} tells {what}: take it out and push again")
+
+
+def _spellings(path: PurePath, end: str = "") -> set[str]:
+    """How a path may stand in a text: with the separators of Windows or of others, and as JSON and YAML escape it."""
+    posix = f"{path.as_posix()}{end}"
+    plain = {posix, posix.replace("/", "\\")}
+    escaped = {json.dumps(text)[1:-1] for text in plain}
+    return plain | escaped | {yaml.safe_dump(text, default_style='"', width=10_000).strip()[1:-1] for text in plain}

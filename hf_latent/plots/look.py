@@ -6,6 +6,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..files import replace
+
 DPI = 150
 GREY = "#666666"
 # Okabe and Ito's palette (2008) for bars and lines, Tol's "muted" one (2021) for the many classes of a map: both are
@@ -57,7 +59,7 @@ def save_png(figure: Figure, path: str | Path) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         figure.savefig(partial, format="png", dpi=DPI)
-        os.replace(partial, path)
+        replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path

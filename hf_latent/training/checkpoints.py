@@ -1,10 +1,10 @@
 """Folders that appear whole or not at all."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ..files import remove_tree, replace, sync
 
 STAGING = ".staging"
 
@@ -12,11 +12,7 @@ STAGING = ".staging"
 def sync_tree(folder: Path) -> None:
     """Force the files below `folder` to the disk, so that a rename after it never names an empty file."""
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
 
 
 def publish(source: Path, target: Path) -> None:
@@ -24,19 +20,19 @@ def publish(source: Path, target: Path) -> None:
     sync_tree(source)
     if target.exists():
         outgoing = source.with_name(source.name + ".old")
-        shutil.rmtree(outgoing, ignore_errors=True)
-        target.rename(outgoing)
-        source.rename(target)
-        shutil.rmtree(outgoing)
+        remove_tree(outgoing)
+        replace(target, outgoing)
+        replace(source, target)
+        remove_tree(outgoing)
     else:
-        source.rename(target)
+        replace(source, target)
 
 
 @contextmanager
 def staged_files(folder: Path) -> Iterator[Path]:
     """A temporary folder whose files move into `folder` one by one when the block ends well, and vanish otherwise."""
     staging = folder / STAGING / "files"
-    shutil.rmtree(staging, ignore_errors=True)
+    remove_tree(staging)
     staging.mkdir(parents=True)
     try:
         yield staging
@@ -46,6 +42,6 @@ def staged_files(folder: Path) -> Iterator[Path]:
             if path.is_dir():
                 target.mkdir(exist_ok=True)
             else:
-                os.replace(path, target)
+                replace(path, target)
     finally:
-        shutil.rmtree(folder / STAGING, ignore_errors=True)
+        remove_tree(folder / STAGING)

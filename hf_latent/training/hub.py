@@ -15,6 +15,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress, hf_api
 
+from ..files import remove_tree
 from ..runs import METRICS, RECIPE
 from .arguments import LatentTrainingArguments
 from .checkpoints import staged_files
@@ -71,7 +72,7 @@ class HubTrainer(Trainer):
             header.tags = [*header.tags, *([tags] if isinstance(tags, str) else tags or [])]
             text = str(card)
         with staged_files(self._run) as staging:
-            (staging / "README.md").write_text(text, encoding="utf-8")
+            (staging / "README.md").write_text(text, encoding="utf-8", newline="\n")
 
     def push_to_hub(  # type: ignore[override]  # the URL of the repository stands for that of the commit
         self,
@@ -176,7 +177,7 @@ class HubTrainer(Trainer):
                 token=token or self.args.hub_token,
             )
         finally:
-            shutil.rmtree(staged)
+            remove_tree(staged)
 
     def _try_publish(self, staged: Path, message: str) -> None:
         try:
@@ -193,7 +194,7 @@ class HubTrainer(Trainer):
             stage_recipe(self._run, staged)
             stage_run(folder, staged, cast(str, self.hub_model_id), card)
         except BaseException:
-            shutil.rmtree(staged)
+            remove_tree(staged)
             raise
         return staged
 
@@ -214,7 +215,9 @@ class HubTrainer(Trainer):
             self._base.config.save_pretrained(folder)
             stage_recipe(self._run, folder)
             if not (folder / RECIPE).is_file():
-                (folder / RECIPE).write_text(yaml.safe_dump({"training": self.args.to_dict()}), encoding="utf-8")
+                (folder / RECIPE).write_text(
+                    yaml.safe_dump({"training": self.args.to_dict()}), encoding="utf-8", newline="\n"
+                )
             if (self._run / "README.md").is_file():
                 shutil.copyfile(self._run / "README.md", folder / "README.md")  # for its license
             if run is not None and (run / METRICS).is_file():

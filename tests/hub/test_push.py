@@ -1,9 +1,7 @@
 """One commit, whole or not at all, whatever breaks on the way; and words that a person can act on."""
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -210,7 +208,7 @@ def test_a_killed_pusher(hub, server, run, tmp_path):
     command = [sys.executable, "-m", "hf_latent", "push", str(run), "user/name"]
     pusher = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert server.reached.wait(60)
-    os.kill(pusher.pid, signal.SIGKILL)
+    pusher.kill()
     pusher.wait()
     assert hub.repository("user/name").files() == before
     server.fault = None

@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import subprocess
 import sys
 import time
@@ -194,7 +193,7 @@ def test_kill_leaves_whole_checkpoints_that_resume(tmp_path, delay):
     tmp_path = tmp_path / "killed"
     wait_for(tmp_path, "checkpoint-*")
     time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     checkpoints = sorted(tmp_path.glob("checkpoint-*"), key=step_of)
     for checkpoint in checkpoints:
