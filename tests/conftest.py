@@ -46,24 +46,6 @@ os.environ["MKL_DYNAMIC"] = "FALSE"  # or MKL, and with it torch, takes no more 
 
 import pytest  # noqa: E402  (the environment comes first)
 
-# Files that share an expensive fixture of the session, under `--dist loadgroup`; any other file is a group by itself.
-GROUPS = {
-    "tests/hub/test_head_cards.py": "downstream",
-    "tests/test_downstream.py": "downstream",
-    "tests/space/test_browser.py": "served",
-    "tests/space/test_server.py": "served",
-    "tests/space/test_heads_page.py": "heads",
-    "tests/space/test_look.py": "heads",
-    "tests/space/test_questions.py": "heads",
-}
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items):
-    for item in items:
-        file = item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(GROUPS.get(file, file)))
-
 
 @pytest.fixture(scope="session")
 def downstream(tmp_path_factory):
