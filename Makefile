@@ -28,11 +28,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## train CoMM on Trifeature and show what it learned (a few minutes on 2 CPU cores)
 	$(BIN)/hf-latent train training_args/comm_trifeature_quick.yaml --resume
 
-test: $(STAMP) ## run the tests, without those marked slow
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests, a worker on each core, without those marked slow
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 test-demo: $(STAMP) ## hold a floor under what the demo learns (a few minutes)
-	$(BIN)/python -m pytest -m slow tests/test_quick_recipes.py -k comm_keeps
+	HF_LATENT_TEST_THREADS=2 $(BIN)/python -m pytest -m slow tests/test_quick_recipes.py -k comm_keeps
 
 quality: $(STAMP) ## check style and types, change nothing
 	$(BIN)/ruff check .

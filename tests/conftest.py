@@ -1,7 +1,7 @@
-"""What holds for every test: no network, no one else's cache, no window, few threads.
+"""What holds for every test: no network, no one else's cache, no window, and a fixed number of threads.
 
-The environment is set before anything can import huggingface_hub, which reads it once, at import. Processes that a
-test starts inherit it.
+The environment is set before anything can import huggingface_hub or torch, which read it once, at import. Processes
+that a test starts inherit it, and so does each worker of pytest-xdist, which then makes a cache of its own.
 """
 
 import atexit
@@ -37,10 +37,14 @@ os.environ.update(
     MPLBACKEND="Agg",
 )
 
-import pytest  # noqa: E402  (the environment comes first)
-import torch  # noqa: E402
+# Equal bits are promised on equal threads only, as sums are split among threads. So a test and the processes that it
+# starts get the same number; one by default, since pytest-xdist already runs a test on each core.
+THREADS = os.environ.setdefault("HF_LATENT_TEST_THREADS", "1")
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = THREADS
+os.environ["MKL_DYNAMIC"] = "FALSE"  # or MKL, and with it torch, takes no more threads than there are cores
 
-torch.set_num_threads(2)
+import pytest  # noqa: E402  (the environment comes first)
 
 
 @pytest.fixture(scope="session")

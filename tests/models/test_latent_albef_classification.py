@@ -1,6 +1,7 @@
 """LatentALBEF with a head of classes: an image with a sentence, and two images with one."""
 
 import copy
+import os
 import subprocess
 import sys
 
@@ -178,7 +179,7 @@ for name, (auto, batch, logits, hidden, words) in torch.load({str(tmp_path / "ex
     plain = transformers.AutoModel.from_pretrained({str(tmp_path)!r} + "/" + name, trust_remote_code=True)
     assert type(plain).__name__ == "LatentALBEFModel"
 """
-    environment = {"HF_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=tmp_path
     )
