@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from peft import PeftModel
 from transformers import AutoProcessor, TrainerState, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from . import __version__
 from .data.collator import LatentCollator
@@ -34,9 +33,10 @@ from .recipe import Recipe, load_recipe
 from .results import RESULTS, table
 from .runs import CONFIG, METRICS, RECIPE, STATE, read_json, read_metrics, run_file
 from .training import LatentTrainer, LatentTrainingArguments
-from .training.checkpoints import staged_files
+from .training.checkpoints import last_checkpoint, staged_files
 from .training.distributed import barrier
 from .training.lora import add_lora
+from .training.run_lock import locked
 from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
 
 RESUME_MAY_CHANGE = frozenset(
@@ -85,13 +85,18 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         UserError: If the folder holds a run and `resume` is not set, or holds the run of another recipe.
     """
     run = recipe.output_dir
-    checkpoint = _claim(run, recipe, resume)
-    if resume and _is_finished(run, recipe):
+    if resume and (run / RECIPE).exists() and _is_finished(run, recipe):
         print(f"{run} is finished already\n")
         metrics = _report(run, read_metrics(run))
         _push(run, recipe)
         return metrics
-    arguments = _arguments(recipe)
+    arguments = _arguments(recipe)  # the processes of this run meet here
+    with locked(run):
+        return _train(run, recipe, arguments, _claim(run, recipe, resume))
+
+
+def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkpoint: Path | None) -> dict[str, Any]:
+    """Train a recipe in a folder that is this run's alone."""
     main = arguments.should_save
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
     if not isinstance(data.train, Sized) and arguments.max_steps < 1:
@@ -122,13 +127,14 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         _say_what_is_cut(trainer, data)
     with blamed_on("the first batch cannot be embedded"):
         trainer.try_batch()
+    with blamed_on("training"):
+        trainer.try_optimizer(checkpoint)
     barrier()  # all have looked at the folder before one writes into it
     if main:
         (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml())
-    if checkpoint is None or not trainer.is_finished(checkpoint):
-        trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
     if main:
         _save(run, trainer)
         metrics = _training_metrics(trainer, recipe)
@@ -247,9 +253,15 @@ def _without_folder(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in recipe.values.get("training", {}).items() if key != "output_dir"}
 
 
-def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
-    """The checkpoint to go on from, once it is clear that the folder is ours to write into."""
-    if not (run / RECIPE).exists():
+def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
+    """The checkpoint to go on from, once it is clear that the folder is ours to write into.
+
+    A folder with a recipe alone is of a run that ended before it had a checkpoint, and may be begun again.
+    """
+    checkpoint = last_checkpoint(run)
+    if checkpoint is not None and not (run / RECIPE).exists():
+        raise UserError(f"{run} holds {checkpoint.name} and no {RECIPE}: write training.output_dir=... for another folder")
+    if checkpoint is None and not all((run / name).exists() for name in (RECIPE, STATE)):
         return None
     if not resume:
         raise UserError(
@@ -265,7 +277,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
     for key in sorted((old.keys() | new.keys()) - RESUME_MAY_CHANGE):
         if old.get(key) != new.get(key):
             raise UserError(f"{run} was made with training.{key}={old.get(key)}: --resume cannot change it")
-    return get_last_checkpoint(str(run))
+    return checkpoint
 
 
 def _arguments(recipe: Recipe) -> LatentTrainingArguments:
