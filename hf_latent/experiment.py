@@ -1,5 +1,6 @@
 """One run: train a recipe, measure what it learned, and leave its folder behind."""
 
+import copy
 import json
 from collections.abc import Sized
 from importlib.metadata import version
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 from transformers import AutoProcessor, TrainerState, set_seed
+from transformers.training_args import OptimizerNames
 
 from . import __version__
 from .data.collator import LatentCollator
@@ -19,6 +21,7 @@ from .errors import UserError, blamed_on, suggest
 from .evaluation import evaluations_of
 from .hub.card import write_card
 from .hub.push import push_run
+from .memory import check_model_memory
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
@@ -101,11 +104,15 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
     if not isinstance(data.train, Sized) and arguments.max_steps < 1:
         raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
-    with blamed_on("training.seed"):
-        set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with blamed_on("model"):
         _fit_vocabularies(recipe.config, data.tokenizers)
         _fit_classes(recipe, data.task)
+        check_model_memory(
+            lambda: _without_weights(recipe), str(OptimizerNames(arguments.optim).value), arguments.device
+        )
+    with blamed_on("training.seed"):
+        set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
+    with blamed_on("model"):
         # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
         begins = checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None)
         if begins and recipe.pretrained is not None:
@@ -198,6 +205,12 @@ def build_processor(
         return CoMMProcessor(modalities, tokenizers)
 
 
+def _without_weights(recipe: Recipe) -> Any:
+    """The model that is trained, with whatever weights."""
+    model = recipe.model_class(copy.deepcopy(recipe.config))
+    return model if recipe.lora is None else add_lora(model, recipe.lora)
+
+
 def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
     """A text encoder that is trained from scratch takes the size of its tokenizer's vocabulary."""
     for name, tokenizer in tokenizers.items():
@@ -260,7 +273,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
     """
     checkpoint = last_checkpoint(run)
     if checkpoint is not None and not (run / RECIPE).exists():
-        raise UserError(f"{run} holds {checkpoint.name} and no {RECIPE}: write training.output_dir=... for another folder")
+        raise UserError(f"{run} holds {checkpoint.name} and no {RECIPE}: write another training.output_dir")
     if checkpoint is None and not all((run / name).exists() for name in (RECIPE, STATE)):
         return None
     if not resume:

@@ -109,9 +109,7 @@ def _read_state(checkpoint: Path, args: LatentTrainingArguments, max_steps: int)
     for key in ("global_step", "max_steps", "train_batch_size", "num_train_epochs"):
         _must(key, getattr(state, key), "a whole number above 0", lambda value: _is_whole(value) and value > 0)
     for key in ("epoch", "total_flos", "num_input_tokens_seen"):
-        _must(
-            key, getattr(state, key), "a number, 0 or more", lambda value: _is_number(value) and 0 <= value < math.inf
-        )
+        _must(key, getattr(state, key), "a number, 0 or more", lambda value: _is_finite(value) and value >= 0)
     best = state.best_global_step
     _must("best_global_step", best, "a whole number", lambda value: value is None or _is_whole(value) and value >= 0)
     _must("best_metric", state.best_metric, "a number", lambda value: value is None or _is_number(value))
@@ -203,9 +201,7 @@ def _check_scaler(checkpoint: Path, scaler: Any) -> None:
     found = (checkpoint / SCALER_NAME).is_file()
     if scaler is None:
         if found:
-            raise ValueError(
-                f"it holds {SCALER_NAME}, of training with fp16, which is off now: write training.fp16=true"
-            )
+            raise ValueError(f"it holds {SCALER_NAME}, of training with fp16, which is off now")
         return
     wanted, saved = scaler.state_dict(), _load(checkpoint, SCALER_NAME)
     if not isinstance(saved, dict) or saved.keys() != wanted.keys() or not all(map(_is_number, saved.values())):
@@ -221,9 +217,7 @@ def _check_scheduler(saved: Any, scheduler: Any, step: int, skipped: bool) -> No
         raise ValueError(f"{SCHEDULER_NAME} is of another scheduler than {type(scheduler).__name__}: it has no {key}")
     if saved.get("base_lrs") != wanted.get("base_lrs"):
         told = [str(side.get("base_lrs"))[:50] for side in (saved, wanted)]
-        raise ValueError(
-            f"{SCHEDULER_NAME} has base_lrs={told[0]}, this run {told[1]}: learning_rate stays what it was"
-        )
+        raise ValueError(f"{SCHEDULER_NAME} has base_lrs={told[0]}, this run {told[1]}: a resume cannot change it")
     if isinstance(scheduler, LRScheduler) and not hasattr(scheduler, "patience"):
         _check_step(SCHEDULER_NAME, saved["last_epoch"], step, skipped)
 
@@ -247,11 +241,10 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer, step: int, sk
         strange = sorted((theirs.keys() ^ own.keys()) - IMPLEMENTATION - {"initial_lr"})
         if strange:
             raise ValueError(f"{OPTIMIZER_NAME} is of another optimizer than {kind.__name__}, as {strange[0]} shows")
-        for key in sorted(own.keys() - IMPLEMENTATION - {"lr", "params"}) if exact else ():
+        for key in sorted(own.keys() - IMPLEMENTATION - {"lr", "initial_lr", "params"}) if exact else ():
             if theirs[key] != own[key]:
-                raise ValueError(
-                    f"{OPTIMIZER_NAME} has {key}={theirs[key]}, this run {own[key]}: it stays what it was"
-                )
+                told = f"{OPTIMIZER_NAME} has {key}={theirs[key]}, this run {own[key]}"
+                raise ValueError(f"{told}: a resume cannot change it")
         if exact and not _is_rate(theirs["lr"]):
             raise ValueError(f"{OPTIMIZER_NAME} has lr={theirs['lr']}, which is no learning rate")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -15,6 +15,7 @@ from transformers import ProgressCallback
 from ..data.collator import LatentCollator
 from ..errors import UserError, suggest
 from ..losses import loss_tile_size
+from ..memory import bytes_of, check_memory
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..objectives import Objective
 from ..views import Views
@@ -290,9 +291,18 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer):
         self._checked_size()
         if self.args.unique_ids:
             self._get_train_sampler()
+        share, chunk = self.args.per_device_train_batch_size, self.args.gradient_cache_chunk_size
+        for name, view in {} if self.views is None else self.views.modalities.items():
+            if size := getattr(view, "size", None):
+                told = f"the pictures of a batch (views.{name}.size={size})"
+                check_memory(min(chunk or share, share) * 3 * size**2 * 4, told, self.args.device)
         model = cast(LatentPreTrainedModel, self.model).eval()
         rows = list(itertools.islice(iter(cast(Any, self.train_dataset)), 2))
-        inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator(rows))
+        batch = self.data_collator(rows)
+        check_memory(
+            bytes_of(batch) * share / max(len(rows), 1), f"a batch of {share} rows (training.global_batch_size)"
+        )
+        inputs: dict[str, Any] = super()._prepare_inputs(batch)
         if self.views is not None:
             inputs = self._with_views(inputs, training=True)
         with torch.no_grad(), self.compute_loss_context_manager():
