@@ -1,5 +1,6 @@
 """One run: train a recipe, measure what it learned, and leave its folder behind."""
 
+import copy
 import json
 from collections.abc import Sized
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 from transformers import AutoProcessor, TrainerState, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.training_args import OptimizerNames
 
 from . import __version__
 from .data.collator import LatentCollator
@@ -21,6 +22,7 @@ from .errors import UserError, blamed_on, suggest
 from .evaluation import evaluations_of
 from .hub.card import write_card
 from .hub.push import push_run
+from .memory import check_model_memory
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
@@ -36,9 +38,10 @@ from .recipe_file import read_values
 from .results import RESULTS, table
 from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
 from .training import LatentTrainer, LatentTrainingArguments
-from .training.checkpoints import staged_files
+from .training.checkpoints import last_checkpoint, staged_files
 from .training.distributed import barrier
 from .training.lora import add_lora
+from .training.run_lock import locked
 from .trust import check_folder, permitted, remember
 from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
 
@@ -93,22 +96,31 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         UserError: If the folder holds a run and `resume` is not set, or holds the run of another recipe.
     """
     run = recipe.output_dir
-    checkpoint = _claim(run, recipe, resume)
-    if resume and _is_finished(run, recipe):
+    if resume and (run / RECIPE).exists() and _is_finished(run, recipe):
         print(f"{run} is finished already\n")
         metrics = _report(run, read_metrics(run))
         _push(run, recipe)
         return metrics
-    arguments = _arguments(recipe)
+    arguments = _arguments(recipe)  # the processes of this run meet here
+    with locked(run):
+        return _train(run, recipe, arguments, _claim(run, recipe, resume))
+
+
+def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkpoint: Path | None) -> dict[str, Any]:
+    """Train a recipe in a folder that is this run's alone."""
     main = arguments.should_save
     data = recipe.data.load(progress=main and not arguments.disable_tqdm)
     if not isinstance(data.train, Sized) and arguments.max_steps < 1:
         raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
-    with blamed_on("training.seed"):
-        set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with blamed_on("model"):
         _fit_vocabularies(recipe.config, data.tokenizers)
         _fit_classes(recipe, data.task)
+        check_model_memory(
+            lambda: _without_weights(recipe), str(OptimizerNames(arguments.optim).value), arguments.device
+        )
+    with blamed_on("training.seed"):
+        set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
+    with blamed_on("model"):
         # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
         begins = checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None)
         if begins and recipe.pretrained is not None:
@@ -130,14 +142,15 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
         _say_what_is_cut(trainer, data)
     with blamed_on("the first batch cannot be embedded"):
         trainer.try_batch()
+    with blamed_on("training"):
+        trainer.try_optimizer(checkpoint)
     barrier()  # all have looked at the folder before one writes into it
     if main:
         (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
         with staged_files(run) as staging:
             (staging / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8", newline="\n")
         remember(run)
-    if checkpoint is None or not trainer.is_finished(checkpoint):
-        trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
     if main:
         _save(run, trainer)
         metrics = _training_metrics(trainer, recipe)
@@ -211,6 +224,12 @@ def build_processor(
         return CoMMProcessor(modalities, tokenizers)
 
 
+def _without_weights(recipe: Recipe) -> Any:
+    """The model that is trained, with whatever weights."""
+    model = recipe.model_class(copy.deepcopy(recipe.config))
+    return model if recipe.lora is None else add_lora(model, recipe.lora)
+
+
 def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
     """A text encoder that is trained from scratch takes the size of its tokenizer's vocabulary."""
     for name, tokenizer in tokenizers.items():
@@ -263,9 +282,15 @@ def _without_folder(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "training": training}
 
 
-def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
-    """The checkpoint to go on from, once it is clear that the folder is ours to write into."""
-    if not (run / RECIPE).exists():
+def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
+    """The checkpoint to go on from, once it is clear that the folder is ours to write into.
+
+    A folder with a recipe alone is of a run that ended before it had a checkpoint, and may be begun again.
+    """
+    checkpoint = last_checkpoint(run)
+    if checkpoint is not None and not (run / RECIPE).exists():
+        raise UserError(f"{run} holds {checkpoint.name} and no {RECIPE}: write another training.output_dir")
+    if checkpoint is None and not all((run / name).exists() for name in (RECIPE, STATE)):
         return None
     if not resume:
         raise UserError(
@@ -281,7 +306,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> str | None:
     for key in sorted((old.keys() | new.keys()) - RESUME_MAY_CHANGE):
         if old.get(key) != new.get(key):
             raise UserError(f"{run} was made with training.{key}={old.get(key)}: --resume cannot change it")
-    return get_last_checkpoint(str(run))
+    return checkpoint
 
 
 def _arguments(recipe: Recipe) -> LatentTrainingArguments:

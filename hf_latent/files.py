@@ -56,13 +56,16 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(pause)
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder with all that is in it, if it is there; what cannot be removed stays.
+def remove(path: Path) -> None:
+    """Remove a folder with all that is in it, if it is there; of a link or a file only that itself.
 
-    Windows removes no write-protected file: it is made writable first.
+    What cannot be removed stays. Windows removes no write-protected file: it is made writable first.
     """
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
     named: dict[str, Any] = {"onexc" if sys.version_info >= (3, 12) else "onerror": _remove_again}
-    shutil.rmtree(folder, **named)
+    shutil.rmtree(path, **named)
 
 
 def _remove_again(remove: Callable[[str], None], path: str, _: Any) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from hf_latent import files
 from hf_latent.errors import UserError
-from hf_latent.files import remove_tree, replace
+from hf_latent.files import remove, replace
 from hf_latent.hub.shareable import _refuse_private, stage_files, stage_model, without_paths
 from hf_latent.models.albef_momentum import TRAINING_STATE
 from hf_latent.training.checkpoints import publish, staged_files
@@ -59,8 +59,8 @@ def test_copies_of_write_protected_files_are_replaced_and_removed(tmp_path, wind
             write(staging / "modeling.py", content, 0o444)
     assert read(tmp_path / "modeling.py") == "new"
     write(tmp_path / "folder" / "below" / "modeling.py", "", 0o444)
-    remove_tree(tmp_path / "folder")
-    remove_tree(tmp_path / "folder")  # is gone
+    remove(tmp_path / "folder")
+    remove(tmp_path / "folder")  # is gone
     assert not (tmp_path / "folder").exists()
 
 

@@ -234,6 +234,6 @@ data:
         assert words in capsys.readouterr().err
     assert main(["train", str(tmp_path / "own.yaml"), "data.columns.text=txt", f"training.output_dir={run}2"]) == 2
     assert "did you mean 'text'" in capsys.readouterr().err
-    streamed = ["data.streaming=true", "training.max_steps=0", "data.tokenizers.text=/nothing"]
+    streamed = ["data.streaming=true", "training.max_steps=1", "data.tokenizers.text=/nothing"]
     assert main(["train", str(tmp_path / "own.yaml"), *streamed, f"training.output_dir={run}2"]) == 2
     assert "cannot be loaded" in capsys.readouterr().err

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch.utils.data
 
 from ..errors import UserError, suggest
+from ..memory import check_memory
 from . import trifeature_drawing as drawing
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Trifeature:
         group_starts = np.cumsum(group_sizes) - group_sizes
         # Number all allowed pairs, first picture by first picture, and draw numbers: no N x N table.
         ends = np.cumsum(group_sizes[wanted])
+        check_memory(min(max_pairs, int(ends[-1])) * 48, f"max_pairs={max_pairs}")  # six whole numbers a pair
         rng = generator(self.seed, _PAIRS, SPLITS.index(split), int(biased))
         chosen = rng.choice(ends[-1], size=min(max_pairs, ends[-1]), replace=False)
         first = np.searchsorted(ends, chosen, side="right")
@@ -266,6 +268,9 @@ def load_trifeature(
     # plain numbers of Python, whatever integer type they came as
     image_size, renders, seed, texture_period = int(image_size), int(renders), int(seed), float(texture_period)
 
+    count = (COMBINATIONS - HELD_OUT) * renders + HELD_OUT * int(test_renders)
+    told = f"{count:,} pictures (image_size={image_size}, renders={renders}, test_renders={test_renders})"
+    check_memory(count * image_size**2 * 3, told)
     trains, tests = split_combinations(seed)
     train = render(trains, renders, image_size, seed, texture_period, "Trifeature train" if progress else None)
     test = render(tests, int(test_renders), image_size, seed, texture_period, "Trifeature test" if progress else None)

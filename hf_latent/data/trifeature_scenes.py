@@ -7,6 +7,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..errors import UserError
+from ..memory import check_memory
 from . import trifeature_drawing as drawing
 from .loaded import CaptionBenchmark, GroundingBenchmark, LoadedData
 from .tokenizers import WORDS, load_tokenizer
@@ -157,6 +158,8 @@ class TrifeatureScenesData:
         for name, least in (("image_size", 32), ("scenes", 1), ("test_scenes", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"data.{name}={getattr(self, name)}: write a whole number of at least {least}")
+        pictures, told = self.scenes + self.test_scenes, f"data.scenes={self.scenes}, test_scenes={self.test_scenes}"
+        check_memory(pictures * self.image_size**2 * 3, f"{told} of image_size={self.image_size}")
         plain = [rows[rows // len(COLORS) % len(TEXTURES) == TEXTURE] for rows in split_combinations(self.seed)]
         counts = (self.scenes, self.test_scenes)
         train, test = (

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import UserError
+from ..memory import check_memory
 from .loaded import LoadedData, TaskBenchmark
 from .tokenizers import TRIFEATURE, load_tokenizer
 from .trifeature import TrifeatureImages, generator, load_trifeature
@@ -64,6 +65,8 @@ class TrifeatureTaskData:
         for name in self.tokenizers:
             if name != "text":
                 raise UserError(f"data.tokenizers.{name}: no such modality; write text")
+        pictures = max(800 * self.renders, 200 * self.test_renders)
+        check_memory(500 * pictures * self.per_picture, f"data.per_picture={self.per_picture}")  # 500 bytes a sentence
         try:
             trifeature = load_trifeature(
                 self.image_size, self.renders, self.seed, progress, self.texture_period, self.test_renders

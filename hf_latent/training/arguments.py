@@ -1,13 +1,56 @@
 """Training arguments of contrastive models."""
 
+import math
 import os
 from dataclasses import dataclass, field
+from enum import Enum
 
 import torch
 from accelerate.utils import str_to_bool
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy, IntervalStrategy, SaveStrategy, SchedulerType
+from transformers.training_args import OptimizerNames
 
-from ..errors import UserError
+from ..errors import UserError, suggest
+
+# What numbers may be: from the first on, and below the second.
+RANGES = {
+    "learning_rate": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, math.inf),
+    "max_grad_norm": (0, math.inf),
+    "warmup_steps": (0, math.inf),
+    "num_train_epochs": (0, math.inf),
+    "max_steps": (-1, 2**63),
+    "logging_steps": (0, math.inf),
+    "save_steps": (0, math.inf),
+    "eval_steps": (0, math.inf),
+    "eval_delay": (0, math.inf),
+    "neftune_noise_alpha": (0, math.inf),
+    "label_smoothing_factor": (0, 1),
+    "seed": (0, 2**32),
+    "data_seed": (0, 2**32),
+    "dataloader_num_workers": (0, math.inf),
+    "dataloader_prefetch_factor": (1, math.inf),
+    "per_device_train_batch_size": (1, math.inf),
+    "per_device_eval_batch_size": (1, math.inf),
+    "eval_accumulation_steps": (1, math.inf),
+    "gradient_accumulation_steps": (1, math.inf),
+    "gradient_cache_chunk_size": (1, math.inf),
+    "loss_tile_size": (1, math.inf),
+    "ddp_timeout": (1, 2**31),
+}
+CHOICES: dict[str, type[Enum]] = {
+    "optim": OptimizerNames,
+    "lr_scheduler_type": SchedulerType,
+    "logging_strategy": IntervalStrategy,
+    "eval_strategy": IntervalStrategy,
+    "save_strategy": SaveStrategy,
+    "hub_strategy": HubStrategy,
+}
+WORKERS_A_CPU = 16
 
 
 @dataclass
@@ -37,7 +80,7 @@ class LatentTrainingArguments(TrainingArguments):
     `logging_nan_inf_filter=False` (a loss that is not finite stops the run).
 
     Raises:
-        UserError: If `global_batch_size` cannot be shared evenly by the processes, or leaves fewer than 2 rows; if the
+        UserError: If a number is out of its range; if `global_batch_size` cannot be shared evenly by the processes, or leaves fewer than 2 rows; if the
             weights were to be sharded (FSDP, DeepSpeed).
     """
 
@@ -66,11 +109,14 @@ class LatentTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         self._refuse_shards()
+        self._check_values()
         # Every process reads its own share of a stream; the first would otherwise read and send all of it.
         if self.accelerator_config is None:
             self.accelerator_config = {"dispatch_batches": False}
         # Said out loud, or accelerate takes the processes of a machine without GPUs for strangers to each other.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        if self.fp16 and self.use_cpu:
+            raise UserError("training.fp16: float16 trains on a GPU only: leave it out, or write bf16: true")
         super().__post_init__()
         if self.n_gpu > 1:
             # DataParallel would contrast each replica's rows alone; processes are started by torchrun.
@@ -78,10 +124,6 @@ class LatentTrainingArguments(TrainingArguments):
         for name, wrong in (("auto_find_batch_size", True), ("train_sampling_strategy", "group_by_length")):
             if getattr(self, name, None) == wrong:
                 raise UserError(f"{name}={wrong}: it would change which rows are contrasted; leave it out")
-        for name in ("gradient_accumulation_steps", "gradient_cache_chunk_size", "loss_tile_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}={value}: write 1 or more")
         self.dataloader_drop_last = False  # of evaluation; training always drops, see the Trainer
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to copy to
@@ -96,6 +138,27 @@ class LatentTrainingArguments(TrainingArguments):
         if self.rows_contrasted < 2:
             raise UserError(
                 f"global_batch_size={self.rows_contrasted}: a contrastive loss needs at least 2 rows to compare"
+            )
+
+    def _check_values(self) -> None:
+        """What the optimizer, the scheduler or a loader would stumble over when training begins."""
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not low <= value < high:
+                wanted = f"{low} or more" + (f", below {high}" if low <= value else "")
+                raise UserError(f"training.{name}={value}: write {wanted if value < math.inf else 'a finite number'}")
+        for name, kind in CHOICES.items():
+            value, known = getattr(self, name), [str(choice.value) for choice in kind]
+            if isinstance(value, str) and not isinstance(value, Enum) and value not in known:
+                raise UserError(f"training.{name}={value!r}: {suggest(value, known)}")
+        if self.max_steps == 0 or self.max_steps < 0 and self.num_train_epochs == 0:
+            name = "num_train_epochs" if self.max_steps else "max_steps"
+            raise UserError(f"training.{name}=0: nothing would be trained; write more, or leave it out")
+        cpus = os.cpu_count() or 1
+        if self.dataloader_num_workers > WORKERS_A_CPU * cpus:
+            raise UserError(
+                f"training.dataloader_num_workers={self.dataloader_num_workers}: each is a process, and this machine "
+                f"has {cpus} CPUs; write at most {WORKERS_A_CPU * cpus}"
             )
 
     def _refuse_shards(self) -> None:

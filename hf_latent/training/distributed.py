@@ -1,9 +1,9 @@
 """The only collectives of the library. Every function is the identity in a single process."""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..models.embeddings import Embeddings
+
+Result = TypeVar("Result")
 
 
 def world_size() -> int:
@@ -95,6 +97,22 @@ def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
         dist.barrier()
+
+
+def from_first_process(function: Callable[[], Result]) -> Result:
+    """What `function` returns on the first process, on all processes; a UserError is raised on all of them, too."""
+    if world_size() == 1:
+        return function()
+    found: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            found[0] = function()
+        except UserError as error:
+            found[1] = str(error)
+    dist.broadcast_object_list(found)
+    if found[1] is not None:
+        raise UserError(found[1])
+    return found[0]
 
 
 def lost_process(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress, hf_api
 
-from ..files import remove_tree
+from ..files import remove
 from ..runs import METRICS, RECIPE
 from .arguments import LatentTrainingArguments
 from .checkpoints import staged_files
@@ -177,7 +177,7 @@ class HubTrainer(Trainer):
                 token=token or self.args.hub_token,
             )
         finally:
-            remove_tree(staged)
+            remove(staged)
 
     def _try_publish(self, staged: Path, message: str) -> None:
         try:
@@ -194,7 +194,7 @@ class HubTrainer(Trainer):
             stage_recipe(self._run, staged)
             stage_run(folder, staged, cast(str, self.hub_model_id), card)
         except BaseException:
-            remove_tree(staged)
+            remove(staged)
             raise
         return staged
 

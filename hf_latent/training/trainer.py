@@ -1,48 +1,40 @@
 """A Trainer for objectives that look across the whole batch."""
 
 import itertools
-import shutil
 import warnings
 from collections.abc import Callable, Collection, Sized
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import ProgressCallback, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
+from transformers import ProgressCallback
 
 from ..data.collator import LatentCollator
 from ..errors import UserError, suggest
 from ..losses import loss_tile_size
+from ..memory import bytes_of, check_memory
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..objectives import Objective
 from ..views import Views
 from .arguments import LatentTrainingArguments
 from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
-from .checkpoints import STAGING, publish
+from .checkpointing import CheckpointTrainer
 from .distributed import (
     average_gradients,
-    barrier,
     gather_embeddings,
-    lost_process,
-    lost_processes_named,
     mean_over_processes,
 )
 from .gradient_cache import cached_backward, rows_of
-from .hub import HubTrainer
 from .prediction import PredictionTrainer
 from .sampling import UniqueIdSampler, stream_loader
 from .two_passes import TwoPasses
 
 
-class LatentTrainer(PredictionTrainer, HubTrainer):
+class LatentTrainer(PredictionTrainer, CheckpointTrainer):
     """Trains a model that embeds, on an objective that scores the whole batch.
 
     One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with
@@ -59,10 +51,8 @@ class LatentTrainer(PredictionTrainer, HubTrainer):
             default it stacks the columns that are named after the modalities, as `processing_class` says.
 
     Every term of the objective is logged as `loss_<term>`. A loss that is not finite stops the run and names the step
-    and the term. Checkpoints appear whole or not at all.
+    and the term. Checkpoints appear whole or not at all, and training goes on from whole ones only.
     """
-
-    _staging: Path | None = None
 
     def __init__(
         self,
@@ -102,10 +92,6 @@ class LatentTrainer(PredictionTrainer, HubTrainer):
         self._micro_batch = (-1, 0)
         self._terms: dict[str, Tensor] = {}
         self._term_count = 0
-
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        with lost_processes_named():
-            return super().train(*args, **kwargs)
 
     # Batches and views
 
@@ -305,64 +291,19 @@ class LatentTrainer(PredictionTrainer, HubTrainer):
         self._checked_size()
         if self.args.unique_ids:
             self._get_train_sampler()
+        share, chunk = self.args.per_device_train_batch_size, self.args.gradient_cache_chunk_size
+        for name, view in {} if self.views is None else self.views.modalities.items():
+            if size := getattr(view, "size", None):
+                told = f"the pictures of a batch (views.{name}.size={size})"
+                check_memory(min(chunk or share, share) * 3 * size**2 * 4, told, self.args.device)
         model = cast(LatentPreTrainedModel, self.model).eval()
         rows = list(itertools.islice(iter(cast(Any, self.train_dataset)), 2))
-        inputs: dict[str, Any] = super()._prepare_inputs(self.data_collator(rows))
+        batch = self.data_collator(rows)
+        check_memory(
+            bytes_of(batch) * share / max(len(rows), 1), f"a batch of {share} rows (training.global_batch_size)"
+        )
+        inputs: dict[str, Any] = super()._prepare_inputs(batch)
         if self.views is not None:
             inputs = self._with_views(inputs, training=True)
         with torch.no_grad(), self.compute_loss_context_manager():
             model(**inputs, return_loss=True)
-
-    def is_finished(self, checkpoint: str) -> bool:
-        """Whether a checkpoint already stands at `max_steps`; if so, it is loaded: a resume would train on."""
-        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-        if not 0 < self.args.max_steps <= state.global_step:
-            return False
-        self._load_from_checkpoint(checkpoint)
-        self.state = state
-        return True
-
-    # Checkpoints
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As in `Trainer`, but into a staging folder that takes its name only when all of it is on the disk."""
-        run = Path(super()._get_output_dir(trial))
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        self._staging = staging = run / STAGING
-        try:
-            if self.args.should_save:
-                shutil.rmtree(staging, ignore_errors=True)
-            barrier()
-            cast(LatentPreTrainedModel, self.model).keep_training_state = True
-            super()._save_checkpoint(model, trial)
-            barrier()
-        except (OSError, RuntimeError, SafetensorError) as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            if lost_process(error):
-                raise
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{name} could not be written ({reason}): is the disk full? Earlier ones are whole"
-            ) from error
-        finally:
-            self._staging = None
-            cast(LatentPreTrainedModel, self.model).keep_training_state = False
-        if self.args.should_save:
-            if self.state.best_global_step:
-                best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
-                self.state.best_model_checkpoint = str(run / best)
-                self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
-            publish(staging / name, run / name)
-            shutil.rmtree(staging, ignore_errors=True)
-            if self.args.push_to_hub:
-                self.push_checkpoint(run / name)
-            rotate_checkpoints(
-                output_dir=str(run),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-        barrier()
