@@ -32,7 +32,21 @@ import httpx
 import numpy as np
 from PIL import Image
 
-WORDS = ("red", "blue", "green", "pink", "star", "circle", "square", "letter", "photo", "stripes", "unknown", "of", "a")
+WORDS = (
+    "red",
+    "blue",
+    "green",
+    "pink",
+    "star",
+    "circle",
+    "square",
+    "letter",
+    "photo",
+    "stripes",
+    "unknown",
+    "of",
+    "a",
+)
 SHAPES, COLORS = ("star", "circle", "square"), ("red", "blue", "green")
 TEXTURES = ("dots", "solid", "stripes")
 PATIENCE = 60  # seconds
