@@ -2,10 +2,10 @@
 
     python benchmarks/space_soak.py [RUN ...] [--calls 5000] [--visitors 20] [--seconds 30] [--unread 1400]
 
-Serves the runs in a process of its own, as `hf-latent space` does; without one, small untrained models of every family.
-Then it puts calls of all end points, with varying images and texts, and prints the resident memory of the server;
-submits many calls without reading an answer, and prints how long another visitor's next answer takes; and lets visitors
-ask one call after another for a while, and prints how many were answered. Only 127.0.0.1 is asked.
+Serves the runs in a process of its own, as `hf-latent space` does; without one, small untrained models. Puts calls of
+all end points, with varying images and texts, and prints the resident memory of the server. Submits calls without
+reading their answers, and prints how long another visitor's next answer takes. Lets visitors ask one call after another
+for a while, and prints how many were answered. Only 127.0.0.1 is asked.
 """
 
 import argparse

@@ -16,7 +16,7 @@ import torch
 from calls import SESSIONS, bound
 from explorer import Explorer
 from huggingface_hub import metadata_load
-from inputs import guard
+from inputs import REFUSED, guard
 from page import head, theme
 from tabs import ask, interactions, latent_map, look, questions, structure
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
@@ -85,6 +85,7 @@ def launch(demo: gr.Blocks, **options: Any) -> None:
         ssr_mode=False,
         footer_links=["api"],
         state_session_capacity=SESSIONS,
+        app_kwargs={"exception_handlers": REFUSED},
         **options,
     )
 

@@ -85,7 +85,7 @@ class CallQueue(Queue):
             super().send_message(event, event_message)
 
     async def clean_events(self, *, session_hash: str | None = None, event_id: str | None = None) -> None:
-        """Forget the calls of a client that is gone; gradio keeps its unread messages, and the ids of running calls."""
+        """Forget the calls of a client that is gone; gradio keeps its messages, and the ids of running calls."""
         await super().clean_events(session_hash=session_hash, event_id=event_id)
         if session_hash is not None:
             self.pending_event_ids_session.pop(session_hash, None)

@@ -1,11 +1,15 @@
 """What a call may hold: values of the kind that each input of the page has, and of no other."""
 
 import functools
-import math
+import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from gradio.route_utils import FnIndexInferError
 
 from hf_latent.errors import UserError
 
@@ -32,6 +36,17 @@ def guard(demo: gr.Blocks) -> None:
             raise gr.Error(sentence, print_exception=False) from None
 
     demo.process_api = guarded  # type: ignore[method-assign]
+
+
+async def refuse(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a call that gradio finds no function or no parameters for; FastAPI's own says nothing."""
+    traceback.print_exception(error, file=sys.stderr)
+    told = f"{request.url.path} has no such function, or not with these parameters: see the API page."
+    return JSONResponse({"detail": told}, status_code=400)
+
+
+# What gradio raises for such a call.
+REFUSED = dict.fromkeys((KeyError, TypeError, ValueError, FnIndexInferError), refuse)
 
 
 def check(components: Sequence[Any], values: Sequence[Any]) -> None:
@@ -65,12 +80,12 @@ def _wanted(component: Any, value: Any) -> str:
         return "" if isinstance(value, str) and value in choices else f"choose one of {', '.join(map(repr, choices))}"
     if isinstance(component, gr.Slider):
         low, high = component.minimum, component.maximum
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         return "" if number and low <= value <= high else f"write a number from {low} to {high}"
     if isinstance(component, gr.Checkbox):
         return "" if isinstance(value, bool) else "write true or false"
     if isinstance(component, gr.Textbox):
-        return "" if isinstance(value, str) and _is_unicode(value) else "write a text in Unicode"
+        return "" if isinstance(value, str) and _is_unicode(value) else "write a text, in Unicode"
     if isinstance(component, gr.Image):
         path = value.get("path") if isinstance(value, dict) else None
         uploaded = isinstance(path, str) and _is_unicode(path) and "\0" not in path and ":" not in path.split("/")[0]

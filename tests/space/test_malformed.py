@@ -7,15 +7,15 @@ import httpx
 import pytest
 
 from benchmarks.space_soak import Visitor
-from tests.space.runs import captions_run  # noqa: F401  (it makes the Space importable)
+from tests.space.pages import Page
 
-NAMES = ("latent_map", "interactions", "ask", "find", "walk", "close_gap")
 PICTURES = ["star", "dots", "red", 10, "star", "solid", "blue", -30]
+FIND = ["captions_model", "a photo of a red star"]
 GOOD = {
     "latent_map": ["captions_model", "pairs_model", "PCA", "modality", True],
     "interactions": ["pairs_model", *PICTURES],
     "ask": ["captions_model", None, "a photo of a red star"],
-    "find": ["captions_model", "a photo of a red star"],
+    "find": FIND,
     "walk": ["captions_model", 4, 9, "a photo of a red star"],
     "close_gap": ["captions_model", 35],
 }
@@ -39,13 +39,6 @@ class Caller(Visitor):
         return self.client.post(
             f"{self.server.url}/call/{name}", content=content, headers={"Content-Type": "application/json"}
         )
-
-
-class Page:
-    """The address of a served page, as a visitor asks it."""
-
-    def __init__(self, served):
-        self.url, self.names = f"{served.url.rstrip('/')}/gradio_api", {}
 
 
 def asked(caller, name, arguments):
@@ -74,3 +67,34 @@ def test_a_wrong_value_is_told_in_a_sentence_at_every_place(request, page, good,
     assert "Traceback" not in capfd.readouterr().err  # a visitor's mistake is no failure of the page
     for name, arguments in good.items():
         assert asked(caller, name, arguments)[0] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("call/nothing", {"data": []}),
+        ("call/v2/nothing", {}),
+        ("call/v2/find", {"no_such_parameter": 1}),
+        ("call/v2/find", {"text": 1, "no_such_parameter": 1}),
+        ("call/find", {"data": "text"}),
+        ("call/find", {"data": None}),
+        ("call/find", [1]),
+        ("run/find", {"data": FIND}),
+        ("queue/join", {"data": FIND, "fn_index": 9999, "session_hash": "a"}),
+        ("queue/join", {"data": FIND, "fn_index": -1, "session_hash": "a"}),
+        ("queue/join", {"data": FIND, "fn_index": 10**30, "session_hash": "a"}),
+        ("queue/join", {"data": FIND, "session_hash": "a"}),
+        ("queue/join", {"data": FIND, "fn_index": 0}),
+    ],
+)
+def test_a_call_of_nothing_is_refused(served, path, body):
+    response = httpx.post(f"{Page(served).url}/{path}", json=body)
+    assert 400 <= response.status_code < 500 and response.json()["detail"]
+    assert "Traceback" not in response.text
+
+
+@pytest.mark.parametrize("arguments", [[], FIND[:1], [*FIND, "more"], FIND * 500])
+def test_the_wrong_number_of_values_is_told_with_what_is_taken(served, arguments):
+    outcome, told = asked(Caller(Page(served), 0), "find", arguments)
+    assert outcome == "error"
+    assert told["error"] == f"The call has {len(arguments)} values and takes 2: 'Model', 'A text'."
