@@ -4,8 +4,8 @@
 
 Serves the runs in a process of its own, as `hf-latent space` does; without one, small untrained models. Puts calls of
 all end points, with varying images and texts, and prints the resident memory of the server. Submits calls without
-reading their answers, and prints how long another visitor's next answer takes. Lets visitors ask one call after another
-for a while, and prints how many were answered. Only 127.0.0.1 is asked.
+reading their answers, and prints how long another visitor's next answer takes. Lets visitors ask one call after
+another for a while, and prints how many were answered. Only 127.0.0.1 is asked.
 """
 
 import argparse
@@ -146,8 +146,8 @@ class Visitor:
 
     def image(self) -> dict[str, Any]:
         """An image that was uploaded and comes only once."""
-        noise = np.random.default_rng(self.random.randrange(2**32)).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((640, 512)).save(buffer := BytesIO(), format="png")
+        noise = np.random.default_rng(self.random.randrange(2**32)).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((192, 144)).save(buffer := BytesIO(), format="png")
         files = {"files": ("photo.png", buffer.getvalue(), "image/png")}
         path = self.client.post(f"{self.server.url}/upload", files=files).raise_for_status().json()[0]
         return {"path": path, "meta": {"_type": "gradio.FileData"}}
