@@ -14,6 +14,7 @@ from gradio.route_utils import FnIndexInferError
 from hf_latent.errors import UserError
 
 SHOWN = 60  # characters of a wrong value that are said
+REMOTE = ("http:", "https:", "data:")  # what begins so is no file; the page fetches nothing for a visitor
 
 
 def guard(demo: gr.Blocks) -> None:
@@ -88,7 +89,7 @@ def _wanted(component: Any, value: Any) -> str:
         return "" if isinstance(value, str) and _is_unicode(value) else "write a text, in Unicode"
     if isinstance(component, gr.Image):
         path = value.get("path") if isinstance(value, dict) else None
-        uploaded = isinstance(path, str) and _is_unicode(path) and "\0" not in path and ":" not in path.split("/")[0]
+        uploaded = isinstance(path, str) and _is_unicode(path) and "\0" not in path and not path.startswith(REMOTE)
         return "" if value is None or uploaded else "upload an image, and write the path that the upload gave"
     return ""
 
