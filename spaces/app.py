@@ -13,8 +13,10 @@ from typing import Any
 
 import gradio as gr
 import torch
+from calls import SESSIONS, bound
 from explorer import Explorer
 from huggingface_hub import metadata_load
+from inputs import REFUSED, guard
 from page import head, theme
 from tabs import ask, interactions, latent_map, look, questions, structure
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
@@ -60,6 +62,8 @@ def build_demo(explorers: Sequence[Explorer]) -> gr.Blocks:
                 for name, reason in refused.items():
                     if reason is not None:
                         gr.HTML(f"<p class='quiet'>Not here: <b>{escape(name)}</b>. {escape(reason)}</p>")
+    bound(demo)
+    guard(demo)
     return demo
 
 
@@ -77,7 +81,16 @@ def share_cores() -> None:
 
 def launch(demo: gr.Blocks, **options: Any) -> None:
     """Serve a page until it is stopped; options are those of `gr.Blocks.launch`."""
-    demo.launch(theme=theme(), head=head(), max_file_size=MAX_FILE, ssr_mode=False, footer_links=["api"], **options)
+    demo.launch(
+        theme=theme(),
+        head=head(),
+        max_file_size=MAX_FILE,
+        ssr_mode=False,
+        footer_links=["api"],
+        state_session_capacity=SESSIONS,
+        app_kwargs={"exception_handlers": REFUSED},
+        **options,
+    )
 
 
 def serve(runs: Sequence[str], trust_recipe: bool = False, **options: Any) -> None:

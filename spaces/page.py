@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 import plotly.graph_objects as go
-from explorer import Explorer
+from explorer import THUMBNAIL, Explorer
 from PIL import Image
 
 from hf_latent.errors import UserError, suggest
@@ -76,20 +76,22 @@ def named(explorers: Sequence[Explorer], name: str) -> Explorer:
     return known[name]
 
 
-@functools.lru_cache(maxsize=4096)
-def _data_uri(pixels: bytes, size: tuple[int, int]) -> str:
-    Image.frombytes("RGB", size, pixels).save(buffer := BytesIO(), format="webp", quality=85)
+def data_uri(image: Image.Image) -> str:
+    """A picture as the address of itself."""
+    image.save(buffer := BytesIO(), format="webp", quality=85)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def data_uri(image: Image.Image) -> str:
-    """A picture as the address of itself."""
-    return _data_uri(image.tobytes(), image.size)
+@functools.lru_cache(maxsize=1024)  # of thumbnails: at most 40 MB
+def _thumbnail_uri(pixels: bytes, size: tuple[int, int]) -> str:
+    return data_uri(Image.frombytes("RGB", size, pixels))
 
 
 def image_html(image: Image.Image, words: str) -> str:
     """A picture, with its words for those who do not see it."""
-    return f'<img alt="{escape(words)}" title="{escape(words)}" src="{data_uri(image)}">'
+    small = max(image.size) <= THUMBNAIL  # of the sample, mostly; what is larger is made for one answer
+    address = _thumbnail_uri(image.tobytes(), image.size) if small else data_uri(image)
+    return f'<img alt="{escape(words)}" title="{escape(words)}" src="{address}">'
 
 
 def bar_html(share: float, text: str, title: str = "") -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from ..runs import CONFIG, OUTPUTS, RECIPE, run_file
 
 LIBRARY = __name__.split(".")[0]
 NEEDED = ("gradio", "plotly")
+PORT_VARIABLE, PORTS = "GRADIO_SERVER_PORT", range(1, 65536)
 
 
 def show_space(runs: Sequence[str], port: int | None = None, trust_recipe: bool = False) -> None:
@@ -36,15 +38,46 @@ def show_space(runs: Sequence[str], port: int | None = None, trust_recipe: bool 
     for name in NEEDED:
         if find_spec(name) is None:
             raise UserError(f"the Space needs {name}: pip install '.[space]' in a checkout of hf_latent")
+    if port is not None:
+        check_port(port, "--port")
+    elif PORT_VARIABLE in os.environ:  # where gradio looks for a free port
+        check_port(os.environ[PORT_VARIABLE], PORT_VARIABLE)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it as it is imported
     sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
     app = import_module("app")
     try:
         app.serve(runs, trust_recipe, server_port=port)
     except OSError as error:
-        where = "any port from 7860" if port is None else f"port {port}"
-        reason = str(error).split(". ")[0].rstrip(".")
-        raise UserError(f"the page cannot be served on {where} ({reason}): name a free one with --port") from None
+        raise not_served("any port from 7860" if port is None else f"port {port}", error) from None
+
+
+def check_port(port: int | str, named: str) -> None:
+    """Refuse what is no port, and one of the command line that is taken, before a model is loaded.
+
+    Args:
+        port: As it was written.
+        named: Where it was written.
+
+    Raises:
+        UserError: If it cannot be listened on.
+    """
+    number = int(port) if str(port).isdecimal() else -1
+    if number not in PORTS:
+        raise UserError(f"{named} is {port}: write a port from {PORTS[0]} to {PORTS[-1]}, such as 7860")
+    if named == PORT_VARIABLE:
+        return  # from there on gradio takes the first that is free
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError as error:
+            raise not_served(f"port {port}", error) from None
+
+
+def not_served(where: str, error: OSError) -> UserError:
+    """What the user is told of a page that nobody can open."""
+    reason = (error.strerror or str(error)).split(". ")[0].rstrip(".")
+    return UserError(f"the page cannot be served on {where} ({reason}): name a free one with --port")
 
 
 def push_space(run: str, repo_id: str, model: str | None = None, private: bool = False) -> str:

@@ -1,6 +1,7 @@
 """The commands of the Space: what is published, for which model, and which mistakes are told in a sentence."""
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -181,6 +182,34 @@ def test_runs_are_served_on_the_port_that_is_named(app):
     assert app.served == [(["a", "b"], False, {"server_port": 7999})]
     assert main(["space", "a", "--trust-recipe"]) == 0 and app.served[1] == (["a"], True, {"server_port": None})
     assert sys.path[0] == str(SOURCE)
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "65536"])
+def test_what_is_no_port_is_refused_before_a_model_is_loaded(app, capsys, monkeypatch, port):
+    assert main(["space", "a", "--port", port]) == 2
+    assert capsys.readouterr().err == (f"hf-latent: --port is {port}: write a port from 1 to 65535, such as 7860\n")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", f"{port}")
+    assert main(["space", "a"]) == 2
+    assert f"GRADIO_SERVER_PORT is {port}: write a port" in capsys.readouterr().err
+    assert app.served == []
+
+
+def test_a_port_that_is_taken_is_refused_before_a_model_is_loaded(app, capsys, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["space", "a", "--port", port]) == 2
+        assert f"the page cannot be served on port {port} (Address already in use)" in capsys.readouterr().err
+        assert app.served == []
+        monkeypatch.setenv("GRADIO_SERVER_PORT", port)  # the first free one from there
+        assert main(["space", "a"]) == 0
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "my port")
+    assert main(["space", "a"]) == 2
+    assert "GRADIO_SERVER_PORT is my port: write a port" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:  # argparse's own sentence
+        main(["space", "a", "--port", "my port"])
+    assert ended.value.code == 2
 
 
 def test_without_its_libraries_or_its_port_it_says_so(app, monkeypatch, capsys):
