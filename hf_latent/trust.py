@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from huggingface_hub import constants
 
 from .errors import UserError
-from .hub.contents import check_adapter, check_index
+from .hub.card import ADAPTER
+from .hub.contents import check_index
 from .hub.shareable import INDEX, PATH, SETTINGS
 from .runs import RECIPE, leads_out, read_json
 
@@ -75,7 +76,7 @@ def check_folder(run: Path) -> None:
 
     Raises:
         UserError: If a file is a link that leads out, the index of shards or the settings of a tokenizer name other
-            files, or adapters adapt a model on this machine.
+            files, or there are adapters that would be loaded with the model.
     """
     if is_own(run):
         return
@@ -88,10 +89,9 @@ def check_folder(run: Path) -> None:
     if (run / INDEX).is_file():
         check_index(INDEX, read_json(run / INDEX, "save the model again"))
     for path in sorted({path for pattern in SETTINGS for path in run.glob(pattern)}):
-        settings = read_json(path, "save the model again")
-        if path.name.startswith("adapter_"):
-            check_adapter(path.name, settings)
-        for key, place in _places(settings):
+        if path == run / ADAPTER:  # PEFT imports modules that it names
+            raise UserError(f"{run} holds adapters beside its model, and was not trained on this machine: merge them")
+        for key, place in _places(read_json(path, "save the model again")):
             raise UserError(f"{path}: {key}={place!r} is a file of this machine, not of {run}: remove it")
 
 

@@ -13,6 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 
 from ..errors import UserError
+from ..runs import leads_out
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -71,7 +72,8 @@ def card_page(text: str, folder: Path) -> str:
 
     def figure(found: re.Match[str]) -> str:
         path = folder / found[1]
-        return f'src="{_data("image/png", path.read_bytes())}"' if path.is_file() else found[0]
+        own = path.is_file() and not leads_out(folder, path)
+        return f'src="{_data("image/png", path.read_bytes())}"' if own else found[0]
 
     title = re.search(r"<h1>(.*?)</h1>", rendered[0])
     return _PAGE.format(

@@ -187,8 +187,10 @@ def check_adapter(name: str, adapter: Mapping[str, Any]) -> None:
     """A UserError where PEFT would import the base model of adapters from another library than this one."""
     mapping = adapter.get("auto_mapping") or {}
     library = mapping.get("parent_library") if isinstance(mapping, Mapping) else mapping
-    if library is not None and not str(library).startswith(f"{models.__name__}."):
-        raise UserError(f"{name} imports {library!r}, which is not of hf_latent: {SAVE_AGAIN}")
+    own = library is None or str(library).startswith(f"{models.__name__}.")
+    core = adapter.get("megatron_core")  # PEFT imports this, too
+    if not own or core not in (None, "megatron.core"):
+        raise UserError(f"{name} imports {(core if own else library)!r}, which is not of hf_latent: {SAVE_AGAIN}")
     base = adapter.get("base_model_name_or_path")
     if base:
         try:

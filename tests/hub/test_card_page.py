@@ -45,6 +45,13 @@ def test_what_others_wrote_into_a_card_does_not_run(run):
     assert "<script" not in page and 'href="javascript' not in page and "<pre>\\nonsense{</pre>" in page
 
 
+def test_a_figure_that_is_a_link_out_of_the_run_is_not_shown(run, tmp_path):
+    text = write_card(run).read_text()
+    (run / "figures" / "latent_map.png").rename(tmp_path / "private.png")
+    (run / "figures" / "latent_map.png").symlink_to(tmp_path / "private.png")
+    assert 'src="data:image/png' not in card_page(text, run) and 'src="figures/latent_map.png"' in card_page(text, run)
+
+
 def test_the_command_writes_the_card_and_opens_it(run, monkeypatch, capsys):
     opened = []
     monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)

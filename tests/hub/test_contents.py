@@ -271,6 +271,7 @@ def test_an_index_holds_no_text(run, tmp_path):
     [
         ({"auto_mapping": {"parent_library": "evil"}}, "imports 'evil', which is not of hf_latent"),
         ({"auto_mapping": {"parent_library": "os.path"}}, "imports 'os.path'"),
+        ({"megatron_core": "evil", "megatron_config": {"a": 1}}, "imports 'evil', which is not of hf_latent"),
         ({"base_model_name_or_path": "user/model/../other"}, "names no model of the Hub"),
     ],
 )
