@@ -177,7 +177,11 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     check_folder(run)
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
-    recipe = load_run(run, lambda name: {key: processor.modalities[name][key] for key in ("mean", "std")})
+
+    def pixels(name: str) -> dict[str, Any]:
+        return {key: value for key, value in processor.modalities.get(name, {}).items() if key in ("mean", "std")}
+
+    recipe = load_run(run, pixels)
     source = permitted(recipe.data, run, trust_recipe)
     training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
     recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
