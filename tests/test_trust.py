@@ -325,7 +325,7 @@ def test_rows_of_the_hub_name_no_file_of_this_machine(secret, tmp_path):
     rows = rows.cast_column("image", datasets.Image())
     assert np.asarray(ModalityRows(rows, ["image"])[0]["image"]).shape == (8, 8, 3)
     secret.read.clear()
-    with pytest.raises(UserError, match=r"row 0, column 'image' names .*photo.png, no image of the data set"):
+    with pytest.raises(UserError, match=r"row 0, column 'image' names .*photo.png, which is no image of the data set"):
         ModalityRows(rows, ["image"], from_hub=True)[0]
     assert not secret.read
     cached = Path(datasets.config.HF_DATASETS_CACHE) / "downloads" / "photo.png"

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import inspect
-import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 
 from ..errors import UserError, suggest
+from ..models.images import read_image
 from .loaded import CaptionBenchmark, LoadedData
 from .tokenizers import WORDS, load_tokenizer
 
@@ -210,17 +210,18 @@ class RowReader:
         return value
 
     def _image(self, number: int, column: str, value: dict[str, Any]) -> Any:
-        from PIL import Image
+        import datasets
 
         if self.from_hub and value["bytes"] is None and not _in_cache(value["path"]):
+            named = f"row {number}, column {column!r} names {value['path']}"
+            raise UserError(f"{named}, which is no image of the data set: {_REMEDY}")
+        try:  # of files that are remote or in an archive, datasets fetches the bytes
+            return read_image(value["bytes"] or datasets.Image().decode_example(value))
+        except Exception as error:  # decoders raise what they like
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"row {number}, column {column!r} names {value['path']}, no image of the data set: {_REMEDY}"
-            )
-        try:
-            image = Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"])
-            return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"row {number}, column {column!r} is not an image that can be read: {_REMEDY}") from error
+                f"row {number}, column {column!r} is not an image that can be read ({reason}): {_REMEDY}"
+            ) from error
 
 
 class ModalityRows(Dataset):

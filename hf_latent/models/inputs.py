@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .images import read_image
+
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 MAX_LENGTH = 77  # of a caption in tokens, where nobody knows another limit (as CLIP)
@@ -44,14 +46,16 @@ def images_per_row(name: str, values: Sequence[Any]) -> int | None:
 
 def _pixels(name: str, row: int, value: Any) -> Tensor:
     """One image as uint8 `(3, height, width)`."""
-    pixels = np.array(value.convert("RGB")) if hasattr(value, "convert") else value
-    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
-        # A view is enough, stacking copies; but torch takes no array that is read-only.
-        pixels = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
-    if not isinstance(pixels, Tensor) or pixels.ndim != 3 or len(pixels) != 3 or pixels.dtype != torch.uint8:
-        found = f"{type(value).__name__} {tuple(getattr(value, 'shape', ()))} {getattr(value, 'dtype', '')}"
-        raise ValueError(f"row {row} of modality {name!r}: expected an RGB image, found {found.strip()}")
-    return pixels
+    if isinstance(value, Tensor) and value.dtype == torch.uint8 and value.ndim == 3 and len(value) == 3:
+        return value
+    pixels = value
+    if not (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3):
+        try:
+            pixels = np.asarray(read_image(value))
+        except ValueError as error:
+            raise ValueError(f"row {row} of modality {name!r} is not an image that can be read: {error}") from None
+    # A view is enough, stacking copies; but torch takes no array that is read-only.
+    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
 
 
 def normalised(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
+from .images import read_image
 from .inputs import IMAGENET_MEAN, IMAGENET_STD, MAX_LENGTH, images_per_row, stack_images, tokenize
 
 
@@ -62,6 +63,8 @@ class LatentCLIPProcessor(ProcessorMixin):
         if text is not None:
             kwargs.setdefault("padding", self.padding)
         count = images_per_row("image", images) if isinstance(images, list | tuple) else None
+        if images is not None:
+            images = _read("image", images)
         batch = super().__call__(images=images, text=text, **kwargs)
         if count is not None:
             batch["pixel_values"] = batch["pixel_values"].unflatten(0, (len(images), count))
@@ -94,6 +97,21 @@ class LatentCLIPProcessor(ProcessorMixin):
         """What the model reads, from raw values of one modality or both."""
         given = {"images": values.get("image"), "text": values.get("text")}
         return dict(self(**{name: list(rows) for name, rows in given.items() if rows is not None}))
+
+
+def _read(name: str, images: Any) -> Any:
+    """One image, a list of images or one of lists of them, each in RGB; a ValueError names the row."""
+    if not isinstance(images, list | tuple) and getattr(images, "ndim", 3) != 4:
+        return read_image(images)
+    found = []
+    for row, value in enumerate(images):
+        try:
+            found.append(
+                [read_image(image) for image in value] if isinstance(value, list | tuple) else read_image(value)
+            )
+        except ValueError as error:
+            raise ValueError(f"row {row} of modality {name!r} is not an image that can be read: {error}") from None
+    return found
 
 
 LatentCLIPProcessor.register_for_auto_class()

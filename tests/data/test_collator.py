@@ -120,5 +120,7 @@ def test_a_row_with_another_number_of_images_is_named(processor, raw, images, to
 def test_what_is_no_image_is_named_by_its_row(processor):
     given = rows(0, 1, images=2)
     given[1]["image"][0] = "a picture"
-    with pytest.raises(ValueError, match="row 1 of modality 'image': expected an RGB image, found str"):
+    with pytest.raises(
+        ValueError, match="row 1 of modality 'image' is not an image that can be read: expected an image, found str"
+    ):
         LatentCollator(processor)(given)
