@@ -27,7 +27,8 @@ def main() -> None:
 
     rows = load_dataset("imagefolder", data_dir=options.pictures, split="train")
 
-    # Two pretrained towers, new projections. The regularizers need a second view of each image; the views below give it.
+    # Two pretrained towers, new projections. The regularizers need a second view of each image, which the views below
+    # give.
     model = LatentCLIP.from_vision_text_pretrained(
         options.image,
         options.text,
