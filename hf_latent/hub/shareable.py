@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..errors import UserError, blamed_on
-from ..files import remove_tree, replace
+from ..files import replace
 from ..models.albef_momentum import TRAINING_STATE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
 from .card import ADAPTER, CARD, render_card
@@ -216,7 +216,7 @@ def _name_the_base(run: Path, folder: Path) -> None:
             )
         adapter = json.loads(path.read_text(encoding="utf-8"))
         if alone:
-            remove_tree(path.parent)
+            shutil.rmtree(path.parent)  # what stays would be published
         elif len(bases) == 1 and not adapter.get("base_model_name_or_path"):
             _write(path, json.dumps({**adapter, "base_model_name_or_path": min(bases)}, indent=2) + "\n")
 
