@@ -12,45 +12,55 @@ from transformers import AutoImageProcessor, AutoTokenizer
 
 from hf_latent import LatentCLIP, LatentCLIPProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("pictures", help="a folder of images with a metadata.csv")
-parser.add_argument("--image", default="google/vit-base-patch16-224-in21k", help="checkpoint of the image tower")
-parser.add_argument("--text", default="bert-base-uncased", help="checkpoint of the text tower")
-parser.add_argument("--size", type=int, default=224, help="of the images in pixels")
-parser.add_argument("--batch", type=int, default=256, help="rows that are contrasted with each other")
-parser.add_argument("--epochs", type=float, default=10)
-parser.add_argument("--output", default="outputs/finetuned")
-parser.add_argument("--push", metavar="USER/NAME", help="push the result to the Hub")
-options = parser.parse_args()
 
-rows = load_dataset("imagefolder", data_dir=options.pictures, split="train")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pictures", help="a folder of images with a metadata.csv")
+    parser.add_argument("--image", default="google/vit-base-patch16-224-in21k", help="checkpoint of the image tower")
+    parser.add_argument("--text", default="bert-base-uncased", help="checkpoint of the text tower")
+    parser.add_argument("--size", type=int, default=224, help="of the images in pixels")
+    parser.add_argument("--batch", type=int, default=256, help="rows that are contrasted with each other")
+    parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--output", default="outputs/finetuned")
+    parser.add_argument("--push", metavar="USER/NAME", help="push the result to the Hub")
+    options = parser.parse_args()
 
-# Two pretrained towers, new projections. The regularizers need a second view of each image; the views below give it.
-model = LatentCLIP.from_vision_text_pretrained(
-    options.image,
-    options.text,
-    projection_dim=256,
-    regularizers={"brownian_bridge": {"weight": 0.3}, "geometric_consistency": {"weight": 0.1, "augmented": False}},
-)
-tokenizer = AutoTokenizer.from_pretrained(options.text)
-pixels = AutoImageProcessor.from_pretrained(options.image)
-mean, std = pixels.image_mean, pixels.image_std
-processor = LatentCLIPProcessor.for_size(options.size, tokenizer, mean, std)
-views = Views({"image": build_view("image", size=options.size, mean=mean, std=std), "text": build_view("none")})
+    rows = load_dataset("imagefolder", data_dir=options.pictures, split="train")
 
-arguments = LatentTrainingArguments(
-    options.output,
-    global_batch_size=options.batch,
-    num_train_epochs=options.epochs,
-    learning_rate=1e-5,
-    warmup_steps=0.1,
-    save_strategy="epoch",
-    save_total_limit=1,
-)
-trainer = LatentTrainer(model, arguments, train_dataset=rows, processing_class=processor, views=views)
-trainer.train()
-trainer.save_model()
+    # Two pretrained towers, new projections. The regularizers need a second view of each image, which the views below
+    # give.
+    model = LatentCLIP.from_vision_text_pretrained(
+        options.image,
+        options.text,
+        projection_dim=256,
+        regularizers={
+            "brownian_bridge": {"weight": 0.3},
+            "geometric_consistency": {"weight": 0.1, "augmented": False},
+        },
+    )
+    tokenizer = AutoTokenizer.from_pretrained(options.text)
+    pixels = AutoImageProcessor.from_pretrained(options.image)
+    mean, std = pixels.image_mean, pixels.image_std
+    processor = LatentCLIPProcessor.for_size(options.size, tokenizer, mean, std)
+    views = Views({"image": build_view("image", size=options.size, mean=mean, std=std), "text": build_view("none")})
 
-if options.push:
-    model.push_to_hub(options.push)
-    processor.push_to_hub(options.push)
+    arguments = LatentTrainingArguments(
+        options.output,
+        global_batch_size=options.batch,
+        num_train_epochs=options.epochs,
+        learning_rate=1e-5,
+        warmup_steps=0.1,
+        save_strategy="epoch",
+        save_total_limit=1,
+    )
+    trainer = LatentTrainer(model, arguments, train_dataset=rows, processing_class=processor, views=views)
+    trainer.train()
+    trainer.save_model()
+
+    if options.push:
+        model.push_to_hub(options.push)
+        processor.push_to_hub(options.push)
+
+
+if __name__ == "__main__":  # each worker of a data loader imports this file on Windows and macOS
+    main()

@@ -7,11 +7,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for name in ("hf_latent", "spaces", "examples", "benchmarks") for path in (ROOT / name).rglob("*.py")]
-# The place of the mode among the arguments, where there is one.
-OPENERS = {"open": 1, "NamedTemporaryFile": 0, "TemporaryFile": 0, "fdopen": 1}
+# The mode that a function opens files in by default.
+OPENERS = {"open": "r", "fdopen": "r", "NamedTemporaryFile": "w+b", "TemporaryFile": "w+b"}
 # Objects whose `open` opens no text: a picture, a page of the browser, an archive, a descriptor, our own method.
 NO_TEXT = {"Image", "webbrowser", "tarfile", "zipfile", "os", "self"}
-WRITERS = {"write_text", "to_csv"}
 
 
 def complaints(tree):
@@ -24,14 +23,13 @@ def complaints(tree):
         owner = getattr(function.value, "id", "") if isinstance(function, ast.Attribute) else ""
         named = {keyword.arg: keyword.value for keyword in node.keywords}
         if name in OPENERS and owner not in NO_TEXT:
-            place = OPENERS[name] if not (name == "open" and owner not in ("", "io")) else 0  # of Path.open
-            mode = named.get("mode", node.args[place] if len(node.args) > place else None)
-            value = getattr(mode, "value", "r" if "File" not in name else "w+b")
-            if "b" not in str(value) and "encoding" not in named:
+            first = 1 if name == "fdopen" or (name == "open" and owner in ("", "io")) else 0  # the file comes before
+            mode = [*node.args[first : first + 1], *filter(None, [named.get("mode")])]
+            if "b" not in (mode[0].value if mode else OPENERS[name]) and "encoding" not in named:
                 yield node.lineno, "encoding"
         elif name in ("read_text", "read_csv") and "encoding" not in named:
             yield node.lineno, "encoding"
-        elif name in WRITERS:
+        elif name in ("write_text", "to_csv"):
             yield from ((node.lineno, key) for key in ("encoding", "newline") if key not in named)
         elif {"text", "universal_newlines"} & named.keys() and owner == "subprocess" and "encoding" not in named:
             yield node.lineno, "encoding"

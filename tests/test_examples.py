@@ -1,10 +1,12 @@
 """The examples run as they stand, on small towers and pictures."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, BertConfig, ViTConfig, ViTImageProcessorPil
@@ -41,3 +43,9 @@ def test_finetune_clip(tmp_path):
         assert model(**batch).logits_per_image.shape == (1, 1)
     assert list(processor.image_processor.image_mean) == [0.5] * 3
     assert set(model.config.regularizers) == {"brownian_bridge", "geometric_consistency"}
+
+
+@pytest.mark.parametrize("path", (ROOT / "examples").glob("*.py"), ids=lambda path: path.name)
+def test_a_worker_of_a_data_loader_can_import_the_example(path):
+    """As `multiprocessing` does where it starts workers anew: on Windows and macOS."""
+    assert callable(runpy.run_path(str(path), run_name="__mp_main__")["main"])

@@ -16,7 +16,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..errors import UserError, blamed_on
-from ..files import remove, replace
+from ..files import replace
 from ..models.albef_momentum import TRAINING_STATE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
 from .card import ADAPTER, CARD, render_card
@@ -267,7 +267,7 @@ def _name_the_base(run: Path, folder: Path) -> None:
             )
         adapter = json.loads(path.read_text(encoding="utf-8"))
         if alone:
-            remove(path.parent)
+            shutil.rmtree(path.parent)  # what stays would be published
         elif len(bases) == 1 and not adapter.get("base_model_name_or_path"):
             _write(path, json.dumps({**adapter, "base_model_name_or_path": min(bases)}, indent=2) + "\n")
 

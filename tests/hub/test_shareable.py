@@ -185,7 +185,7 @@ def test_a_folder_that_is_none(hub, tmp_path, capsys):
 
 
 def test_shards(run, folder):
-    model = CoMMModel.from_pretrained(run)
+    model = CoMMModel(CoMMConfig.from_pretrained(run))  # not its weights: Windows keeps a file that is mapped
     (run / "model.safetensors").unlink()
     model.save_pretrained(run, max_shard_size="20KB")
     shards = {path.name for path in run.glob("model-*.safetensors")}
