@@ -48,13 +48,15 @@ def answered(visitor, seconds=5.0):
 def test_what_is_kept_of_visitors_that_are_gone_is_bounded(served, visitor, queue, monkeypatch):
     state, messages = served.demo.app.state_holder, queue.pending_messages_per_session
     assert state.capacity == calls.SESSIONS
-    monkeypatch.setattr(messages, "max_size", 50)
-    for number in range(120):
+    monkeypatch.setattr(state, "capacity", 20)
+    monkeypatch.setattr(messages, "max_size", 20)
+    for kept in (state.session_data, state.time_last_used, messages, queue.pending_event_ids_session):
+        kept.clear()  # of other tests
+    for number in range(60):
         assert visitor.ask("find", ["captions_model", visitor.words(3)])[0] == "complete"
         assert visitor.ask("walk", ["captions_model", 10**6 + number, 0, ""])[0] == "error"
-    assert len(state.session_data) == calls.SESSIONS == len(state.time_last_used)
-    # Those that were open when the test began go first.
-    assert len(messages) <= 50 and queue.pending_event_ids_session.keys() <= messages.keys()
+    assert len(state.session_data) == len(state.time_last_used) == len(messages) == 20
+    assert queue.pending_event_ids_session.keys() <= messages.keys()
     assert not any(queue.pending_event_ids_session.values()) and not any(each.qsize() for each in messages.values())
     assert not queue.event_ids_to_events and not served.demo.app.iterators
 
@@ -72,9 +74,9 @@ def test_pictures_of_visitors_are_not_kept(visitor):
 
 
 def test_calls_that_nobody_reads_are_refused_or_given_up_and_never_computed(served, visitor, queue, monkeypatch):
-    computed = []
-    push = queue.process_events
-    monkeypatch.setattr(queue, "process_events", lambda events, *rest: computed.extend(events) or push(events, *rest))
+    computed, process = [], queue.process_events
+    monkeypatch.setattr(queue, "process_events", lambda each, *rest: computed.extend(each) or process(each, *rest))
+    monkeypatch.setattr(calls, "UNREAD", 20)
     session = uuid.uuid4().hex
     responses = [join(visitor, served, session) for _ in range(calls.EACH + 5)]
     assert [response.status_code for response in responses] == [200] * calls.EACH + [503] * 5

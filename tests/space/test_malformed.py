@@ -1,13 +1,18 @@
 """Calls that no page makes: each is answered in a sentence, and the next one as ever."""
 
+import itertools
 import json
 import math
+import re
 
 import httpx
 import pytest
 
 from benchmarks.space_soak import Visitor
+from hf_latent.errors import UserError
 from tests.space.pages import Page
+
+import inputs  # isort: skip
 
 PICTURES = ["star", "dots", "red", 10, "star", "solid", "blue", -30]
 FIND = ["captions_model", "a photo of a red star"]
@@ -52,21 +57,38 @@ def asked(caller, name, arguments):
     return outcome, told
 
 
-def each_wrong(good):
+def each_wrong(good, values=None):
+    """The good calls with a wrong value at each place in turn: some of the values there, each of them somewhere."""
+    turns = itertools.cycle(WRONG)
     for name, arguments in good.items():
         for place in range(len(arguments)):
-            for wrong in WRONG:
+            for wrong in values or itertools.islice(turns, 4):
                 yield name, [*arguments[:place], wrong, *arguments[place + 1 :]]
 
 
 @pytest.mark.parametrize(("page", "good"), [("served", GOOD), ("served_heads", GOOD_HEADS)])
-def test_a_wrong_value_is_told_in_a_sentence_at_every_place(request, page, good, capfd):
+def test_a_wrong_value_is_told_in_a_sentence(request, page, good, capfd):
     caller = Caller(Page(request.getfixturevalue(page)), 0)
     outcomes = [asked(caller, name, arguments)[0] for name, arguments in each_wrong(good)]
     assert outcomes.count("error") > len(outcomes) / 2
     assert "Traceback" not in capfd.readouterr().err  # a visitor's mistake is no failure of the page
     for name, arguments in good.items():
         assert asked(caller, name, arguments)[0] == "complete"
+
+
+@pytest.mark.parametrize(("page", "good"), [("served", GOOD), ("served_heads", GOOD_HEADS)])
+def test_every_wrong_value_at_every_place_is_refused_or_can_be_read(request, page, good):
+    functions = {fn.api_name: fn.inputs for fn in request.getfixturevalue(page).demo.fns.values()}
+    refused = 0
+    for name, arguments in each_wrong(good, WRONG):
+        try:
+            inputs.check(functions[name], arguments)
+        except UserError as error:
+            refused += 1
+            assert re.fullmatch(r"'.+' is .+: (choose|write|upload) .+\.", str(error)) and len(str(error)) < 700
+        else:  # what is left is what the page itself could send, with a file that may not be there
+            assert all(isinstance(value, str | int | dict | None) for value in arguments)
+    assert refused > 0.8 * len(WRONG) * sum(map(len, good.values()))
 
 
 @pytest.mark.parametrize(
