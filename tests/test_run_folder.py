@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -18,7 +17,6 @@ from hf_latent.training.arguments import LatentTrainingArguments
 from hf_latent.training.run_lock import LOCK, locked
 from tests.test_recipe import BASE
 from tests.training.runs import build_clip_trainer, build_trainer
-from tests.training.torchrun import torchrun
 
 SMALL = ["data.renders=1", "data.max_pairs=40", "training.max_steps=1", "training.disable_tqdm=true"]
 
@@ -105,11 +103,6 @@ def test_a_trainer_from_python_holds_the_lock(tmp_path):
         holder.wait()
 
 
-def test_the_processes_of_one_run_do_not_lock_each_other_out(tmp_path):
-    results = torchrun(tmp_path, 2, {"run": {"max_steps": 1}})
-    assert len(results["run"]["curve"]) == 1
-
-
 def test_a_folder_that_cannot_be_written_is_named(train, drawn, tmp_path):
     (tmp_path / "file").write_text("")
     code, said = train("training.output_dir=file/run")
@@ -191,25 +184,23 @@ def test_values_that_the_optimizer_would_not_take_are_named_and_leave_nothing(tr
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("data.image_size=1000000", "image_size=1000000"),
-        ("data.renders=1000000000000", "renders=1000000000000"),
         ("views.image1.size=1000000", "views.image1.size=1000000"),
-        ("model.projection_dim=1000000000", "projection"),
+        ("model.projection_dim=1000000000", "head.6.weight [1000000000, 512]"),
         ("model.embed_dim=10000000", "largest weight"),
         ("model.modalities.image1.channels=[8,100000000]", "largest weight"),
     ],
 )
-def test_absurd_sizes_are_refused_before_anything_is_allocated(train, tmp_path, change, words):
-    began = time.monotonic()
+def test_absurd_sizes_are_refused_before_anything_is_allocated(train, drawn, tmp_path, change, words):
     code, said = train("training.global_batch_size=8", change)
     assert code == 2 and words in said and "GB of memory, and this machine has" in said, said
     assert not (tmp_path / "outputs" / "tiny" / "recipe.yaml").exists()
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"name": "trifeature", "image_size": 10**6}, "image_size=1000000"),
+        ({"name": "trifeature", "renders": 10**12}, "renders=1000000000000"),
         ({"name": "trifeature_scenes", "scenes": 10**12}, "scenes=1000000000000"),
         ({"name": "trifeature_scenes", "image_size": 10**7}, "image_size=10000000"),
         ({"name": "trifeature_questions", "per_picture": 10**9}, "per_picture=1000000000"),

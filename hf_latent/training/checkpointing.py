@@ -1,5 +1,6 @@
 """Checkpoints in training: how they are written, and how training goes on from one."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,8 @@ from torch import nn
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SchedulerType, TrainOutput
+from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
 from ..models.embeddings import LatentPreTrainedModel
@@ -84,8 +86,12 @@ class CheckpointTrainer(HubTrainer):
         try:
             self.create_optimizer()
         except Exception as error:  # whatever the library of the optimizer makes of its arguments
-            raise UserError(f"training.optim={self.args.optim}: {error}") from error
+            told = f", training.optim_args={self.args.optim_args}" if self.args.optim_args else ""
+            raise UserError(f"training.optim={OptimizerNames(self.args.optim).value}{told}: {error}") from error
+        options: Any = self.args.lr_scheduler_kwargs or {}
         try:
+            if any(isinstance(value, float) and not math.isfinite(value) for value in options.values()):
+                raise ValueError("write finite numbers")
             self.create_scheduler(steps)
             rates = [
                 rate_of(step)
@@ -95,9 +101,9 @@ class CheckpointTrainer(HubTrainer):
             if not torch.tensor(rates).isfinite().all():
                 raise ValueError("the learning rate is not finite in every step")
         except Exception as error:
-            options = f", training.lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}"
-            told = options if self.args.lr_scheduler_kwargs else ""
-            raise UserError(f"training.lr_scheduler_type={self.args.lr_scheduler_type}{told}: {error}") from error
+            told = f", training.lr_scheduler_kwargs={options}" if options else ""
+            kind = SchedulerType(self.args.lr_scheduler_type).value
+            raise UserError(f"training.lr_scheduler_type={kind}{told}: {error}") from error
 
     def _check(self, checkpoint: Path, steps: int) -> None:
         state = read_state(checkpoint, self.args, steps)

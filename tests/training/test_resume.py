@@ -14,7 +14,7 @@ from hf_latent.errors import UserError
 from hf_latent.training.checkpoints import check_finite, last_checkpoint, rotate
 from tests.training.runs import build_clip_trainer, build_trainer, curve
 
-LORA = {"rank": 2, "targets": ["q_proj", "v_proj"]}
+LORA = {"rank": 2}
 
 
 @pytest.fixture(scope="module")
