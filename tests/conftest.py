@@ -5,6 +5,7 @@ that a test starts inherit it, and so does each worker of pytest-xdist, which th
 """
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -45,6 +46,12 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ["MKL_DYNAMIC"] = "FALSE"  # or MKL, and with it torch, takes no more threads than there are cores
 
 import pytest  # noqa: E402  (the environment comes first)
+
+
+def pytest_collection_finish():
+    """accelerate collects garbage at the end of each training, and to look through all that is imported took most of
+    the time of a tiny one."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A tiny training run, shared by the tests of the Trainer; also a script, so that torchrun can start it."""
 
+import gc
 import itertools
 import json
 import sys
@@ -256,5 +257,6 @@ def run_all(folder, cases):
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
+    gc.freeze()  # as in tests/conftest.py
     run_all(sys.argv[1], json.loads(sys.argv[2]))
     shut_down()
