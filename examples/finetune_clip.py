@@ -18,7 +18,6 @@ def main() -> None:
     parser.add_argument("pictures", help="a folder of images with a metadata.csv")
     parser.add_argument("--image", default="google/vit-base-patch16-224-in21k", help="checkpoint of the image tower")
     parser.add_argument("--text", default="bert-base-uncased", help="checkpoint of the text tower")
-    parser.add_argument("--size", type=int, default=224, help="of the images in pixels")
     parser.add_argument("--batch", type=int, default=256, help="rows that are contrasted with each other")
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--output", default="outputs/finetuned")
@@ -38,11 +37,11 @@ def main() -> None:
             "geometric_consistency": {"weight": 0.1, "augmented": False},
         },
     )
-    tokenizer = AutoTokenizer.from_pretrained(options.text)
-    pixels = AutoImageProcessor.from_pretrained(options.image)
-    mean, std = pixels.image_mean, pixels.image_std
-    processor = LatentCLIPProcessor.for_size(options.size, tokenizer, mean, std)
-    views = Views({"image": build_view("image", size=options.size, mean=mean, std=std), "text": build_view("none")})
+    # The image tower sees pictures as it was trained on them: resized, cropped and normalised by its own processor.
+    image_processor = AutoImageProcessor.from_pretrained(options.image, backend="pil")
+    processor = LatentCLIPProcessor(image_processor, AutoTokenizer.from_pretrained(options.text))
+    pixels = {key: value for key, value in processor.modalities["image"].items() if key != "kind"}
+    views = Views({"image": build_view("image", **pixels), "text": build_view("none")})
 
     arguments = LatentTrainingArguments(
         options.output,

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -132,7 +132,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         _ = model.objective
         if begins and recipe.pretrained is None:
             model.load_pretrained()
-    processor = build_processor(model, recipe.views, data.tokenizers)
+    processor = build_processor(model, recipe.views, data.tokenizers, recipe.image_processors)
     if recipe.lora is not None:
         with blamed_on("lora"):
             model = add_lora(model, recipe.lora)
@@ -177,11 +177,9 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     check_folder(run)
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
-
-    def pixels(name: str) -> dict[str, Any]:
-        return {key: value for key, value in processor.modalities.get(name, {}).items() if key in ("mean", "std")}
-
-    recipe = load_run(run, pixels)
+    images = {name: options for name, options in processor.modalities.items() if options["kind"] == "image"}
+    known = ("size", "mean", "std")
+    recipe = load_run(run, {name: {key: options[key] for key in known} for name, options in images.items()})
     source = permitted(recipe.data, run, trust_recipe)
     training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
     recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
@@ -202,9 +200,19 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
 
 
 def build_processor(
-    model: LatentPreTrainedModel, views: dict[str, View], tokenizers: dict[str, Any]
+    model: LatentPreTrainedModel,
+    views: dict[str, View],
+    tokenizers: dict[str, Any],
+    image_processors: Mapping[str, Any] | None = None,
 ) -> CoMMProcessor | LatentCLIPProcessor:
-    """The processor that makes of raw inputs what the model saw in evaluation."""
+    """The processor that makes of raw inputs what the model saw in evaluation.
+
+    Args:
+        model, views: Of a run.
+        tokenizers: Of each text modality.
+        image_processors: Of the checkpoints that image towers began with, if any did.
+    """
+    images = image_processors or {}
     modalities: dict[str, dict[str, Any]] = {}
     for name, encoder in model.encoders.items():
         kind, view = cast(Encoder, encoder).kind, views[name]
@@ -214,6 +222,10 @@ def build_processor(
             raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
         if isinstance(view, ImageView):
             modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
+            if view.fit is not None:
+                modalities[name]["fit"] = view.fit
+            if name in images:
+                modalities[name]["image_processor"] = images[name].to_dict()
         if kind == "text" and name not in tokenizers:
             raise UserError(
                 f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
@@ -222,9 +234,11 @@ def build_processor(
         if isinstance(model, ImageTextPreTrainedModel):
             image, text = modalities["image"], model.config.modalities["text"].get("config", {})
             padding = "max_length" if text.get("model_type") == "siglip_text_model" else "longest"
-            options = (image["size"], tokenizers["text"], image["mean"], image["std"])
             fits = LatentALBEFProcessor if isinstance(model, LatentALBEFModel) else LatentCLIPProcessor
-            return fits.for_size(*options, padding=padding)
+            if "image" in images:
+                return fits(images["image"], tokenizers["text"], padding)
+            options = (image["size"], tokenizers["text"], image["mean"], image["std"])
+            return fits.for_size(*options, padding=padding, fit=image.get("fit", "squash"))
         return CoMMProcessor(modalities, tokenizers)
 
 

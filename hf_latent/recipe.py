@@ -1,9 +1,9 @@
 """Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
-from functools import partial
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from .models.configuration_comm import CoMMConfig
 from .models.configuration_latent_albef import LatentALBEFConfig
 from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import LatentPreTrainedModel
+from .models.images import at_size, checkpoint_processor, mean_and_std, output_size
 from .models.modeling_comm import CoMMModel
 from .models.modeling_latent_albef_classification import LatentALBEFForImageTextClassification
 from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
@@ -62,7 +63,8 @@ class Evaluation:
 class Recipe:
     """A recipe that was read and checked; `values` is what was written, with the overrides applied.
 
-    `pretrained` is the folder, or the name on the Hub, of the model that training begins with, if it names one.
+    `pretrained` is the folder, or the name on the Hub, of the model that training begins with, if it names one;
+    `image_processors` are those of the checkpoints that image towers begin with.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Recipe:
     evaluation: Evaluation
     lora: Lora | None
     pretrained: str | None = None
+    image_processors: dict[str, Any] = field(default_factory=dict)
 
     @property
     def output_dir(self) -> Path:
@@ -110,12 +113,12 @@ def load_recipe(
         return parse_recipe(values, name=path.stem, run=finished_run(path))
 
 
-def load_run(run: Path, pixels: Callable[[str], Mapping[str, Any]]) -> Recipe:
+def load_run(run: Path, pixels: Mapping[str, Mapping[str, Any]]) -> Recipe:
     """The recipe of a finished run, whose model is that of `config.json`: no checkpoint that it began with is read.
 
     Args:
         run: The folder.
-        pixels: Gives the mean and the deviation of the pixels of an image modality, as the processor has them.
+        pixels: Size, mean and deviation of each image modality, as the processor has them.
 
     Raises:
         UserError: If the folder holds no recipe, or the recipe of another model.
@@ -153,8 +156,10 @@ def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) 
     config, model_class = _model(values["model"], run)
     pretrained = values["model"].get("pretrained")
     checkpoint = None if pretrained is None else str(run or pretrained)
-    pixels = partial(_checkpoint_image, config, checkpoint)
-    recipe = _recipe(values, name, config, model_class, pretrained, pixels)
+    processors = _checkpoint_images(config, checkpoint, values.get("views", {}))
+    recipe = _recipe(values, name, config, model_class, pretrained, {k: _pixels_of(p) for k, p in processors.items()})
+    own = {name: _like_view(processor, recipe.views[name]) for name, processor in processors.items()}
+    recipe = replace(recipe, image_processors=own)
     if not hasattr(recipe.data, "tokenizers"):
         return recipe
     tokenizers = _checkpoint_tokenizers(config, checkpoint) | recipe.data.tokenizers
@@ -180,7 +185,7 @@ def _recipe(
     config: LatentConfig,
     model_class: type[LatentPreTrainedModel],
     pretrained: str | None,
-    pixels: Callable[[str], Mapping[str, Any]],
+    pixels: Mapping[str, Mapping[str, Any]],
 ) -> Recipe:
     """The checked sections of a recipe whose model is known."""
     training = {"output_dir": f"{OUTPUTS}/{name}", "seed": 42, **values.get("training", {})}
@@ -261,26 +266,42 @@ def _checkpoint_tokenizers(config: LatentConfig, checkpoint: str | None) -> dict
     }
 
 
-def _checkpoint_image(config: LatentConfig, whole: str | None, modality: str) -> dict[str, Any]:
-    """Mean and deviation of the pixels that the checkpoint of an image tower, or of the whole model, was trained on,
-    if it says so."""
-    checkpoint = whole or getattr(config, "clip", None) or config.modalities[modality].get("pretrained")
-    if not checkpoint:
-        return {}
-    from transformers import AutoImageProcessor
+def _checkpoint_images(config: LatentConfig, whole: str | None, views: Mapping[str, Any]) -> dict[str, Any]:
+    """The image processors of the checkpoints that image towers, or the whole model, begin with; none where the view
+    says itself how to make a square."""
+    found: dict[str, Any] = {}
+    for name, spec in config.modalities.items():
+        view, checkpoint = views.get(name), whole or getattr(config, "clip", None) or spec.get("pretrained")
+        if checkpoint and isinstance(view, Mapping) and view.get("kind") == "image" and not view.get("fit"):
+            with blamed_on(f"views.{name}: write fit, mean and std"):
+                processor = checkpoint_processor(checkpoint)
+            if processor is None:
+                warnings.warn(f"{checkpoint} has no image processor: pictures are squashed to a square", stacklevel=4)
+            else:
+                found[name] = processor
+    return found
 
-    try:
-        processor = AutoImageProcessor.from_pretrained(checkpoint)
-        return {"mean": list(processor.image_mean), "std": list(processor.image_std)}
-    except (AttributeError, OSError, TypeError, ValueError):
-        return {}
+
+def _pixels_of(processor: Any) -> dict[str, Any]:
+    """The options of a view that an image processor tells."""
+    mean, std = mean_and_std(processor)
+    return {"size": output_size(processor), "mean": mean, "std": std}
+
+
+def _like_view(processor: Any, view: Any) -> Any:
+    """An image processor with the size, mean and deviation of a view."""
+    with blamed_on("views"):
+        scaled = at_size(processor, view.size)
+    if mean_and_std(scaled) == (list(view.mean), list(view.std)):
+        return scaled
+    return type(scaled).from_dict({**scaled.to_dict(), "image_mean": list(view.mean), "image_std": list(view.std)})
 
 
 def _views(
     section: Mapping[str, Any],
     config: LatentConfig,
     image_size: int | None,
-    pixels: Callable[[str], Mapping[str, Any]],
+    pixels: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, View]:
     views = {}
     for modality, options in section.items():
@@ -290,10 +311,10 @@ def _views(
             raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
         if options.get("kind") == "image":
-            if not {"mean", "std"} <= set(options):
-                options = {**pixels(modality), **options}
+            own = dict(pixels.get(modality, {}))
             if image_size is not None:
-                options.setdefault("size", image_size)
+                own["size"] = image_size
+            options = {**own, **options}
         try:
             views[modality] = build_view(str(options.pop("kind", None)), **options)
         except (TypeError, ValueError) as error:

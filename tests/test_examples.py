@@ -31,9 +31,10 @@ def test_finetune_clip(tmp_path):
     AutoModel.from_config(ViTConfig(**SMALL, image_size=16, patch_size=8)).save_pretrained(tmp_path / "vit")
     AutoModel.from_config(BertConfig(**SMALL, vocab_size=len(tokenizer))).save_pretrained(tmp_path / "bert")
     tokenizer.save_pretrained(tmp_path / "bert")
-    ViTImageProcessorPil(image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(tmp_path / "vit")
+    pixels = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 16, "width": 16}}
+    ViTImageProcessorPil(**pixels).save_pretrained(tmp_path / "vit")
     command = [sys.executable, str(ROOT / "examples" / "finetune_clip.py"), "pictures", "--image", "vit"]
-    command += ["--text", "bert", "--size", "16", "--batch", "8", "--epochs", "1", "--output", "out"]
+    command += ["--text", "bert", "--batch", "8", "--epochs", "1", "--output", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     model = AutoModel.from_pretrained(tmp_path / "out").eval()

@@ -1,16 +1,20 @@
 """From rows to the batch that a model reads."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import UserError, suggest
+from ..models.images import cropped
+from ..models.inputs import images_per_row, read_row
+from ..views.image import CROPS
 
 if TYPE_CHECKING:
     from ..models.processing_comm import CoMMProcessor
     from ..models.processing_latent_clip import LatentCLIPProcessor
+    from ..views import Views
 
 IGNORED = -100
 
@@ -41,6 +45,19 @@ class LatentCollator:
         self.raw = raw
         self.word_ids = frozenset(word_ids)
         self.columns = {name: (columns or {}).get(name, name) for name in processor.modalities}
+        self._cut: tuple[Views, dict[str, list[int]], int] | None = None
+
+    def cut_crops(self, views: "Views", wanted: Mapping[str, Sequence[int]], global_rows: int) -> None:
+        """From now on cut the random crops of images from the images as they are, before they become squares.
+
+        Rows tell by `place` how many rows training consumed before them; those that do not get no crops.
+
+        Args:
+            views: Draw the crops.
+            wanted: Which views of each image modality are augmented.
+            global_rows: Size of the global batch.
+        """
+        self._cut = views, {name: list(numbers) for name, numbers in wanted.items()}, global_rows
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         values = {}
@@ -49,8 +66,7 @@ class LatentCollator:
                 raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
             values[name] = [row[column] for row in rows]
         if self.raw:
-            stack = self.processor.stack
-            stacked = {name: stack(name, column, name in self.word_ids) for name, column in values.items()}
+            stacked = {name: self._stack(name, column, rows) for name, column in values.items()}
             batch: dict[str, Any] = {"modalities": stacked}
         else:
             batch = self.processor.batch(values)
@@ -59,6 +75,33 @@ class LatentCollator:
         if "labels" in rows[0]:
             batch["labels"] = self._labels([row["labels"] for row in rows])
         return batch
+
+    def _stack(self, name: str, values: list[Any], rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """One modality, with the random crops of its images where they are wanted.
+
+        Where the first view is a crop, it stands in `pixel_values`, and nothing else is made of the images.
+        """
+        if self._cut is None or name not in self._cut[1] or "place" not in rows[0]:
+            return self.processor.stack(name, values, name in self.word_ids)
+        views, wanted, global_rows = self._cut
+        several = images_per_row(name, values) is not None
+        images = [
+            [read_row(name, row, image) for image in (value if several else [value])]
+            for row, value in enumerate(values)
+        ]
+        places = torch.tensor([row["place"] for row in rows])
+        aspects = torch.tensor([[image.width / image.height for image in row] for row in images])
+        size, resample = self.processor.crop_of(name)
+        found = {}
+        for view in wanted[name]:
+            boxes = views.crops(name, view, aspects, places, global_rows).flatten(0, 1).tolist()
+            flat = zip((image for row in images for image in row), boxes, strict=True)
+            crops = torch.stack([cropped(image, box, size, resample) for image, box in flat])
+            found[f"{CROPS}{view}"] = crops.unflatten(0, aspects.shape) if several else crops
+        first = f"{CROPS}0"
+        if first not in found:
+            return {**self.processor.stack(name, images if several else [row[0] for row in images]), **found}
+        return {**found, "pixel_values": found[first], first: torch.empty(len(rows), 0)}
 
     def _labels(self, labels: Sequence[Any]) -> torch.Tensor:
         wanted = str if isinstance(labels[0], str) else Integral

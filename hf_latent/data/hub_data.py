@@ -354,7 +354,8 @@ class ModalityStream(IterableDataset):
                             raise
                         continue
                     read = True
-                    yield {**values, "ids": own if self.id_column is None else _hash(row[self.id_column])}
+                    ids = own if self.id_column is None else _hash(row[self.id_column])
+                    yield {**values, "ids": ids, "place": own}
             if not read:
                 here = "" if self.shares == 1 else f" for process {self.share} of {self.shares}"
                 raise UserError(f"the stream holds no row that can be read{here}")

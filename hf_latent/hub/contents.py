@@ -114,7 +114,12 @@ def _like(name: str, settings: Mapping[str, Any]) -> Any:
         return {**free, "base_model_name_or_path": ""}
     if name == "processor_config.json":
         image = _image_like(settings.get("image_processor"))
-        return {"image_processor": image, "processor_class": "", "auto_map": _ANY}
+        own = {
+            name: {"image_processor": _image_like(spec.get("image_processor"))}
+            for name, spec in (settings.get("modalities") or {}).items()
+            if isinstance(spec, Mapping)
+        }
+        return {"image_processor": image, "modalities": own, "processor_class": "", "auto_map": _ANY}
     return _image_like(settings) if name == "preprocessor_config.json" else {}
 
 

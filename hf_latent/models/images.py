@@ -1,11 +1,18 @@
-"""Reading images: the one place that makes RGB of them, for training, processors and the Space alike."""
+"""Images: how they are read, and how they become the squares that a tower sees, in training and everywhere else."""
 
+from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+import transformers
 from PIL import Image, ImageOps
 from torch import Tensor
+from transformers import AutoImageProcessor, CLIPImageProcessorPil
+from transformers.image_processing_utils import BaseImageProcessor
+
+FITS = ("squash", "crop", "pad")
 
 
 def read_image(value: Any) -> Image.Image:
@@ -86,3 +93,133 @@ def _eight_bits(pixels: np.ndarray, sixteen: bool) -> np.ndarray:
     else:
         scaled = (pixels.astype(np.float64) - low) * (255 / (high - low) if high > low else 0)
     return np.rint(scaled).astype(np.uint8)
+
+
+def scratch_processor(size: int, mean: Sequence[float], std: Sequence[float], fit: str = "squash") -> Any:
+    """The image processor of a tower that is trained from scratch.
+
+    Args:
+        size: Side of the square that it gives, in pixels.
+        mean, std: Of each channel, on the scale from 0 to 1.
+        fit: How an image becomes a square: `"squash"` resizes it whatever its aspect ratio, `"crop"` resizes the
+            shorter side and takes the center, `"pad"` resizes the longer side; what it pads is said to [`fitted`].
+    """
+    if fit not in FITS:
+        raise ValueError(f"fit={fit!r}: write one of {', '.join(FITS)}")
+    square = {"height": size, "width": size}
+    crop = fit == "crop"
+    return CLIPImageProcessorPil(
+        size=cast(Any, {"shortest_edge": size} if crop else square),
+        crop_size=cast(Any, square),
+        do_center_crop=crop,
+        resample=Image.Resampling.BILINEAR,
+        image_mean=list(mean),
+        image_std=list(std),
+    )
+
+
+def checkpoint_processor(checkpoint: str) -> Any:
+    """The image processor of a checkpoint, with which its tower was trained; None where it comes without one.
+
+    Raises:
+        ValueError: If it does not give squares of one size and three channels, or scales them by anything but 255 and
+            a mean and deviation of each channel.
+    """
+    try:
+        processor: Any = AutoImageProcessor.from_pretrained(checkpoint, backend="pil", trust_remote_code=False)
+    except (OSError, ValueError):
+        return None
+    size = output_size(processor)
+    colors = Image.fromarray(np.arange(size * size * 3, dtype=np.uint32).reshape(size, size, 3).astype(np.uint8))
+    wanted = processor([colors], return_tensors="pt")["pixel_values"]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in mean_and_std(processor))
+    if (wanted - (_processed(processor, [colors]) / 255 - mean) / std).abs().max() > 1e-4:
+        raise ValueError(f"{checkpoint}: its {type(processor).__name__} scales pixels in a way that is not known here")
+    return processor
+
+
+def mean_and_std(processor: Any) -> tuple[list[float], list[float]]:
+    """The mean and deviation of each channel that an image processor takes out."""
+    if not processor.do_normalize:
+        return [0.0] * 3, [1.0] * 3
+    return list(processor.image_mean), list(processor.image_std)
+
+
+def stored_processor(settings: Mapping[str, Any]) -> Any:
+    """The image processor whose `to_dict` gave these settings."""
+    name = str(settings.get("image_processor_type")).removesuffix("Pil").removesuffix("Fast")
+    cls = getattr(transformers, f"{name}Pil", None)
+    if not isinstance(cls, type) or not issubclass(cls, BaseImageProcessor):
+        raise ValueError(f"image_processor_type={settings.get('image_processor_type')!r} is not of transformers")
+    return cls.from_dict(dict(settings))
+
+
+def output_size(processor: Any) -> int:
+    """The side of the squares that an image processor gives, in pixels."""
+    sizes = {tuple(_processed(processor, [Image.new("RGB", shape)]).shape[-3:]) for shape in ((96, 64), (64, 96))}
+    channels, height, width = next(iter(sizes))
+    if len(sizes) > 1 or channels != 3 or height != width:
+        raise ValueError(f"{type(processor).__name__} gives no squares of one size: {sorted(sizes)}")
+    return height
+
+
+def at_size(processor: Any, size: int) -> Any:
+    """A copy of an image processor that gives squares of another size, all of its lengths scaled alike."""
+    before = output_size(processor)
+    if size == before:
+        return processor
+    settings = processor.to_dict()
+    for key in ("size", "crop_size"):
+        lengths = {name: length for name, length in dict(settings.get(key) or {}).items() if length}
+        if lengths:
+            settings[key] = {name: round(length * size / before) for name, length in lengths.items()}
+    changed = type(processor).from_dict(settings)
+    if output_size(changed) != size:
+        raise ValueError(f"{type(processor).__name__} cannot be made to give {size} px: leave size out")
+    return changed
+
+
+def keeps_squares(processor: Any, size: int) -> bool:
+    """Whether an image processor leaves the geometry of a square of its own size as it is."""
+    pixels = np.arange(size * size * 3, dtype=np.uint32).reshape(size, size, 3).astype(np.uint8)
+    return bool((_processed(processor, [Image.fromarray(pixels)])[0].permute(1, 2, 0).numpy() == pixels).all())
+
+
+def fitted(processor: Any, images: Sequence[Image.Image], pad: bool = False) -> Tensor:
+    """Images as the tower sees them, uint8 `(images, 3, size, size)`: resized and cropped, not normalised yet.
+
+    Args:
+        processor: An image processor.
+        images: In RGB, of any size.
+        pad: First pad each to a square, in the mean color of the processor.
+    """
+    return _processed(processor, [padded(image, processor.image_mean) for image in images] if pad else images)
+
+
+def padded(image: Image.Image, mean: Sequence[float]) -> Image.Image:
+    """An image in the middle of a square as wide as its longer side."""
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), cast(Any, tuple(round(255 * value) for value in mean)))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
+def cropped(image: Image.Image, box: Sequence[float], size: int, resample: int) -> Tensor:
+    """A crop of an image as uint8 `(3, size, size)`.
+
+    Args:
+        image: In RGB.
+        box: Top, left, height and width as shares of the image.
+        size: Side of the square, in pixels.
+        resample: As of Pillow.
+    """
+    top, left, height, width = box
+    corners = (left * image.width, top * image.height, (left + width) * image.width, (top + height) * image.height)
+    right, bottom = min(corners[2], image.width), min(corners[3], image.height)
+    part = image.resize((size, size), Image.Resampling(resample), (corners[0], corners[1], right, bottom))
+    return torch.from_numpy(np.array(part)).permute(2, 0, 1)
+
+
+def _processed(processor: Any, images: Sequence[Image.Image]) -> Tensor:
+    options: Any = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+    return processor(list(images), **options)["pixel_values"]

@@ -1,11 +1,11 @@
 """Raw values of one modality as tensors; the processors and the collator are made of these."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from .images import read_image
@@ -15,20 +15,32 @@ IMAGENET_STD = [0.229, 0.224, 0.225]
 MAX_LENGTH = 77  # of a caption in tokens, where nobody knows another limit (as CLIP)
 
 
-def stack_images(name: str, values: Sequence[Any], size: int) -> dict[str, Tensor]:
-    """PIL images or uint8 arrays as `pixel_values`: arrays of one size stay uint8, others become `size` x `size`.
+def stack_images(
+    name: str, values: Sequence[Any], size: int, fit: Callable[[list[Image.Image]], Tensor], keep: bool = True
+) -> dict[str, Tensor]:
+    """Images as `pixel_values`, uint8 `(batch, 3, size, size)`.
 
-    Where the rows are lists of images, as many in each, `pixel_values` is `(batch, images, 3, height, width)`.
+    Where the rows are lists of images, as many in each, `pixel_values` is `(batch, images, 3, size, size)`.
+
+    Args:
+        name: Of the modality.
+        values: What [`read_image`] takes.
+        size: Side of the squares, in pixels.
+        fit: Makes squares of images.
+        keep: Take uint8 arrays that are such squares as they are.
+
+    Raises:
+        ValueError: If one cannot be read; it names the row.
     """
     count = images_per_row(name, values)
     rows = [[value] for value in values] if count is None else values
-    images = [_pixels(name, number, value) for number, row in enumerate(rows) for value in row]
-    decoded = any(hasattr(value, "convert") for row in rows for value in row)
-    if not decoded and len({image.shape for image in images}) == 1:
-        pixels = torch.stack(images)
+    flat = [value for row in rows for value in row]
+    squares = [_square(value, size) if keep else None for value in flat]
+    if all(square is not None for square in squares):
+        pixels = torch.stack(cast(list[Tensor], squares))
     else:
-        # Decoded pictures come in any size: all are resized, so that a row never depends on its neighbours.
-        pixels = torch.cat([resized(image.unsqueeze(0).float() / 255, size) for image in images])
+        numbered = ((number, value) for number, row in enumerate(rows) for value in row)
+        pixels = fit([read_row(name, number, value) for number, value in numbered])
     return {"pixel_values": pixels if count is None else pixels.unflatten(0, (len(rows), count))}
 
 
@@ -44,35 +56,27 @@ def images_per_row(name: str, values: Sequence[Any]) -> int | None:
     return counts[0] if counts else None
 
 
-def _pixels(name: str, row: int, value: Any) -> Tensor:
-    """One image as uint8 `(3, height, width)`."""
-    if isinstance(value, Tensor) and value.dtype == torch.uint8 and value.ndim == 3 and len(value) == 3:
-        return value
-    pixels = value
-    if not (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3):
-        try:
-            pixels = np.asarray(read_image(value))
-        except ValueError as error:
-            raise ValueError(f"row {row} of modality {name!r} is not an image that can be read: {error}") from None
-    # A view is enough, stacking copies; but torch takes no array that is read-only.
-    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
+def read_row(name: str, row: int, value: Any) -> Image.Image:
+    """[`read_image`] of a value; a ValueError names its row."""
+    try:
+        return read_image(value)
+    except ValueError as error:
+        raise ValueError(f"row {row} of modality {name!r} is not an image that can be read: {error}") from None
 
 
-def normalised(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Images `(..., 3, height, width)`, uint8 or float in 0 to 1, at `size` x `size`, with `mean` and `std` of each
-    channel taken out."""
-    leading = images.shape[:-3]
-    images = images.flatten(0, -4)
-    images = images.float() / 255 if images.dtype == torch.uint8 else images
-    means, stds = (torch.tensor(list(values), dtype=torch.float32).view(1, 3, 1, 1) for values in (mean, std))
-    return ((resized(images, size) - means) / stds).unflatten(0, leading)
+def _square(value: Any, size: int) -> Tensor | None:
+    """A uint8 array or tensor of the right size as `(3, size, size)`; None of everything else."""
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape == (size, size, 3):
+        # A view is enough, stacking copies; but torch takes no array that is read-only.
+        return torch.from_numpy(value if value.flags.writeable else value.copy()).permute(2, 0, 1)
+    right = isinstance(value, Tensor) and value.dtype == torch.uint8 and value.shape == (3, size, size)
+    return value if right else None
 
 
-def resized(images: Tensor, size: int) -> Tensor:
-    """Float images `(batch, 3, height, width)` at `size` x `size`: bilinear, with antialias; a no-op if they fit."""
-    if images.shape[-2:] == (size, size):
-        return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images `(..., 3, height, width)`, uint8, as floats with `mean` and `std` of each channel taken out."""
+    means, stds = (torch.tensor(list(values), dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
+    return (images.float() / 255 - means) / stds
 
 
 def tokenize(

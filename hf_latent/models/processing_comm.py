@@ -1,6 +1,7 @@
 """Processor of CoMM: raw modalities in, tensors out."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from .encoders import nearest
+from .images import fitted, keeps_squares, mean_and_std, output_size, scratch_processor, stored_processor
 from .inputs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -32,9 +34,10 @@ class CoMMProcessor(ProcessorMixin):
     Args:
         modalities: What each modality is, `{name: {"kind": "image", "size": 224}}`. The kinds are
 
-            - `image`: PIL images, uint8 arrays `(height, width, 3)` or uint8 tensors `(3, height, width)`; resized to
-              `size` x `size` (bilinear, antialiased) and normalised with `mean` and `std` (of ImageNet by default); or
-              lists of these, as many in each row;
+            - `image`: what `images.read_image` takes, such as PIL images and arrays; made squares of `size` px as
+              `fit` says (`squash` by default, `crop` or `pad`) and normalised with `mean` and `std` (of ImageNet by
+              default), or as `image_processor` does, the settings of one of transformers; or lists of these, as many
+              in each row;
             - `text`: strings, tokenized to at most `max_length` tokens (77 by default) and padded to the longest;
             - `series`: float arrays `(length, input_dim)`, zero-padded to the longest, with an `attention_mask`;
             - `table` and `features`: float arrays, stacked.
@@ -57,6 +60,7 @@ class CoMMProcessor(ProcessorMixin):
         super().__init__(**kwargs)
         self.modalities = {name: dict(options) for name, options in modalities.items()}
         self.tokenizers = dict(tokenizers or {})
+        self._images: dict[str, Any] = {}
         for name, options in self.modalities.items():
             kind = options.get("kind")
             if kind not in KINDS:
@@ -65,6 +69,7 @@ class CoMMProcessor(ProcessorMixin):
                 options.setdefault("size", 224)
                 options.setdefault("mean", IMAGENET_MEAN)
                 options.setdefault("std", IMAGENET_STD)
+                self._images[name] = _image_processor(options)
             if kind == "text":
                 options.setdefault("max_length", MAX_LENGTH)
                 if name not in self.tokenizers:
@@ -90,13 +95,13 @@ class CoMMProcessor(ProcessorMixin):
             stacked = self.stack(name, values)
             if self.modalities[name]["kind"] == "image":
                 options = self.modalities[name]
-                images = normalised(stacked["pixel_values"], options["size"], options["mean"], options["std"])
+                images = normalised(stacked["pixel_values"], options["mean"], options["std"])
                 stacked["pixel_values"] = images
             batch[name] = stacked
         return BatchFeature({"modalities": batch})
 
     def stack(self, name: str, values: Sequence[Any], word_ids: bool = False) -> dict[str, Tensor]:
-        """The values of one modality as tensors, before any view: arrays of one size stay uint8.
+        """The values of one modality as tensors, before any view: images are uint8 squares.
 
         With `word_ids`, also the word that each token of a sentence belongs to, -1 where none.
         """
@@ -104,10 +109,16 @@ class CoMMProcessor(ProcessorMixin):
             raise ValueError(f"unknown modality {name!r}: {nearest(name, list(self.modalities))}")
         options = self.modalities[name]
         if options["kind"] == "image":
-            return stack_images(name, values, options["size"])
+            processor, keep = self._images[name]
+            pad = options.get("fit") == "pad"
+            return stack_images(name, values, options["size"], partial(fitted, processor, pad=pad), keep)
         if options["kind"] == "text":
             return tokenize(name, values, self.tokenizers[name], options["max_length"], word_ids)
         return stack_series(name, values) if options["kind"] == "series" else stack_numbers(name, values)
+
+    def crop_of(self, name: str) -> tuple[int, int]:
+        """The side of the images of a modality, in pixels, and how Pillow resamples them."""
+        return self.modalities[name]["size"], int(self._images[name][0].resample)
 
     def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """What the model reads, from raw values: `__call__` as a dict."""
@@ -120,7 +131,8 @@ class CoMMProcessor(ProcessorMixin):
 
     def to_dict(self) -> dict[str, Any]:
         output = super().to_dict()
-        output.pop("tokenizers", None)
+        for key in ("tokenizers", "_images"):
+            output.pop(key, None)
         return output
 
     def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
@@ -156,6 +168,18 @@ class CoMMProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         return ["modalities"]
+
+
+def _image_processor(options: dict[str, Any]) -> tuple[Any, bool]:
+    """The image processor of a modality, and whether squares of its size stay as they are."""
+    if "image_processor" in options:
+        processor = stored_processor(options["image_processor"])
+        options["size"] = output_size(processor)
+        options["mean"], options["std"] = mean_and_std(processor)
+    else:
+        fit = options.get("fit", "squash")
+        processor = scratch_processor(options["size"], options["mean"], options["std"], fit)
+    return processor, keeps_squares(processor, options["size"])
 
 
 CoMMProcessor.register_for_auto_class()

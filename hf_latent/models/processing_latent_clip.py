@@ -1,14 +1,14 @@
 """Processor of LatentCLIP: images and sentences in, tensors out."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 from torch import Tensor
-from transformers import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
-from .images import read_image
-from .inputs import IMAGENET_MEAN, IMAGENET_STD, MAX_LENGTH, images_per_row, stack_images, tokenize
+from .images import fitted, keeps_squares, mean_and_std, output_size, padded, scratch_processor
+from .inputs import IMAGENET_MEAN, IMAGENET_STD, MAX_LENGTH, images_per_row, read_row, stack_images, tokenize
 
 
 class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
@@ -25,14 +25,20 @@ class LatentCLIPProcessor(ProcessorMixin):
         image_processor: Any image processor of transformers.
         tokenizer: Any tokenizer of transformers. One without a limit is given one of 77 tokens.
         padding: `"longest"`, to the longest sentence of the batch, or `"max_length"`, as SigLIP's towers want it.
+        pad_images: Pad each image to a square first.
     """
 
     valid_processor_kwargs = LatentCLIPProcessorKwargs
 
     def __init__(
-        self, image_processor: Any = None, tokenizer: Any = None, padding: str = "longest", **kwargs: Any
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        padding: str = "longest",
+        pad_images: bool = False,
+        **kwargs: Any,
     ) -> None:
-        self.padding = padding
+        self.padding, self.pad_images = padding, pad_images
         if tokenizer is not None and tokenizer.model_max_length > 1_000_000:
             tokenizer.model_max_length = MAX_LENGTH
         super().__init__(image_processor, tokenizer, **kwargs)
@@ -45,12 +51,10 @@ class LatentCLIPProcessor(ProcessorMixin):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         padding: str = "longest",
+        fit: str = "squash",
     ) -> Self:
-        """A processor that resizes images to `size` x `size` (bilinear) and normalises them."""
-        square = {"height": size, "width": size}
-        options: Any = {"size": square, "resample": 2, "do_center_crop": False, "crop_size": square}
-        image_processor = CLIPImageProcessorPil(**options, image_mean=list(mean), image_std=list(std))
-        return cls(image_processor, tokenizer, padding)
+        """A processor for towers from scratch, which makes squares of `size` px; see `images.scratch_processor`."""
+        return cls(scratch_processor(size, mean, std, fit), tokenizer, padding, pad_images=fit == "pad")
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
         """As every processor: `pixel_values`, `input_ids` and `attention_mask`, as torch tensors.
@@ -64,7 +68,7 @@ class LatentCLIPProcessor(ProcessorMixin):
             kwargs.setdefault("padding", self.padding)
         count = images_per_row("image", images) if isinstance(images, list | tuple) else None
         if images is not None:
-            images = _read("image", images)
+            images = self._read(images)
         batch = super().__call__(images=images, text=text, **kwargs)
         if count is not None:
             batch["pixel_values"] = batch["pixel_values"].unflatten(0, (len(images), count))
@@ -73,13 +77,20 @@ class LatentCLIPProcessor(ProcessorMixin):
     @property
     def modalities(self) -> dict[str, dict[str, Any]]:
         """What each modality is, as in a [`CoMMProcessor`]."""
-        images = self.image_processor
-        side = dict(images.size).get("height") or images.size["shortest_edge"]
-        pixels = {"mean": images.image_mean, "std": images.image_std}  # None where it does not normalise
+        mean, std = mean_and_std(self.image_processor)
         return {
-            "image": {"kind": "image", "size": side, **{key: list(value) for key, value in pixels.items() if value}},
+            "image": {"kind": "image", "size": self._size[0], "mean": mean, "std": std},
             "text": {"kind": "text", "max_length": self.tokenizer.model_max_length},
         }
+
+    @cached_property
+    def _size(self) -> tuple[int, bool]:
+        """The side of the images that the model sees, and whether squares of it stay as they are."""
+        size = output_size(self.image_processor)
+        return size, keeps_squares(self.image_processor, size)
+
+    def _fit(self, images: Sequence[Any]) -> Tensor:
+        return fitted(self.image_processor, images, self.pad_images)
 
     @property
     def tokenizers(self) -> dict[str, Any]:
@@ -87,31 +98,34 @@ class LatentCLIPProcessor(ProcessorMixin):
         return {"text": self.tokenizer}
 
     def stack(self, name: str, values: Sequence[Any], word_ids: bool = False) -> dict[str, Tensor]:
-        """The values of one modality as tensors, before any view: arrays of one size stay uint8."""
+        """The values of one modality as tensors, before any view: images are uint8 squares."""
         options = self.modalities[name]
         if name == "image":
-            return stack_images(name, values, options["size"])
+            return stack_images(name, values, self._size[0], self._fit, keep=self._size[1])
         return tokenize(name, values, self.tokenizer, options["max_length"], word_ids, self.padding)
+
+    def crop_of(self, name: str) -> tuple[int, int]:
+        """The side of the images of a modality, in pixels, and how Pillow resamples them."""
+        return self._size[0], int(self.image_processor.resample)
 
     def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """What the model reads, from raw values of one modality or both."""
         given = {"images": values.get("image"), "text": values.get("text")}
         return dict(self(**{name: list(rows) for name, rows in given.items() if rows is not None}))
 
+    def _read(self, images: Any) -> Any:
+        """One image, a list of images or one of lists of them, each in RGB; a ValueError names the row."""
 
-def _read(name: str, images: Any) -> Any:
-    """One image, a list of images or one of lists of them, each in RGB; a ValueError names the row."""
-    if not isinstance(images, list | tuple) and getattr(images, "ndim", 3) != 4:
-        return read_image(images)
-    found = []
-    for row, value in enumerate(images):
-        try:
-            found.append(
-                [read_image(image) for image in value] if isinstance(value, list | tuple) else read_image(value)
-            )
-        except ValueError as error:
-            raise ValueError(f"row {row} of modality {name!r} is not an image that can be read: {error}") from None
-    return found
+        def read(row: int, value: Any) -> Any:
+            image = read_row("image", row, value)
+            return padded(image, self.image_processor.image_mean) if self.pad_images else image
+
+        if not isinstance(images, list | tuple) and getattr(images, "ndim", 3) != 4:
+            return read(0, images)
+        rows = enumerate(images)
+        return [
+            [read(n, v) for v in value] if isinstance(value, list | tuple) else read(n, value) for n, value in rows
+        ]
 
 
 LatentCLIPProcessor.register_for_auto_class()

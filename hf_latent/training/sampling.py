@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from accelerate.data_loader import prepare_data_loader
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import UserError
 from .arguments import LatentTrainingArguments
@@ -62,6 +62,64 @@ class UniqueIdSampler(Sampler[int]):
         table = rows[kept].reshape(self.batch, self.batches).T
         table = rng.permuted(table[rng.permutation(self.batches)], axis=1)
         return iter(table.ravel().tolist())
+
+
+class ShuffledSampler(Sampler[int]):
+    """All rows in an order that depends on the seed and on the epoch only."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows, self.seed, self.epoch = rows, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.rows).tolist())
+
+
+class PlaceSampler(Sampler[int]):
+    """An order of rows, each with its place in training: `place * rows + row`, which [`PlacedRows`] takes apart.
+
+    The place of a row, how many rows training has consumed before it, keys its random crops: a worker that loads it
+    knows it so, on any number of processes and after a resume.
+
+    Args:
+        order: Gives the rows of an epoch; one with `set_epoch`.
+        rows: Of the data set.
+        batch: Rows of one global batch; those of the incomplete last one are dropped.
+    """
+
+    def __init__(self, order: Any, rows: int, batch: int) -> None:
+        self.order, self.rows, self.batch = order, rows, batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader at the start of each epoch."""
+        self.order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.order.epoch * (len(self.order) // self.batch * self.batch)
+        return ((start + place) * self.rows + row for place, row in enumerate(self.order))
+
+
+class PlacedRows(Dataset):
+    """The rows of a data set with their `place` in training, by the numbers that a [`PlaceSampler`] gives."""
+
+    def __init__(self, rows: Any) -> None:
+        self.source = rows
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        place, row = divmod(number, len(self.source))
+        return {**self.source[row], "place": place}
 
 
 def stream_loader(source: Any, args: LatentTrainingArguments, collate: Callable[..., Any]) -> DataLoader:

@@ -18,7 +18,7 @@ from ..losses import loss_tile_size
 from ..memory import bytes_of, check_memory
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from ..objectives import Objective
-from ..views import Views
+from ..views import ImageView, Views
 from .arguments import LatentTrainingArguments
 from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
@@ -30,7 +30,7 @@ from .distributed import (
 )
 from .gradient_cache import cached_backward, rows_of
 from .prediction import PredictionTrainer
-from .sampling import UniqueIdSampler, stream_loader
+from .sampling import PlacedRows, PlaceSampler, ShuffledSampler, UniqueIdSampler, stream_loader
 from .two_passes import TwoPasses
 
 
@@ -100,12 +100,15 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer):
         size = self._checked_size()
         if hasattr(self.train_dataset, "share_of"):
             self._batches_per_epoch = None
+            self._cuts_crops()
             return stream_loader(self.train_dataset, self.args, self.data_collator)
         keep, self.args.dataloader_drop_last = self.args.dataloader_drop_last, True
+        rows = self.train_dataset
         try:
+            self.train_dataset = PlacedRows(rows) if size is not None and self._cuts_crops() else rows
             loader = super().get_train_dataloader()
         finally:
-            self.args.dataloader_drop_last = keep
+            self.args.dataloader_drop_last, self.train_dataset = keep, rows
         self._batches_per_epoch = len(loader) if size is not None else None
         return loader
 
@@ -120,14 +123,40 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer):
             )
         return size
 
+    def _cuts_crops(self) -> bool:
+        """Whether random crops are cut while rows are loaded: of images that are no arrays of the right size."""
+        collator, views = self.data_collator, self.views
+        shuffled = self.args.train_sampling_strategy == "random"
+        if views is None or not isinstance(collator, LatentCollator) or not shuffled:
+            return False
+        first = next(iter(cast(Any, self.train_dataset)))
+        images = [name for name, view in views.modalities.items() if isinstance(view, ImageView)]
+        model = cast(LatentPreTrainedModel, self.model)
+        second = set(model.second_views(images))
+        wanted = {}
+        for name in images:
+            value, size = first.get(collator.columns.get(name)), cast(ImageView, views.modalities[name]).size
+            value = value[0] if isinstance(value, list | tuple) and value else value
+            numbers = [number for number, names in enumerate((self._augmented_first, second)) if name in names]
+            if numbers and getattr(value, "shape", None) not in ((size, size, 3), (3, size, size)):
+                wanted[name] = numbers
+        if wanted:
+            collator.cut_crops(views, wanted, self.args.rows_contrasted)
+        return bool(wanted)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        if not self.args.unique_ids:
-            return super()._get_train_sampler(train_dataset)
-        ids = getattr(self.train_dataset, "ids", None)
-        if ids is None:
-            raise UserError("training.unique_ids: this training set has no ids: leave it out")
+        rows = self.train_dataset.source if isinstance(self.train_dataset, PlacedRows) else self.train_dataset
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        return UniqueIdSampler(ids, self.args.rows_contrasted, seed)
+        order: Any = None
+        if self.args.unique_ids:
+            ids = getattr(rows, "ids", None)
+            if ids is None:
+                raise UserError("training.unique_ids: this training set has no ids: leave it out")
+            order = UniqueIdSampler(ids, self.args.rows_contrasted, seed)
+        if not isinstance(self.train_dataset, PlacedRows):
+            return order or super()._get_train_sampler(train_dataset)
+        order = order or ShuffledSampler(len(rows), seed)
+        return PlaceSampler(order, len(rows), self.args.rows_contrasted)
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None

@@ -5,11 +5,12 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Generator, Tensor
 
 from ..errors import suggest
 from .base import Inputs, NoView, View, check
-from .image import ImageView
+from .image import CROPS, ImageView
 from .masked import MaskedView
 from .sequences import SeriesView, TableView
 from .text import TextView, WordsView
@@ -98,12 +99,39 @@ class Views:
         for place, (name, augmentation) in enumerate(self.modalities.items()):
             if only is not None and name not in only:
                 continue
-            key = np.random.SeedSequence((self.seed, view, place, position)).generate_state(1)
-            generator = Generator().manual_seed(int(key[0]))
-            noise = augmentation.draw(total, modalities[name], generator)
+            inputs = modalities[name]
+            noise = augmentation.draw(total, inputs, self._generator(view, place, position))
             noise = {part: numbers[rows] for part, numbers in noise.items()}
-            result[name] = augmentation.augment(modalities[name], noise)
+            if isinstance(augmentation, ImageView) and f"{CROPS}{view}" in inputs:
+                inputs, noise = augmentation.take_crops(inputs, noise, view)
+            result[name] = augmentation.augment(inputs, noise)
         return result
+
+    def crops(self, name: str, view: int, aspects: Tensor, places: Tensor, global_rows: int) -> Tensor:
+        """The crops of a view of images in any order, for whoever cuts them while they are loaded.
+
+        Args:
+            name: Of a modality with an `ImageView`.
+            view: As of [`augmented`].
+            aspects: (n,) or (n, N) width / height of the images.
+            places: (n,) how many rows training consumed before each.
+            global_rows: Size of the global batch.
+
+        Returns:
+            (n, 4) or (n, N, 4): top, left, height, width as shares of the image.
+        """
+        image: Any = self.modalities[name]
+        found = torch.empty(*aspects.shape, 4)
+        starts = places // global_rows * global_rows
+        for start in starts.unique().tolist():
+            rows = (starts == start).nonzero().squeeze(1)
+            generator = self._generator(view, list(self.modalities).index(name), start)
+            found[rows] = image.draw_crops(global_rows, aspects[rows], places[rows] - start, generator)
+        return found
+
+    def _generator(self, view: int, place: int, position: int) -> Generator:
+        key = np.random.SeedSequence((self.seed, view, place, position)).generate_state(1)
+        return Generator().manual_seed(int(key[0]))
 
     def _check_names(self, modalities: Mapping[str, Inputs]) -> None:
         for name in modalities:

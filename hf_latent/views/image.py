@@ -15,6 +15,10 @@ from .base import AMOUNT, PROBABILITY, RANGE, SHARES, Inputs, View, check, send,
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 LUMA = torch.tensor(YIQ[0], dtype=torch.float32).expand(3, 3)
 TURN = torch.tensor(np.linalg.inv(YIQ) @ [[0, 0, 0], [0, 0, 1], [0, -1, 0]] @ YIQ, dtype=torch.float32)
+FITS = ("squash", "crop", "pad")
+# And the number of a view: its random crops, which were cut when the images were loaded; (B, 0) where `pixel_values`
+# holds them.
+CROPS = "crops_"
 CROP_TRIES = 10  # as torchvision's RandomResizedCrop
 CPU_BLOCK = 32  # images augmented at a time on a CPU, so that they stay in its caches: 1.1 to 1.3 times as fast
 
@@ -38,6 +42,9 @@ class ImageView(View):
         blur: probability of a Gaussian blur.
         blur_sigma: its standard deviation in output pixels, (low, high).
         mean, std: normalisation of each channel, on the [0, 1] scale; ImageNet's.
+        fit: how the plain view makes a square of an image, `"squash"`, `"crop"` or `"pad"`, see
+            `hf_latent.models.images`; by default as the checkpoint of the tower does, `"squash"` from scratch. Whoever
+            loads the rows does it, by the processor.
 
     Approximations, next to the same recipe in Pillow: brightness, contrast, saturation, hue always come in this order;
     hue turns the chroma plane of YIQ instead of HSV's cone; colours are clamped to [0, 1] once, after all of them; a
@@ -55,8 +62,10 @@ class ImageView(View):
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    fit: str | None = None
 
     def __post_init__(self) -> None:
+        check(self, "fit", lambda v: v in (None, *FITS), f"one of {', '.join(FITS)}")
         check(self, "size", lambda v: isinstance(v, int) and v >= 8, "a whole number of pixels, 8 or more")
         check(self, "crop_scale", *SHARES)
         check(self, "crop_ratio blur_sigma", *RANGE)
@@ -73,7 +82,31 @@ class ImageView(View):
         """crop: top, left, height, width as shares of the image; jitter: brightness, contrast, saturation factors and
         hue in radians; sigma: 0 where there is no blur. Each (rows, ...), or (rows, N, ...) for rows of N images."""
         _, *several, _, height, width = _checked(take(inputs, "pixel_values", "image")).shape
-        images = rows * math.prod(several)
+        numbers = self._numbers(rows * math.prod(several), generator)
+        area, ratio, corner = (numbers.pop(name) for name in ("area", "ratio", "corner"))
+        numbers = {"crop": _boxes(area, ratio, corner, torch.tensor([width / height])), **numbers}
+        return {name: values.unflatten(0, (rows, *several)) for name, values in numbers.items()}
+
+    def draw_crops(self, rows: int, aspects: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
+        """The crops that `draw` gives images of other sizes.
+
+        Args:
+            rows: As of `draw`.
+            aspects: (n,) or (n, N) width / height of the images.
+            chosen: (n,) which of the rows they are.
+            generator: As of `draw`.
+
+        Returns:
+            (n, 4) or (n, N, 4): top, left, height, width as shares of the image.
+        """
+        several = math.prod(aspects.shape[1:])
+        numbers = self._numbers(rows * several, generator)
+        own = (chosen[:, None] * several + torch.arange(several)).flatten()
+        drawn = (numbers[name][own] for name in ("area", "ratio", "corner"))
+        return _boxes(*drawn, aspects.flatten()[:, None]).unflatten(0, aspects.shape)
+
+    def _numbers(self, images: int, generator: Generator) -> Inputs:
+        """All random numbers of some images. The order in which they are drawn decides what a seed gives."""
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:
             return torch.rand(images, *shape, generator=generator) * (high - low) + low
@@ -83,23 +116,28 @@ class ImageView(View):
 
         area = uniform(*self.crop_scale, CROP_TRIES)
         ratio = uniform(math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1]), CROP_TRIES).exp()
-        shares = torch.stack((area / ratio * (width / height), area * ratio * (height / width)), dim=-1).sqrt()
-        first = (shares <= 1).all(-1).int().argmax(1)  # none fits: the first try, cut to the image
-        shares = shares[torch.arange(images), first].clamp(max=1)
-        corner = uniform(0, 1, 2) * (1 - shares)
+        corner = uniform(0, 1, 2)
 
         strength = torch.tensor([*self.jitter[:3], 2 * math.pi * self.jitter[3]])
         still = torch.tensor([1.0, 1.0, 1.0, 0.0])
         moved = still + uniform(-1, 1, 4) * strength
         moved[:, :3].clamp_(min=0)
-        numbers = {
-            "crop": torch.cat((corner, shares), dim=1),
+        return {
+            "area": area,
+            "ratio": ratio,
+            "corner": corner,
             "flip": chance(self.flip),
             "jitter": torch.where(chance(self.jitter_probability)[:, None], moved, still),
             "grayscale": chance(self.grayscale),
             "sigma": uniform(*self.blur_sigma) * chance(self.blur),
         }
-        return {name: values.unflatten(0, (rows, *several)) for name, values in numbers.items()}
+
+    def take_crops(self, inputs: Inputs, noise: Inputs, view: int) -> tuple[Inputs, Inputs]:
+        """The inputs and the random numbers of a view whose crops were cut when the images were loaded."""
+        crops = inputs[f"{CROPS}{view}"]
+        crops = crops if crops.numel() else inputs["pixel_values"]
+        whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand_as(noise["crop"])
+        return {**inputs, "pixel_values": crops}, {**noise, "crop": whole}
 
     def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
         pixels = _checked(take(inputs, "pixel_values", "image"))
@@ -115,7 +153,7 @@ class ImageView(View):
                 images = self._crop(images, noise["crop"][rows], noise["flip"][rows])
                 images = self._recolour(images, unit, noise["jitter"][rows], noise["grayscale"][rows])
                 done.append(self._blur(images, noise["sigma"][rows]))
-        return {**inputs, "pixel_values": torch.cat(done).unflatten(0, leading)}
+        return {**_uncut(inputs), "pixel_values": torch.cat(done).unflatten(0, leading)}
 
     def plain(self, inputs: Inputs) -> Inputs:
         """Resized to (size, size), antialiased, whatever the aspect ratio, and normalised."""
@@ -125,7 +163,7 @@ class ImageView(View):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         images = torch.addcmul(-mean / std, images, unit / std)
-        return {**inputs, "pixel_values": images.unflatten(0, pixels.shape[:-3])}
+        return {**_uncut(inputs), "pixel_values": images.unflatten(0, pixels.shape[:-3])}
 
     def _crop(self, images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
         """Crop, resize and flip in one bilinear sampling."""
@@ -182,6 +220,18 @@ class ImageView(View):
         blurred = F.conv2d(blurred[None], kernel[:, :, :, None], groups=planes)
         blurred = F.conv2d(blurred, kernel[:, :, None, :], groups=planes)
         return images.index_copy_(0, where, blurred.view(len(chosen), *images.shape[1:]))
+
+
+def _boxes(area: Tensor, ratio: Tensor, corner: Tensor, aspect: Tensor) -> Tensor:
+    """Crops (images, 4) as shares of images of some width / height: the first try that fits."""
+    shares = torch.stack((area / ratio * aspect, area * ratio / aspect), dim=-1).sqrt()
+    first = (shares <= 1).all(-1).int().argmax(1)  # none fits: the first try, cut to the image
+    shares = shares[torch.arange(len(shares)), first].clamp(max=1)
+    return torch.cat((corner * (1 - shares), shares), dim=1)
+
+
+def _uncut(inputs: Inputs) -> Inputs:
+    return {name: values for name, values in inputs.items() if not name.startswith(CROPS)}
 
 
 def _checked(pixels: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def test_several_images_a_row_are_processed_as_single_ones(processor):
     assert torch.equal(pixel_values(whole(as_pictures)), expected)
     assert pixel_values(whole(of_any_size)).shape == (3, 2, 3, 8, 8)
     resized = LatentCollator(processor)(of_any_size)["modalities"]["image"]["pixel_values"]
-    assert resized.shape == (3, 2, 3, 8, 8) and resized.is_floating_point()
+    assert resized.shape == (3, 2, 3, 8, 8) and resized.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("raw", [True, False])

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 from transformers import TrainerCallback, set_seed
 
@@ -102,10 +103,18 @@ class RandomCaptions(RandomPairs):
         return {"image": self.images[i, 0], "text": sentence, "ids": 0 if i % 3 == 0 else i}
 
 
+class RandomPhotos(RandomCaptions):
+    """The same rows with decoded pictures, of a size and a shape each."""
+
+    def __getitem__(self, i):
+        row = super().__getitem__(i)
+        picture = Image.fromarray(row["image"].permute(1, 2, 0).numpy())
+        return {**row, "image": picture.resize((20 + 3 * (i % 7), 18 + 5 * (i % 4)))}
+
+
 def captions_as_a_stream():
     """The same rows as a stream of encoded pictures."""
     import datasets
-    from PIL import Image
 
     rows = RandomCaptions()
     pictures = [Image.fromarray(rows[i]["image"].permute(1, 2, 0).numpy()) for i in range(len(rows))]
@@ -125,7 +134,14 @@ REGULARIZERS = {
 
 
 def build_clip_trainer(
-    folder, double=False, stream=False, in_modal=True, regularizers=REGULARIZERS, lora=None, **arguments
+    folder,
+    double=False,
+    stream=False,
+    photos=False,
+    in_modal=True,
+    regularizers=REGULARIZERS,
+    lora=None,
+    **arguments,
 ):
     """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
     set_seed(0)
@@ -137,7 +153,7 @@ def build_clip_trainer(
         model=model if lora is None else add_lora(model, Lora(**lora)),
         args=_arguments(folder, **arguments),
         views=Views(views, seed=0),
-        train_dataset=captions_as_a_stream() if stream else RandomCaptions(),
+        train_dataset=captions_as_a_stream() if stream else RandomPhotos() if photos else RandomCaptions(),
         processing_class=LatentCLIPProcessor.for_size(16, tokenizer),
     )
 

@@ -21,7 +21,11 @@ MODELS = {
 # The ramp would leave the first step without it; the bridge is named after a modality.
 SPECS = {None: {}} | {name: {name: {**spec, "ramp": 0.0}} for name, spec in REGULARIZERS.items()}
 PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neither divides them
-CURVES = {"clip": {"clip": True}, "comm": {"regularizers": REGULARIZERS}}
+CURVES = {
+    "clip": {"clip": True},
+    "clip of photos": {"clip": True, "photos": True},  # whose crops are cut as they are loaded
+    "comm": {"regularizers": REGULARIZERS},
+}
 
 
 def fitted(model, regularizers):
