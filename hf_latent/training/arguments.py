@@ -80,8 +80,8 @@ class LatentTrainingArguments(TrainingArguments):
     `logging_nan_inf_filter=False` (a loss that is not finite stops the run).
 
     Raises:
-        UserError: If a number is out of its range, or a name unknown; if `global_batch_size` cannot be shared evenly by
-            the processes, or leaves fewer than 2 rows; if the weights were to be sharded (FSDP, DeepSpeed).
+        UserError: If a number is out of its range, or a name unknown; if `global_batch_size` cannot be shared evenly
+            by the processes, or leaves fewer than 2 rows; if the weights were to be sharded (FSDP, DeepSpeed).
     """
 
     global_batch_size: int | None = field(
