@@ -38,10 +38,10 @@ from .recipe_file import read_values
 from .results import RESULTS, table
 from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
 from .training import LatentTrainer, LatentTrainingArguments
-from .training.checkpoints import last_checkpoint, staged_files
+from .training.checkpoints import STAGING, last_checkpoint, staged_files
 from .training.distributed import barrier
 from .training.lora import add_lora
-from .training.run_lock import locked
+from .training.run_lock import LOCK, locked
 from .trust import check_folder, permitted, remember
 from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
 
@@ -115,9 +115,8 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     with blamed_on("model"):
         _fit_vocabularies(recipe.config, data.tokenizers)
         _fit_classes(recipe, data.task)
-        check_model_memory(
-            lambda: _without_weights(recipe), str(OptimizerNames(arguments.optim).value), arguments.device
-        )
+        optim = OptimizerNames(arguments.optim).value
+        check_model_memory(lambda: _without_weights(recipe), optim, arguments.device)
     with blamed_on("training.seed"):
         set_seed(recipe.seed)  # of the model; the order of the rows and the views have the same
     with blamed_on("model"):
@@ -308,7 +307,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
     checkpoint = last_checkpoint(run)
     if checkpoint is not None and not (run / RECIPE).exists():
         raise UserError(f"{run} holds {checkpoint.name} and no {RECIPE}: write another training.output_dir")
-    if checkpoint is None and not all((run / name).exists() for name in (RECIPE, STATE)):
+    if not (run / RECIPE).exists() or not {path.name for path in run.iterdir()} - {RECIPE, LOCK, STAGING}:
         return None
     if not resume:
         raise UserError(

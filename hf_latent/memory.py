@@ -43,12 +43,13 @@ def check_model_memory(build: Callable[[], nn.Module], optim: str, device: torch
             model: Any = build()
     except Exception:
         return  # what is wrong is said when it is built to be trained
-    stored = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     kept = 2 if "adam" in optim and not optim.endswith("bit") else 0
-    biggest = max(model.named_parameters(), key=lambda item: item[1].nbytes, default=("", torch.empty(0)))
+    biggest = max(tensors, key=lambda name: tensors[name].nbytes)
     check_memory(
-        stored + (1 + kept) * sum(parameter.nbytes for parameter in trained),
-        f"training the model, whose largest weight is {biggest[0]} {list(biggest[1].shape)},",
+        sum(tensor.nbytes for tensor in tensors.values())
+        + (1 + kept) * sum(parameter.nbytes for parameter in trained),
+        f"training the model, whose largest weight is {biggest} {list(tensors[biggest].shape)},",
         device,
     )

@@ -121,6 +121,15 @@ def test_a_recipe_alone_may_be_begun_again(train, drawn, tmp_path, monkeypatch):
     assert code == 2 and "already holds a run" in said
 
 
+def test_weights_with_a_recipe_alone_are_not_written_over(train, drawn, tmp_path):
+    run = tmp_path / "outputs" / "tiny"
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text(BASE)
+    (run / "model.safetensors").write_text("")
+    code, said = train()
+    assert code == 2 and "already holds a run" in said and (run / "model.safetensors").read_text() == ""
+
+
 def test_checkpoints_without_a_recipe_are_not_written_over(train, drawn, tmp_path):
     (tmp_path / "outputs" / "tiny" / "checkpoint-3").mkdir(parents=True)
     code, said = train()

@@ -23,11 +23,7 @@ from .arguments import LatentTrainingArguments
 from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpointing import CheckpointTrainer
-from .distributed import (
-    average_gradients,
-    gather_embeddings,
-    mean_over_processes,
-)
+from .distributed import average_gradients, gather_embeddings, mean_over_processes
 from .gradient_cache import cached_backward, rows_of
 from .prediction import PredictionTrainer
 from .sampling import PlacedRows, PlaceSampler, ShuffledSampler, UniqueIdSampler, stream_loader
@@ -328,9 +324,8 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer):
         model = cast(LatentPreTrainedModel, self.model).eval()
         rows = list(itertools.islice(iter(cast(Any, self.train_dataset)), 2))
         batch = self.data_collator(rows)
-        check_memory(
-            bytes_of(batch) * share / max(len(rows), 1), f"a batch of {share} rows (training.global_batch_size)"
-        )
+        told = f"a batch of {share:,} rows a process (training.global_batch_size)"
+        check_memory(bytes_of(batch) * share / max(len(rows), 1), told)
         inputs: dict[str, Any] = super()._prepare_inputs(batch)
         if self.views is not None:
             inputs = self._with_views(inputs, training=True)
