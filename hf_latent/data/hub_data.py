@@ -94,13 +94,14 @@ class HubData:
         missing = {"image", "text"} - set(self.columns)
         if missing:
             raise UserError(f"data.test_split is for images and texts, and data.columns has no {', '.join(missing)}")
-        texts = test.sentences(self.columns["text"])
-        distinct = [f"{number} {text}" for number, text in zip(test.ids, texts, strict=True)]
+        # Captions that differ in case or in spaces alone are one: most tokenizers make the same tokens of them.
+        texts = [" ".join(text.casefold().split()) for text in test.sentences(self.columns["text"])]
         return CaptionBenchmark(
             test=test,
             test_ids=test.ids,
+            captions=np.unique(texts, return_inverse=True)[1],
             images=np.unique([number for number, _ in test.index], return_index=True)[1],
-            texts=np.unique(distinct, return_index=True)[1],
+            columns=dict(self.columns),
         )
 
     def _open(self, split: str, streaming: bool = False) -> Any:

@@ -31,21 +31,23 @@ class CaptionBenchmark:
     """Held-out images with captions, to measure a two-tower model with.
 
     Attributes:
-        test: Rows with `image`, `text` and `ids`; rows with equal ids are right for each other.
+        test: Rows with an image, a text and `ids`; rows with equal ids are right for each other.
         test_ids: The ids, in the order of the rows.
-        images, texts: The rows that stand for the distinct images and the distinct captions, for retrieval.
+        captions: `(rows,)` int64, equal where the captions are equal: for retrieval they are one.
+        images: The rows that stand for the distinct images.
         classes: One sentence a class, for zero-shot classification; none by default.
         test_classes: The class of each row.
         train: Rows to fit linear probes on, where there are labels.
         train_labels, test_labels: The factors of the images.
         class_names: The names of their classes.
         private: The factors that no caption names.
+        columns: The columns of `image` and `text` in the rows.
     """
 
     test: Dataset
     test_ids: np.ndarray
+    captions: np.ndarray
     images: np.ndarray
-    texts: np.ndarray
     classes: list[str] = field(default_factory=list)
     test_classes: np.ndarray | None = None
     train: Dataset | None = None
@@ -53,6 +55,27 @@ class CaptionBenchmark:
     test_labels: dict[str, np.ndarray] = field(default_factory=dict)
     class_names: dict[str, list[str]] = field(default_factory=dict)
     private: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=lambda: {"image": "image", "text": "text"})
+
+    @property
+    def texts(self) -> np.ndarray:
+        """The rows that stand for the distinct captions, the first of each."""
+        return np.unique(self.captions, return_index=True)[1]
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """`(pairs, 2)` int64: an image, by its place in `images`, and a caption that is right for it, in `texts`.
+
+        A caption is right for the images that have its words or the id of a row with its words. That is not passed on:
+        two images that share one caption do not share their others.
+        """
+        images: dict[int, list[int]] = {}
+        for image, number in enumerate(self.test_ids[self.images]):
+            images.setdefault(number, []).append(image)
+        numbers = np.unique(self.captions, return_inverse=True)[1]
+        ids_of_texts = np.unique(np.stack([numbers, self.test_ids], axis=1), axis=0)
+        pairs = [(image, text) for text, number in ids_of_texts for image in images.get(number, ())]
+        return np.array(pairs, dtype=np.int64)
 
 
 @dataclass(frozen=True)

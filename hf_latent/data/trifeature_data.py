@@ -135,8 +135,8 @@ class TrifeatureCaptionsData:
             captions=CaptionBenchmark(
                 test=test,
                 test_ids=test.ids,
+                captions=test.ids,
                 images=np.arange(len(test)),
-                texts=np.unique(test.ids, return_index=True)[1],
                 classes=list(CAPTIONS),
                 test_classes=test.ids,
                 train=train,

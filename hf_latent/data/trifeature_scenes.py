@@ -176,8 +176,8 @@ class TrifeatureScenesData:
             captions=CaptionBenchmark(
                 test=test,
                 test_ids=test.ids,
+                captions=test.ids,
                 images=np.arange(len(test)),
-                texts=np.unique(test.ids, return_index=True)[1],
             ),
             grounding=phrases_of(test),
         )

@@ -41,7 +41,7 @@ class CaptionsEvaluation:
         self.temperature = 1 / torch.as_tensor(self.model.scale).item()
 
     def metrics(self) -> dict[str, float]:
-        benchmark, ids = self.benchmark, self.benchmark.test_ids
+        benchmark = self.benchmark
         embeds = cast(dict[str, Tensor], self.test.embeds)
         image, text = embeds["image"], embeds["text"]
         found: dict[str, float] = {}
@@ -49,7 +49,7 @@ class CaptionsEvaluation:
             accuracy = zero_shot(image, self.classes, benchmark.test_classes)
             found |= {f"zero_shot_{key}": value for key, value in accuracy.items()}
         images, texts = benchmark.images, benchmark.texts
-        found |= retrieval(image[images], text[texts], ids[images], ids[texts])
+        found |= retrieval(image[images], text[texts], pairs=benchmark.pairs)
         if isinstance(self.model, LatentALBEFForImageTextRetrieval) and self.model.config.itm_weight:
             found |= reranked_retrieval(self.model, self.processor, benchmark, image[images], text[texts], self.rerank)
         found |= self._probes()
@@ -122,21 +122,21 @@ def reranked_retrieval(
         As `retrieval`, under names that begin with `reranked_`.
     """
     model.eval()
-    rows: Any = benchmark.test
-    words = processor.stack("text", [rows[int(i)]["text"] for i in benchmark.texts])
+    rows, columns = cast(Any, benchmark.test), benchmark.columns
+    words = processor.stack("text", [rows[int(i)][columns["text"]] for i in benchmark.texts])
     text_tokens, image_tokens = [], []
     for part in zip(*(column.split(batch_size) for column in words.values()), strict=True):
         inputs = {name: column.to(model.device) for name, column in zip(words, part, strict=True)}
         text_tokens.append(model.encoders["text"](**inputs).tokens.cpu())
     for start in range(0, len(benchmark.images), batch_size):
-        pictures = [rows[int(i)]["image"] for i in benchmark.images[start : start + batch_size]]
+        pictures = [rows[int(i)][columns["image"]] for i in benchmark.images[start : start + batch_size]]
         pixels = processor(images=pictures)["pixel_values"].to(model.device)
         image_tokens.append(model.fusion.image_tokens(model.encoders["image"](pixel_values=pixels)).cpu())
     tokens = torch.cat(image_tokens), torch.cat(text_tokens), words["attention_mask"]
     similarity = F.normalize(image_embeds.float(), dim=-1) @ F.normalize(text_embeds.float(), dim=-1).T
     by_image, by_text = (model.rerank(similarity, *tokens, k=candidates, by_text=way) for way in (False, True))
-    ids = benchmark.test_ids[benchmark.images], benchmark.test_ids[benchmark.texts]
-    return {f"reranked_{key}": value for key, value in scored_retrieval(by_image, by_text, *ids).items()}
+    found = scored_retrieval(by_image, by_text, pairs=benchmark.pairs)
+    return {f"reranked_{key}": value for key, value in found.items()}
 
 
 def _image_features(embeddings: Embeddings, unit: bool) -> list[np.ndarray]:
