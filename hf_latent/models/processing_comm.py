@@ -14,13 +14,13 @@ from .encoders import nearest
 from .inputs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    MAX_LENGTH,
     normalised,
     stack_images,
     stack_numbers,
     stack_series,
     tokenize,
 )
+from .text_towers import own_limit
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 KINDS = ("features", "image", "series", "table", "text")
@@ -35,7 +35,8 @@ class CoMMProcessor(ProcessorMixin):
             - `image`: PIL images, uint8 arrays `(height, width, 3)` or uint8 tensors `(3, height, width)`; resized to
               `size` x `size` (bilinear, antialiased) and normalised with `mean` and `std` (of ImageNet by default); or
               lists of these, as many in each row;
-            - `text`: strings, tokenized to at most `max_length` tokens (77 by default) and padded to the longest;
+            - `text`: strings, tokenized to at most `max_length` tokens (by default as many as the tokenizer says, or
+              77) and padded to the longest, or to `max_length` with `"padding": "max_length"`, as SigLIP's towers;
             - `series`: float arrays `(length, input_dim)`, zero-padded to the longest, with an `attention_mask`;
             - `table` and `features`: float arrays, stacked.
         tokenizers: The tokenizer of each text modality.
@@ -66,9 +67,9 @@ class CoMMProcessor(ProcessorMixin):
                 options.setdefault("mean", IMAGENET_MEAN)
                 options.setdefault("std", IMAGENET_STD)
             if kind == "text":
-                options.setdefault("max_length", MAX_LENGTH)
                 if name not in self.tokenizers:
                     raise ValueError(f"modality {name!r} is text: give its tokenizer in tokenizers[{name!r}]")
+                options.setdefault("max_length", own_limit(self.tokenizers[name]))
 
     def __call__(self, modalities: Mapping[str, Sequence[Any]], **kwargs: Any) -> BatchFeature:
         """Process a batch.
@@ -106,7 +107,8 @@ class CoMMProcessor(ProcessorMixin):
         if options["kind"] == "image":
             return stack_images(name, values, options["size"])
         if options["kind"] == "text":
-            return tokenize(name, values, self.tokenizers[name], options["max_length"], word_ids)
+            padding = options.get("padding", "longest")
+            return tokenize(name, values, self.tokenizers[name], options["max_length"], word_ids, padding)
         return stack_series(name, values) if options["kind"] == "series" else stack_numbers(name, values)
 
     def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from transformers import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
 from .images import read_image
-from .inputs import IMAGENET_MEAN, IMAGENET_STD, MAX_LENGTH, images_per_row, stack_images, tokenize
+from .inputs import IMAGENET_MEAN, IMAGENET_STD, images_per_row, stack_images, tokenize
+from .text_towers import own_limit
 
 
 class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
@@ -33,8 +34,8 @@ class LatentCLIPProcessor(ProcessorMixin):
         self, image_processor: Any = None, tokenizer: Any = None, padding: str = "longest", **kwargs: Any
     ) -> None:
         self.padding = padding
-        if tokenizer is not None and tokenizer.model_max_length > 1_000_000:
-            tokenizer.model_max_length = MAX_LENGTH
+        if tokenizer is not None:
+            tokenizer.model_max_length = own_limit(tokenizer)
         super().__init__(image_processor, tokenizer, **kwargs)
 
     @classmethod
