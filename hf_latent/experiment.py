@@ -31,6 +31,7 @@ from .models.modeling_latent_albef import LatentALBEFModel
 from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
+from .models.text_towers import check_text_tower, fit_config, fit_length, fit_tokenizer
 from .plots import plot_losses
 from .pretrained import check_vocabulary, load_pretrained_head
 from .recipe import Recipe, load_run
@@ -132,6 +133,11 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         if begins and recipe.pretrained is None:
             model.load_pretrained()
     processor = build_processor(model, recipe.views, data.tokenizers, recipe.image_processors)
+    for name, options in processor.modalities.items():
+        if options["kind"] == "text":
+            with blamed_on(f"model.modalities.{name}"):
+                pooled = isinstance(model, ImageTextPreTrainedModel)
+                check_text_tower(model.encoders[name], processor.tokenizers[name], options["max_length"], pooled)
     if recipe.lora is not None:
         with blamed_on("lora"):
             model = add_lora(model, recipe.lora)
@@ -229,10 +235,13 @@ def build_processor(
             raise UserError(
                 f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
             )
+        if kind == "text":
+            with blamed_on(f"model.modalities.{name}"):
+                length = fit_length(tokenizers[name], cast(Encoder, encoder).max_length)
+            modalities[name].update(max_length=length, padding=cast(Encoder, encoder).padding)
     with blamed_on("model"):
         if isinstance(model, ImageTextPreTrainedModel):
-            image, text = modalities["image"], model.config.modalities["text"].get("config", {})
-            padding = "max_length" if text.get("model_type") == "siglip_text_model" else "longest"
+            image, padding = modalities["image"], modalities["text"]["padding"]
             fits = LatentALBEFProcessor if isinstance(model, LatentALBEFModel) else LatentCLIPProcessor
             if "image" in images:
                 return fits(images["image"], tokenizers["text"], padding)
@@ -248,23 +257,19 @@ def _without_weights(recipe: Recipe) -> Any:
 
 
 def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
-    """A text encoder that is trained from scratch takes the size of its tokenizer's vocabulary."""
+    """A text encoder that is trained from scratch takes the vocabulary and the special tokens of its tokenizer."""
     for name, tokenizer in tokenizers.items():
         if name not in config.modalities:
             raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, config.modalities)}")
         if getattr(config, "mlm_weight", 0) and tokenizer.mask_token is None:
             tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+        spec = config.modalities[name].get("config")
+        fit_tokenizer(tokenizer, spec and spec.get("model_type"))
         for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(config, token, getattr(tokenizer, token))  # or the Trainer would, with a warning
-        spec = config.modalities[name].get("config")
         if spec is None:
             continue
-        positions = spec.get("max_position_embeddings")
-        if positions:
-            offset = tokenizer.pad_token_id + 1 if "roberta" in spec["model_type"] else 0  # it counts from there
-            tokenizer.model_max_length = min(tokenizer.model_max_length, positions - offset)
-        if "vocab_size" not in spec:
-            spec.update(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+        fit_config(spec, tokenizer)
         if spec["vocab_size"] < len(tokenizer):
             raise UserError(
                 f"model.modalities.{name}: vocab_size={spec['vocab_size']}, but the tokenizer has {len(tokenizer)} "

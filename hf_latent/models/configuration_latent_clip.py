@@ -18,7 +18,7 @@ class LatentCLIPConfig(LatentConfig):
     Args:
         modalities: `{"image": {...}, "text": {...}}`, the two towers, as in [`LatentConfig`]. `"pooling"` says how
             the tokens of an `auto` encoder become one vector: `"pooler"` (the model's own, the default where it has
-            one), `"mean"` (the default elsewhere) or `"cls"`.
+            one), `"mean"` (the default elsewhere), `"cls"` or `"last"`.
         clip: A CLIP or SigLIP checkpoint to start from, with [`from_checkpoints`]: its towers and projections take the
             place of `modalities`, `projection` and `projection_dim`. A training run that begins takes its weights and
             its temperature, too.

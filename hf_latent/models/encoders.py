@@ -12,10 +12,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig, AutoModel, SiglipTextModel
+from transformers import AutoBackbone, AutoConfig, AutoModel, AutoModelForTextEncoding, SiglipTextModel
 from transformers.utils import ModelOutput
 
+from .text_towers import last_token, length_limit, text_family, unread_inputs
+
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+TEXT_ENCODERS = ("mt5", "t5", "umt5")  # of which `AutoModel` would want a text to decode, too
 CLASS_TOKENS = ("class_embedding", "cls_token")  # what the image models of transformers call theirs
 
 
@@ -52,10 +55,14 @@ class Encoder(nn.Module):
     Attributes:
         kind: What it reads: `image`, `text`, `series`, `table` or `features`.
         hidden_size: Width of its tokens.
+        max_length: The most tokens of a text that it reads; None where it has no limit.
+        padding: What texts are padded to: `"longest"` of a batch or `"max_length"`.
     """
 
     kind: str
     hidden_size: int
+    max_length: int | None = None
+    padding: str = "longest"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -231,13 +238,14 @@ class AutoEncoder(Encoder):
         config: The model's config as a dict with its `model_type`, as `AutoConfig.from_pretrained(...).to_dict()`.
         backbone: Take `AutoBackbone`, whose last feature map becomes the tokens.
         pooling: How one vector comes of the tokens: `"pooler"`, the model's own; `"cls"`, the first token,
-            which in an image model must be a class token; `"mean"`.
-            None (default): its own where it has one, else the mean.
+            which in an image model must be a class token; `"mean"`, of the real tokens; `"last"`, the last real token
+            of a text. None (default): its own where it has one, else the mean, also of decoder-only models (GPT-2,
+            Qwen), of which embedding models take the mean or the last token; their first token sees no other.
         pretrained: The checkpoint that a new training run starts from. Building loads no weights, `load_pretrained`
             does.
     """
 
-    POOLING = ("pooler", "cls", "mean")
+    POOLING = ("pooler", "cls", "mean", "last")
 
     def __init__(
         self,
@@ -259,9 +267,15 @@ class AutoEncoder(Encoder):
         self.pooling, self.backbone, self.pretrained = pooling, backbone, pretrained
         if backbone and pooling == "pooler":
             raise ValueError("a backbone has no pooler: write pooling: mean")
-        if pooling in ("cls", "mean"):
+        if pooling not in (None, "pooler"):
             self.drop_pooler()
         self.kind = "image" if self.model.main_input_name == "pixel_values" else "text"
+        if pooling == "last" and self.kind == "image":
+            raise ValueError("pooling='last' is of text: write pooling: mean")
+        self._unread: frozenset[str] = frozenset()
+        if self.kind == "text":
+            self.max_length, self.padding = length_limit(self.model), text_family(model_config.model_type).padding
+            self._unread = unread_inputs(self.model)
         if pooling == "cls" and self.kind == "image" and (backbone or not self._has_class_token()):
             what = f"{model_config.model_type!r} {'backbone' if backbone else 'model'}"
             raise ValueError(f"pooling='cls': the tokens of a {what} hold no class token; write pooling: mean")
@@ -287,6 +301,8 @@ class AutoEncoder(Encoder):
             return AutoBackbone.from_config(config)
         if config.model_type == "siglip_text_model":  # the one tower that AutoModel does not know
             return SiglipTextModel._from_config(config)
+        if config.model_type in TEXT_ENCODERS:
+            return AutoModelForTextEncoding.from_config(config)
         return AutoModel.from_config(config)
 
     def _has_class_token(self) -> bool:
@@ -304,7 +320,7 @@ class AutoEncoder(Encoder):
         source: Any = type(self.model)
         loaded, report = source.from_pretrained(self.pretrained, dtype=self.dtype, output_loading_info=True)
         missing = sorted(str(key) for key in report["missing_keys"])
-        if self.pooling in ("cls", "mean"):
+        if self.pooling not in (None, "pooler"):
             missing = [key for key in missing if "pooler" not in key]
         if missing and all("pooler" in key for key in missing) and self.pooling is None:
             self.pooling = "mean"  # a pooler that was never trained would only be noise
@@ -315,19 +331,22 @@ class AutoEncoder(Encoder):
 
     def forward(self, **inputs: Tensor) -> EncoderOutput:
         moved = self._interpolates and tuple(inputs["pixel_values"].shape[-2:]) != self._fixed_size
+        inputs = {name: value for name, value in inputs.items() if name not in self._unread}
         output = self.model(**inputs, **({"interpolate_pos_encoding": True} if moved else {}))
         hidden = output.feature_maps[-1] if "feature_maps" in output else output.last_hidden_state
         pooled = output.get("pooler_output")
         if self.pooling == "pooler" and pooled is None:
-            raise ValueError(f"{type(self.model).__name__} has no pooler: write pooling: mean or cls")
+            raise ValueError(f"{type(self.model).__name__} has no pooler: write pooling: mean, cls or last")
         if hidden.ndim == 4:
             pooled = pooled.flatten(1) if pooled is not None and self.pooling != "mean" else None
             tokens = tokens_of_map(hidden)
             tokens.pooled = pooled
             return tokens
-        if self.pooling in ("cls", "mean"):
-            pooled = hidden[:, 0] if self.pooling == "cls" else None
         mask = inputs.get("attention_mask")
+        if self.pooling == "last":
+            pooled = last_token(hidden, mask)
+        elif self.pooling in ("cls", "mean"):
+            pooled = hidden[:, 0] if self.pooling == "cls" else None
         return EncoderOutput(tokens=hidden, attention_mask=None if mask is None else mask.bool(), pooled=pooled)
 
 

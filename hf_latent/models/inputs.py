@@ -12,7 +12,6 @@ from .images import read_image
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
-MAX_LENGTH = 77  # of a caption in tokens, where nobody knows another limit (as CLIP)
 
 
 def stack_images(
@@ -94,7 +93,8 @@ def tokenize(
     for row, text in enumerate(values):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"row {row} of modality {name!r}: expected a sentence, found {text!r}")
-    tokens = tokenizer(list(values), padding=padding, truncation=True, max_length=max_length, return_tensors="pt")
+    options: Any = {"padding": padding, "truncation": True, "max_length": max_length, "return_tensors": "pt"}
+    tokens = tokenizer(list(values), **options, return_attention_mask=True)  # views need it where the model does not
     inputs = dict(tokens)
     if word_ids:
         if not tokenizer.is_fast:

@@ -16,13 +16,13 @@ from .images import fitted, keeps_squares, mean_and_std, output_size, scratch_pr
 from .inputs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    MAX_LENGTH,
     normalised,
     stack_images,
     stack_numbers,
     stack_series,
     tokenize,
 )
+from .text_towers import own_limit
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 KINDS = ("features", "image", "series", "table", "text")
@@ -38,7 +38,8 @@ class CoMMProcessor(ProcessorMixin):
               `fit` says (`squash` by default, `crop` or `pad`) and normalised with `mean` and `std` (of ImageNet by
               default), or as `image_processor` does, the settings of one of transformers; or lists of these, as many
               in each row;
-            - `text`: strings, tokenized to at most `max_length` tokens (77 by default) and padded to the longest;
+            - `text`: strings, tokenized to at most `max_length` tokens (by default as many as the tokenizer says, or
+              77) and padded to the longest, or to `max_length` with `"padding": "max_length"`, as SigLIP's towers;
             - `series`: float arrays `(length, input_dim)`, zero-padded to the longest, with an `attention_mask`;
             - `table` and `features`: float arrays, stacked.
         tokenizers: The tokenizer of each text modality.
@@ -71,9 +72,9 @@ class CoMMProcessor(ProcessorMixin):
                 options.setdefault("std", IMAGENET_STD)
                 self._images[name] = _image_processor(options)
             if kind == "text":
-                options.setdefault("max_length", MAX_LENGTH)
                 if name not in self.tokenizers:
                     raise ValueError(f"modality {name!r} is text: give its tokenizer in tokenizers[{name!r}]")
+                options.setdefault("max_length", own_limit(self.tokenizers[name]))
 
     def __call__(self, modalities: Mapping[str, Sequence[Any]], **kwargs: Any) -> BatchFeature:
         """Process a batch.
@@ -113,7 +114,8 @@ class CoMMProcessor(ProcessorMixin):
             pad = options.get("fit") == "pad"
             return stack_images(name, values, options["size"], partial(fitted, processor, pad=pad), keep)
         if options["kind"] == "text":
-            return tokenize(name, values, self.tokenizers[name], options["max_length"], word_ids)
+            padding = options.get("padding", "longest")
+            return tokenize(name, values, self.tokenizers[name], options["max_length"], word_ids, padding)
         return stack_series(name, values) if options["kind"] == "series" else stack_numbers(name, values)
 
     def crop_of(self, name: str) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
 from .images import fitted, keeps_squares, mean_and_std, output_size, padded, scratch_processor
-from .inputs import IMAGENET_MEAN, IMAGENET_STD, MAX_LENGTH, images_per_row, read_row, stack_images, tokenize
+from .inputs import IMAGENET_MEAN, IMAGENET_STD, images_per_row, read_row, stack_images, tokenize
+from .text_towers import own_limit
 
 
 class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
@@ -39,8 +40,8 @@ class LatentCLIPProcessor(ProcessorMixin):
         **kwargs: Any,
     ) -> None:
         self.padding, self.pad_images = padding, pad_images
-        if tokenizer is not None and tokenizer.model_max_length > 1_000_000:
-            tokenizer.model_max_length = MAX_LENGTH
+        if tokenizer is not None:
+            tokenizer.model_max_length = own_limit(tokenizer)
         super().__init__(image_processor, tokenizer, **kwargs)
 
     @classmethod
