@@ -245,7 +245,6 @@ def test_the_last_real_token_is_pooled(side):
     padded = encoder(input_ids=order(ids, pad), attention_mask=order(ones, pad)).pool()
     torch.testing.assert_close(padded, alone, rtol=0, atol=1e-9)
     torch.testing.assert_close(alone, encoder(input_ids=ids).tokens[:, -1])
-    image = {"model_type": "vit", **SIZES, "image_size": 16}
     with pytest.raises(ValueError, match="pooling='last' is of text"):
         build_encoder(
             {"encoder": "auto", "config": {"model_type": "vit", **SIZES, "image_size": 16}, "pooling": "last"}
