@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,21 +17,15 @@ from transformers.training_args import OptimizerNames
 from . import __version__
 from .data.collator import LatentCollator
 from .data.hub_data import ModalityRows
-from .data.loaded import LoadedData, TaskBenchmark
-from .errors import UserError, blamed_on, suggest
+from .data.loaded import LoadedData
+from .errors import UserError, blamed_on
 from .evaluation import evaluations_of
+from .fit_to_data import build_processor, fit_classes, fit_vocabularies
 from .hub.card import write_card
 from .hub.push import push_run
 from .memory import check_model_memory
-from .models.configuration_base import LatentConfig
-from .models.embeddings import LatentPreTrainedModel
-from .models.encoders import Encoder
 from .models.image_text import ImageTextPreTrainedModel
-from .models.modeling_latent_albef import LatentALBEFModel
-from .models.processing_comm import CoMMProcessor
-from .models.processing_latent_albef import LatentALBEFProcessor
-from .models.processing_latent_clip import LatentCLIPProcessor
-from .models.text_towers import check_text_tower, fit_config, fit_length, fit_tokenizer
+from .models.text_towers import check_text_tower
 from .plots import plot_losses
 from .pretrained import check_vocabulary, load_pretrained_head
 from .recipe import Recipe, load_run
@@ -44,7 +38,7 @@ from .training.distributed import barrier
 from .training.lora import add_lora
 from .training.run_lock import LOCK, locked
 from .trust import check_folder, permitted, remember
-from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, Views, WordsView
+from .views import Views
 
 RESUME_MAY_CHANGE = frozenset(
     [
@@ -73,14 +67,6 @@ EVALUATION_ARGUMENTS = (
     *("bf16", "bf16_full_eval", "disable_tqdm", "fp16", "fp16_full_eval", "freeze_batch_norm", "global_batch_size"),
     *("max_steps", "per_device_eval_batch_size", "seed", "use_cpu"),
 )
-# The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
-VIEWS_OF: dict[str, tuple[type[View], ...]] = {
-    "image": (ImageView,),
-    "text": (WordsView, TextView, MaskedView, NoView),
-    "series": (SeriesView, NoView),
-    "table": (TableView, NoView),
-    "features": (TableView, SeriesView, NoView),
-}
 
 
 def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
@@ -114,8 +100,8 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     if not isinstance(data.train, Sized) and arguments.max_steps < 1:
         raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
     with blamed_on("model"):
-        _fit_vocabularies(recipe.config, data.tokenizers)
-        _fit_classes(recipe, data.task)
+        fit_vocabularies(recipe.config, data.tokenizers)
+        fit_classes(recipe, data.task)
         optim = OptimizerNames(arguments.optim).value
         check_model_memory(lambda: _without_weights(recipe), optim, arguments.device)
     with blamed_on("training.seed"):
@@ -180,6 +166,11 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     """
     run_file(run, RECIPE)
     check_folder(run)
+    with locked(run):
+        return _evaluate(run, trust_recipe)
+
+
+def _evaluate(run: Path, trust_recipe: bool) -> dict[str, Any]:
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
     images = {name: options for name, options in processor.modalities.items() if options["kind"] == "image"}
@@ -204,92 +195,10 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     return _measure(run, recipe, trainer, data, metrics)
 
 
-def build_processor(
-    model: LatentPreTrainedModel,
-    views: dict[str, View],
-    tokenizers: dict[str, Any],
-    image_processors: Mapping[str, Any] | None = None,
-) -> CoMMProcessor | LatentCLIPProcessor:
-    """The processor that makes of raw inputs what the model saw in evaluation.
-
-    Args:
-        model, views: Of a run.
-        tokenizers: Of each text modality.
-        image_processors: Of the checkpoints that image towers began with, if any did.
-    """
-    images = image_processors or {}
-    modalities: dict[str, dict[str, Any]] = {}
-    for name, encoder in model.encoders.items():
-        kind, view = cast(Encoder, encoder).kind, views[name]
-        modalities[name] = {"kind": kind}
-        if not isinstance(view, VIEWS_OF[kind]):
-            known = " or ".join(key for key, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[kind]))
-            raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
-        if isinstance(view, ImageView):
-            modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
-            if view.fit is not None:
-                modalities[name]["fit"] = view.fit
-            if name in images:
-                modalities[name]["image_processor"] = images[name].to_dict()
-        if kind == "text" and name not in tokenizers:
-            raise UserError(
-                f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
-            )
-        if kind == "text":
-            with blamed_on(f"model.modalities.{name}"):
-                length = fit_length(tokenizers[name], cast(Encoder, encoder).max_length)
-            modalities[name].update(max_length=length, padding=cast(Encoder, encoder).padding)
-    with blamed_on("model"):
-        if isinstance(model, ImageTextPreTrainedModel):
-            image, padding = modalities["image"], modalities["text"]["padding"]
-            fits = LatentALBEFProcessor if isinstance(model, LatentALBEFModel) else LatentCLIPProcessor
-            if "image" in images:
-                return fits(images["image"], tokenizers["text"], padding)
-            options = (image["size"], tokenizers["text"], image["mean"], image["std"])
-            return fits.for_size(*options, padding=padding, fit=image.get("fit", "squash"))
-        return CoMMProcessor(modalities, tokenizers)
-
-
 def _without_weights(recipe: Recipe) -> Any:
     """The model that is trained, with whatever weights."""
     model = recipe.model_class(copy.deepcopy(recipe.config))
     return model if recipe.lora is None else add_lora(model, recipe.lora)
-
-
-def _fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
-    """A text encoder that is trained from scratch takes the vocabulary and the special tokens of its tokenizer."""
-    for name, tokenizer in tokenizers.items():
-        if name not in config.modalities:
-            raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, config.modalities)}")
-        if getattr(config, "mlm_weight", 0) and tokenizer.mask_token is None:
-            tokenizer.add_special_tokens({"mask_token": "[MASK]"})
-        spec = config.modalities[name].get("config")
-        fit_tokenizer(tokenizer, spec and spec.get("model_type"))
-        for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            setattr(config, token, getattr(tokenizer, token))  # or the Trainer would, with a warning
-        if spec is None:
-            continue
-        fit_config(spec, tokenizer)
-        if spec["vocab_size"] < len(tokenizer):
-            raise UserError(
-                f"model.modalities.{name}: vocab_size={spec['vocab_size']}, but the tokenizer has {len(tokenizer)} "
-                "tokens: leave vocab_size out"
-            )
-
-
-def _fit_classes(recipe: Recipe, task: TaskBenchmark | None) -> None:
-    """A head of classes takes those of its data; a recipe may give them other names."""
-    if task is None or task.kind != "classes":
-        return
-    written, classes = recipe.values["model"], task.classes
-    own = written.get("num_labels", len(written.get("id2label") or classes))
-    if own != len(classes):
-        raise UserError(
-            f"model.num_labels: {own} labels, but the data has {len(classes)}: {', '.join(classes)}; leave it out"
-        )
-    if "id2label" not in written:
-        recipe.config.id2label = dict(enumerate(classes))
-        recipe.config.label2id = {name: number for number, name in enumerate(classes)}
 
 
 def _is_finished(run: Path, recipe: Recipe) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from hf_latent.experiment import build_processor
+from hf_latent.fit_to_data import build_processor
 from hf_latent.hub.card import write_card
 from hf_latent.recipe import load_recipe
 from hf_latent.trust import remember

@@ -16,7 +16,7 @@ from transformers import (
 from hf_latent import CoMMConfig, CoMMModel, LatentCLIPConfig, LatentCLIPModel
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.tokenizers import word_tokenizer
-from hf_latent.experiment import _fit_vocabularies, build_processor
+from hf_latent.fit_to_data import build_processor, fit_vocabularies
 from hf_latent.models.encoders import build_encoder
 from hf_latent.views import ImageView, NoView
 
@@ -74,7 +74,7 @@ def tower(config, **spec):
 def built(config, tokenizer):
     """The model of a recipe and its processor, as training makes them."""
     torch.manual_seed(0)
-    _fit_vocabularies(config, {"text": tokenizer})
+    fit_vocabularies(config, {"text": tokenizer})
     model = (LatentCLIPModel if isinstance(config, LatentCLIPConfig) else CoMMModel)(config)
     model.load_pretrained()
     return model.double().eval(), build_processor(model, VIEWS, {"text": tokenizer})

@@ -1,0 +1,109 @@
+"""What the data decides of a run: vocabularies, classes, and the processor that reads it."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from .data.loaded import TaskBenchmark
+from .errors import UserError, blamed_on, suggest
+from .models.configuration_base import LatentConfig
+from .models.embeddings import LatentPreTrainedModel
+from .models.encoders import Encoder
+from .models.image_text import ImageTextPreTrainedModel
+from .models.modeling_latent_albef import LatentALBEFModel
+from .models.processing_comm import CoMMProcessor
+from .models.processing_latent_albef import LatentALBEFProcessor
+from .models.processing_latent_clip import LatentCLIPProcessor
+from .models.text_towers import fit_config, fit_length, fit_tokenizer
+from .recipe import Recipe
+from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, WordsView
+
+# The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
+VIEWS_OF: dict[str, tuple[type[View], ...]] = {
+    "image": (ImageView,),
+    "text": (WordsView, TextView, MaskedView, NoView),
+    "series": (SeriesView, NoView),
+    "table": (TableView, NoView),
+    "features": (TableView, SeriesView, NoView),
+}
+
+
+def build_processor(
+    model: LatentPreTrainedModel,
+    views: dict[str, View],
+    tokenizers: dict[str, Any],
+    image_processors: Mapping[str, Any] | None = None,
+) -> CoMMProcessor | LatentCLIPProcessor:
+    """The processor that makes of raw inputs what the model saw in evaluation.
+
+    Args:
+        model, views: Of a run.
+        tokenizers: Of each text modality.
+        image_processors: Of the checkpoints that image towers began with, if any did.
+    """
+    images = image_processors or {}
+    modalities: dict[str, dict[str, Any]] = {}
+    for name, encoder in model.encoders.items():
+        kind, view = cast(Encoder, encoder).kind, views[name]
+        modalities[name] = {"kind": kind}
+        if not isinstance(view, VIEWS_OF[kind]):
+            known = " or ".join(key for key, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[kind]))
+            raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
+        if isinstance(view, ImageView):
+            modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
+            if view.fit is not None:
+                modalities[name]["fit"] = view.fit
+            if name in images:
+                modalities[name]["image_processor"] = images[name].to_dict()
+        if kind == "text" and name not in tokenizers:
+            raise UserError(
+                f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
+            )
+        if kind == "text":
+            with blamed_on(f"model.modalities.{name}"):
+                length = fit_length(tokenizers[name], cast(Encoder, encoder).max_length)
+            modalities[name].update(max_length=length, padding=cast(Encoder, encoder).padding)
+    with blamed_on("model"):
+        if isinstance(model, ImageTextPreTrainedModel):
+            image, padding = modalities["image"], modalities["text"]["padding"]
+            fits = LatentALBEFProcessor if isinstance(model, LatentALBEFModel) else LatentCLIPProcessor
+            if "image" in images:
+                return fits(images["image"], tokenizers["text"], padding)
+            options = (image["size"], tokenizers["text"], image["mean"], image["std"])
+            return fits.for_size(*options, padding=padding, fit=image.get("fit", "squash"))
+        return CoMMProcessor(modalities, tokenizers)
+
+
+def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
+    """A text encoder that is trained from scratch takes the vocabulary and the special tokens of its tokenizer."""
+    for name, tokenizer in tokenizers.items():
+        if name not in config.modalities:
+            raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, config.modalities)}")
+        if getattr(config, "mlm_weight", 0) and tokenizer.mask_token is None:
+            tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+        spec = config.modalities[name].get("config")
+        fit_tokenizer(tokenizer, spec and spec.get("model_type"))
+        for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(config, token, getattr(tokenizer, token))  # or the Trainer would, with a warning
+        if spec is None:
+            continue
+        fit_config(spec, tokenizer)
+        if spec["vocab_size"] < len(tokenizer):
+            raise UserError(
+                f"model.modalities.{name}: vocab_size={spec['vocab_size']}, but the tokenizer has {len(tokenizer)} "
+                "tokens: leave vocab_size out"
+            )
+
+
+def fit_classes(recipe: Recipe, task: TaskBenchmark | None) -> None:
+    """A head of classes takes those of its data; a recipe may give them other names."""
+    if task is None or task.kind != "classes":
+        return
+    written, classes = recipe.values["model"], task.classes
+    own = written.get("num_labels", len(written.get("id2label") or classes))
+    if own != len(classes):
+        raise UserError(
+            f"model.num_labels: {own} labels, but the data has {len(classes)}: {', '.join(classes)}; leave it out"
+        )
+    if "id2label" not in written:
+        recipe.config.id2label = dict(enumerate(classes))
+        recipe.config.label2id = {name: number for number, name in enumerate(classes)}
