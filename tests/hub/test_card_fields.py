@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import pytest
 import yaml
@@ -115,16 +116,20 @@ def with_text(words):
     return card(name=words, recipe=recipe, metrics={**METRICS, "torch_version": words})
 
 
+plain_card = cache(card)
+plain_skeleton = cache(lambda words: skeleton(with_text(words)))
+
+
 def check_text(words):
     text = with_text(words)
     body = text.split("---\n", 2)[2]
     found = header(text)["model-index"][0]["name"]
     assert "\n" not in found and found == "".join(c for c in " ".join(words.split()) if c.isprintable())
     ModelCard(text)
-    assert skeleton(text) == skeleton(with_text("word" if tellable(words) else "/"))
+    assert skeleton(text) == plain_skeleton("word" if tellable(words) else "/")
     title = body.splitlines()[1]
     assert "$" not in title and "\\\\(" not in title and not re.search(r"www\.|://|<|\{", title)
-    assert body.count("$$") == card().count("$$") and body.count("```") % 2 == 0
+    assert body.count("$$") == plain_card().count("$$") and body.count("```") % 2 == 0
 
 
 @pytest.mark.parametrize("words", HOSTILE)

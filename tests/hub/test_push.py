@@ -207,7 +207,7 @@ def test_a_killed_pusher(hub, server, run, tmp_path):
     )
     command = [sys.executable, "-m", "hf_latent", "push", str(run), "user/name"]
     pusher = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert server.reached.wait(60)
+    assert server.reached.wait(300)
     pusher.kill()
     pusher.wait()
     assert hub.repository("user/name").files() == before

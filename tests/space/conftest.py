@@ -142,7 +142,7 @@ def visit(browser, request):
 
     def opened(**options):
         page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # the machine may be busy
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: wrong.append(asked.url) if leaves(asked.url) else None)

@@ -32,7 +32,7 @@ def bring(page, file):
 def test_the_page_opens_soon(visit):
     start = time.perf_counter()
     page = visit()
-    assert time.perf_counter() - start < 10  # measured in benchmarks/space.py; here the machine may be busy
+    assert time.perf_counter() - start < 30  # measured in benchmarks/space.py; here the machine may be busy
     expect(page.locator("h1")).to_have_text("Inside a latent space")
     assert page.locator(PLOT).count() >= 2
 

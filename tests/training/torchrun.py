@@ -24,7 +24,7 @@ def start(processes, module, *arguments, cwd=ROOT):
     return subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
-def wait_for(folder, pattern, seconds=120):
+def wait_for(folder, pattern, seconds=300):
     """Until a file of that name is there."""
     give_up = time.monotonic() + seconds
     while not list(folder.glob(pattern)):
