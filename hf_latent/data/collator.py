@@ -1,12 +1,14 @@
 """From rows to the batch that a model reads."""
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import UserError, suggest
+from .texts import check_known
 
 if TYPE_CHECKING:
     from ..models.processing_comm import CoMMProcessor
@@ -48,17 +50,31 @@ class LatentCollator:
             if column not in rows[0]:
                 raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
             values[name] = [row[column] for row in rows]
-        if self.raw:
-            stack = self.processor.stack
-            stacked = {name: stack(name, column, name in self.word_ids) for name, column in values.items()}
-            batch: dict[str, Any] = {"modalities": stacked}
-        else:
-            batch = self.processor.batch(values)
+        try:
+            batch = self._batch(values)
+        except ValueError as error:
+            numbers = [getattr(row, "number", None) for row in rows]
+            if None in numbers:  # rows of a data set of the user, which do not tell
+                raise
+            raise UserError(self._in_data_set(str(error), numbers)) from error
         if "ids" in rows[0]:
             batch["ids"] = torch.tensor([row["ids"] for row in rows])
         if "labels" in rows[0]:
             batch["labels"] = self._labels([row["labels"] for row in rows])
         return batch
+
+    def _batch(self, values: dict[str, list[Any]]) -> dict[str, Any]:
+        if not self.raw:
+            return self.processor.batch(values)
+        stack = self.processor.stack
+        return {"modalities": {name: stack(name, column, name in self.word_ids) for name, column in values.items()}}
+
+    def _in_data_set(self, text: str, numbers: Sequence[Any]) -> str:
+        """What is wrong with a batch, with the rows and the column of the data set for those of the batch."""
+        text = re.sub(r"\brow (\d+)\b", lambda found: f"row {numbers[int(found[1])]}", text)
+        for name, column in self.columns.items():
+            text = text.replace(f" of modality {name!r}", f", column {column!r}")
+        return text
 
     def _labels(self, labels: Sequence[Any]) -> torch.Tensor:
         wanted = str if isinstance(labels[0], str) else Integral
@@ -71,10 +87,6 @@ class LatentCollator:
             names = ", ".join(self.processor.tokenizers) or "none"
             raise UserError(f"labels in words need one text modality, whose tokenizer reads them; there are: {names}")
         (tokenizer,) = self.processor.tokenizers.values()
+        check_known(tokenizer, labels, "answer")
         tokens = tokenizer(list(labels), padding=True, padding_side="right", return_tensors="pt")
         return tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, IGNORED)
-
-    def too_long(self, name: str, sentences: Iterable[str]) -> int:
-        """How many sentences the processor will cut."""
-        tokenizer, most = self.processor.tokenizers[name], self.processor.modalities[name]["max_length"]
-        return sum(len(ids) > most for ids in tokenizer(list(sentences), truncation=False, verbose=False)["input_ids"])
