@@ -16,10 +16,11 @@ from transformers.training_args import OptimizerNames
 
 from . import __version__
 from .data.collator import LatentCollator
-from .data.hub_data import ModalityRows
+from .data.hub_data import HubData
 from .data.loaded import LoadedData
+from .data.texts import check_words, report_texts
 from .errors import UserError, blamed_on
-from .evaluation import evaluations_of
+from .evaluation import Evaluation, evaluations_of
 from .fit_to_data import build_processor, fit_classes, fit_vocabularies
 from .hub.card import write_card
 from .hub.push import push_run
@@ -96,7 +97,8 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
 def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkpoint: Path | None) -> dict[str, Any]:
     """Train a recipe in a folder that is this run's alone."""
     main = arguments.should_save
-    data = recipe.data.load(progress=main and not arguments.disable_tqdm)
+    data = _load(recipe, progress=main and not arguments.disable_tqdm)
+    _ = _evaluations(recipe, data)  # what cannot be measured is said before training
     if not isinstance(data.train, Sized) and arguments.max_steps < 1:
         raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
     with blamed_on("model"):
@@ -129,8 +131,9 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             model = add_lora(model, recipe.lora)
     trainer = _trainer(model, processor, arguments, data, recipe)
     print(data.summary)
+    check_words(data, processor)
     if main:
-        _say_what_is_cut(trainer, data)
+        report_texts(data, processor)
     with blamed_on("the first batch cannot be embedded"):
         trainer.try_batch()
     with blamed_on("training"):
@@ -184,7 +187,7 @@ def _evaluate(run: Path, trust_recipe: bool) -> dict[str, Any]:
     strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
     if strange:
         raise UserError(f"the weights in {run} are of another model: {len(strange)} names differ, as {strange[0]}")
-    data = source.load(progress=True)
+    data = _load(recipe, progress=True)
     trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
     with blamed_on(f"{run / STATE} cannot be read"):
         trainer.state = TrainerState.load_from_json(str(run_file(run, STATE)))
@@ -193,6 +196,16 @@ def _evaluate(run: Path, trust_recipe: bool) -> dict[str, Any]:
     except UserError:
         metrics = _training_metrics(trainer, recipe)
     return _measure(run, recipe, trainer, data, metrics)
+
+
+def _load(recipe: Recipe, progress: bool) -> LoadedData:
+    if isinstance(recipe.data, HubData):
+        return recipe.data.load(progress, recipe.config.modalities)
+    return recipe.data.load(progress)
+
+
+def _evaluations(recipe: Recipe, data: LoadedData) -> list[Evaluation]:
+    return evaluations_of(data, recipe.evaluation.protocol, recipe.evaluation.rerank)
 
 
 def _without_weights(recipe: Recipe) -> Any:
@@ -267,17 +280,6 @@ def _trainer(
         )
 
 
-def _say_what_is_cut(trainer: LatentTrainer, data: LoadedData) -> None:
-    """Count the captions that are longer than the context, before training; those of a stream are not known."""
-    collator = cast(LatentCollator, trainer.data_collator)
-    for name in data.tokenizers:
-        if isinstance(data.train, ModalityRows):
-            cut = collator.too_long(name, data.train.sentences(data.columns[name]))
-            if cut:
-                most = collator.processor.modalities[name]["max_length"]
-                print(f"{cut:,} of {len(data.train):,} captions are longer than {most} tokens and will be cut there")
-
-
 def _save(run: Path, trainer: LatentTrainer) -> None:
     """The trained model comes first: whatever fails while it is measured, it is there.
 
@@ -296,7 +298,7 @@ def _measure(
     run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Probe, draw and write the card; every file appears whole."""
-    evaluations = evaluations_of(data, recipe.evaluation.protocol, recipe.evaluation.rerank)
+    evaluations = _evaluations(recipe, data)
     for evaluation in evaluations:
         evaluation.embed(trainer)
     if not trainer.args.should_save:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import yaml
 
+from hf_latent.data.cells import is_missing
 from hf_latent.data.loading import (
     SOURCES,
     HubData,
@@ -188,7 +189,8 @@ def _stored(source: HubData) -> Sample:
             rows.append(stream.reader.read(number, row, 0))
         except UserError:
             continue  # a page can do without a row that cannot be read
-        ids.append(str(number if source.ids is None else row[source.ids]))
+        value = None if source.ids is None else row[source.ids]
+        ids.append(f"row {number}" if is_missing(value) else f"id {value}")
     if len(rows) < 4:
         raise UserError(f"the {split} split of {source.path} holds {len(rows)} rows that can be read: 4 are needed")
     values = {name: [row[column] for row in rows] for name, column in source.columns.items()}

@@ -1,6 +1,7 @@
 """From rows to the batch that a model reads."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ..errors import UserError, suggest
 from ..models.images import cropped
 from ..models.inputs import images_per_row, read_row
 from ..views.image import CROPS
+from .texts import check_known
 
 if TYPE_CHECKING:
     from ..models.processing_comm import CoMMProcessor
@@ -65,16 +67,23 @@ class LatentCollator:
             if column not in rows[0]:
                 raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
             values[name] = [row[column] for row in rows]
-        if self.raw:
-            stacked = {name: self._stack(name, column, rows) for name, column in values.items()}
-            batch: dict[str, Any] = {"modalities": stacked}
-        else:
-            batch = self.processor.batch(values)
+        try:
+            batch = self._batch(values, rows)
+        except ValueError as error:
+            numbers = [getattr(row, "number", None) for row in rows]
+            if None in numbers:  # rows of a data set of the user, which do not tell
+                raise
+            raise UserError(self._in_data_set(str(error), numbers)) from error
         if "ids" in rows[0]:
             batch["ids"] = torch.tensor([row["ids"] for row in rows])
         if "labels" in rows[0]:
             batch["labels"] = self._labels([row["labels"] for row in rows])
         return batch
+
+    def _batch(self, values: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        if not self.raw:
+            return self.processor.batch(values)
+        return {"modalities": {name: self._stack(name, column, rows) for name, column in values.items()}}
 
     def _stack(self, name: str, values: list[Any], rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """One modality, with the random crops of its images where they are wanted.
@@ -103,6 +112,13 @@ class LatentCollator:
             return {**self.processor.stack(name, images if several else [row[0] for row in images]), **found}
         return {**found, "pixel_values": found[first], first: torch.empty(len(rows), 0)}
 
+    def _in_data_set(self, text: str, numbers: Sequence[Any]) -> str:
+        """What is wrong with a batch, with the rows and the column of the data set for those of the batch."""
+        text = re.sub(r"\brow (\d+)\b", lambda found: f"row {numbers[int(found[1])]}", text)
+        for name, column in self.columns.items():
+            text = text.replace(f" of modality {name!r}", f", column {column!r}")
+        return text
+
     def _labels(self, labels: Sequence[Any]) -> torch.Tensor:
         wanted = str if isinstance(labels[0], str) else Integral
         for row, label in enumerate(labels):
@@ -114,10 +130,6 @@ class LatentCollator:
             names = ", ".join(self.processor.tokenizers) or "none"
             raise UserError(f"labels in words need one text modality, whose tokenizer reads them; there are: {names}")
         (tokenizer,) = self.processor.tokenizers.values()
+        check_known(tokenizer, labels, "answer")
         tokens = tokenizer(list(labels), padding=True, padding_side="right", return_tensors="pt")
         return tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, IGNORED)
-
-    def too_long(self, name: str, sentences: Iterable[str]) -> int:
-        """How many sentences the processor will cut."""
-        tokenizer, most = self.processor.tokenizers[name], self.processor.modalities[name]["max_length"]
-        return sum(len(ids) > most for ids in tokenizer(list(sentences), truncation=False, verbose=False)["input_ids"])

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.loaded import CaptionBenchmark
+from ..errors import UserError
 from ..metrics import geometry, linear_probe, retrieval, zero_shot
 from ..metrics.retrieval import scored_retrieval
 from ..models.embeddings import Embeddings
@@ -19,6 +20,7 @@ from ..plots import plot_latent_map
 from ..training import LatentTrainer
 from .rows import MAP_ROWS, some
 
+FEWEST = 4  # images that have a geometry
 GEOMETRY_ROWS = 5000  # nearest neighbours cost the square of it
 
 
@@ -29,6 +31,8 @@ class CaptionsEvaluation:
     """
 
     def __init__(self, benchmark: CaptionBenchmark, protocol: str, rerank: int = 16) -> None:
+        if len(benchmark.images) < FEWEST:
+            raise UserError(f"the test split holds {len(benchmark.images)} images: {FEWEST} or more can be measured")
         self.benchmark, self.protocol, self.rerank = benchmark, protocol, rerank
 
     def embed(self, trainer: LatentTrainer) -> None:

@@ -107,9 +107,10 @@ def tokenize(
 def stack_numbers(name: str, values: Sequence[Any]) -> dict[str, Tensor]:
     """Float arrays of one shape as `values`."""
     rows = [_numbers(name, row, value) for row, value in enumerate(values)]
-    shapes = {tuple(row.shape) for row in rows}
-    if len(shapes) > 1:
-        raise ValueError(f"modality {name!r}: rows of different shapes, {sorted(shapes)}")
+    for number, row in enumerate(rows):
+        if row.shape != rows[0].shape:
+            shapes = f"row {number} of modality {name!r} is {tuple(row.shape)}, row 0 is {tuple(rows[0].shape)}"
+            raise ValueError(f"rows of different shapes: {shapes}")
     return {"values": torch.stack(rows)}
 
 

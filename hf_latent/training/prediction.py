@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from ..data.texts import check_known
 from ..errors import UserError
 from ..models.embeddings import Embeddings
 from ..objectives import Objective
@@ -66,7 +67,8 @@ class PredictionTrainer(Trainer):
             `(rows, answers)` log-likelihoods on the CPU, `-inf` for what is not among a question's `k`.
 
         Raises:
-            UserError: If the model answers no questions, or the list of answers is empty.
+            UserError: If the model answers no questions, the list of answers is empty, or the tokenizer does not know
+                a word of an answer.
         """
         model: Any = self.accelerator.unwrap_model(self.model)
         if not hasattr(model, "rank_answers"):
@@ -74,6 +76,7 @@ class PredictionTrainer(Trainer):
         if not answers:
             raise UserError("the list of answers is empty: give the answers to choose from")
         processor: Any = self.processing_class
+        check_known(processor.tokenizer, answers, "answer")
         tokens = processor.tokenizer(list(answers), padding=True, padding_side="right", return_tensors="pt")
         tokens = tokens.to(self.args.device)
         listed = {"answer_ids": tokens["input_ids"], "answer_mask": tokens["attention_mask"]}

@@ -1,5 +1,6 @@
 """The order of rows in training, and which process reads which."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -119,7 +120,9 @@ class PlacedRows(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         place, row = divmod(number, len(self.source))
-        return {**self.source[row], "place": place}
+        placed = copy.copy(self.source[row])  # rows may know their number in the data set
+        placed["place"] = place
+        return placed
 
 
 def stream_loader(source: Any, args: LatentTrainingArguments, collate: Callable[..., Any]) -> DataLoader:

@@ -104,7 +104,7 @@ def captioned(tmp_path):
             }
         ),
     )
-    datasets.DatasetDict(train=rows, test=rows.select([0, 1, 4])).save_to_disk(tmp_path / "captions")
+    datasets.DatasetDict(train=rows, test=rows.select([0, 1, 4, 0])).save_to_disk(tmp_path / "captions")
     return str(tmp_path / "captions")
 
 
@@ -118,8 +118,8 @@ def test_every_caption_of_an_image_is_a_row(tmp_path, capsys):
         ("red", 0), ("a red square", 0), ("green", 1), ("blue", 2), ("red", 4)
     ]  # fmt: skip
     assert "Skipped 2 of 7 rows; the first: row 2, column 'captions' is empty" in capsys.readouterr().out
-    with pytest.raises(UserError, match="row 3, column 'captions' is empty"):
-        HubData(path, IMAGE_TEXT).load().train[5]
+    with pytest.raises(UserError, match="the split 'train': row 2, column 'captions' is empty"):
+        HubData(path, IMAGE_TEXT).load()
 
 
 def test_ids_come_from_a_column_on_request(tmp_path):
@@ -130,6 +130,56 @@ def test_ids_come_from_a_column_on_request(tmp_path):
         HubData(path, IMAGE_TEXT, ids="grup").load()
 
 
+IDS = {
+    "string": (["a", None, "a", "", None, " "], [0, 1, 0, 3, 4, 5]),
+    "float64": ([1.0, float("nan"), 1.0, None, float("nan"), 2.0], [0, 1, 0, 3, 4, 5]),
+    "int64": ([7, None, 7, 8, None, 8], [0, 1, 0, 3, 4, 3]),
+    "words": ([["a"], [], ["a"], None, ["b"], ["b"]], [0, 1, 0, 3, 4, 4]),
+}
+
+
+@pytest.mark.parametrize("buffer", [None, 0, 3])
+@pytest.mark.parametrize(("kind", "values", "same"), [(kind, *case) for kind, case in IDS.items()])
+def test_a_missing_id_is_its_own(tmp_path, kind, values, same, buffer):
+    """Rows are positives of each other where `same` is equal; on two processes, too."""
+    feature = datasets.List(datasets.Value("string")) if kind == "words" else datasets.Value(kind)
+    features = datasets.Features({"id": feature, "a": datasets.Value("float32")})
+    datasets.Dataset.from_dict({"id": values, "a": [float(i) for i in range(6)]}, features=features).save_to_disk(
+        tmp_path / "set"
+    )
+    options = {} if buffer is None else {"streaming": True, "shuffle_buffer": buffer}
+    train = HubData(str(tmp_path / "set"), {"table": "a"}, ids="id", **options).load().train
+    parts = [train] if buffer is None else [train.share_of(process, 2) for process in range(2)]
+    rows = [row for part in parts for row in itertools.islice(iter(part), 6 // len(parts))]
+    rows.sort(key=lambda row: row["a"])
+    assert len(rows) == 6
+    for first, second in itertools.combinations(range(6), 2):
+        assert (rows[first]["ids"] == rows[second]["ids"]) == (same[first] == same[second]), (first, second)
+
+
+def test_words_of_several_columns_make_one_tokenizer(tmp_path):
+    table = {"question": ["what is it?", "who is it?"], "answers": [["a dog", "dog"], ["me"]], "number": [1, 2]}
+    datasets.Dataset.from_dict(table).save_to_disk(tmp_path / "set")
+
+    def load(columns, **options):
+        return (
+            HubData(str(tmp_path / "set"), {"text": "question"}, tokenizers={"text": columns}, **options)
+            .load()
+            .tokenizers["text"]
+        )
+
+    own = {"what", "is", "it", "?", "who"}
+    known = [set(load(columns).get_vocab()) - {"[PAD]", "[UNK]", "[CLS]", "[SEP]"} for columns in
+             ("words", ["question", "answers"], ["answers"])]  # fmt: skip
+    assert known == [own, own | {"a", "dog", "me"}, {"a", "dog", "me"}]
+    with pytest.raises(UserError, match="data.tokenizers.text: 'answer' is no column of text; did you mean 'answers'"):
+        load(["question", "answer"])
+    with pytest.raises(UserError, match="data.tokenizers.text: 'number' is no column of text; known: answers, quest"):
+        load(["number"])
+    with pytest.raises(UserError, match="the words of a stream are not known"):
+        load(["answers"], streaming=True)
+
+
 def test_tokenizers_and_what_to_measure_with(tmp_path):
     data = HubData(
         captioned(tmp_path), IMAGE_TEXT, test_split="test", on_bad_row="skip", tokenizers={"text": "words"}
@@ -138,12 +188,12 @@ def test_tokenizers_and_what_to_measure_with(tmp_path):
     assert {"red", "a", "square", "green", "blue"} <= set(tokenizer.get_vocab())
     assert tokenizer.decode(tokenizer("A red dog")["input_ids"]) == "[CLS] a red [UNK] [SEP]"
     benchmark = data.captions
-    assert benchmark.test_ids.tolist() == [0, 0, 1, 2]
-    assert benchmark.images.tolist() == [0, 2, 3] and sorted(benchmark.texts.tolist()) == [0, 1, 2, 3]
+    assert benchmark.test_ids.tolist() == [0, 0, 1, 2, 3, 3]
+    assert benchmark.images.tolist() == [0, 2, 3, 4] and benchmark.texts.tolist() == [1, 2, 0]
     with pytest.raises(UserError, match="data.tokenizers: '/nothing' cannot be loaded"):
-        HubData(captioned(tmp_path / "b"), IMAGE_TEXT, tokenizers={"text": "/nothing"}).load()
+        HubData(captioned(tmp_path / "b"), IMAGE_TEXT, on_bad_row="skip", tokenizers={"text": "/nothing"}).load()
     with pytest.raises(UserError, match="data.tokenizers.txt: no such modality; did you mean 'text'"):
-        HubData(captioned(tmp_path / "c"), IMAGE_TEXT, tokenizers={"txt": "words"}).load()
+        HubData(captioned(tmp_path / "c"), IMAGE_TEXT, on_bad_row="skip", tokenizers={"txt": "words"}).load()
 
 
 def test_a_nan_in_a_table_is_a_bad_row(tmp_path):

@@ -1,0 +1,78 @@
+"""What one value of a data set holds: whether it is missing, and whether an encoder of numbers can read it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..models.encoders import ENCODERS
+
+Shape = tuple[int | None, ...]
+"""None is any length of at least 1."""
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, and words or a list with nothing in them."""
+    if isinstance(value, str):
+        return not value.strip()
+    return not value if isinstance(value, list) else value is None or value != value
+
+
+def stable_hash(value: Any) -> int:
+    """The same number for the same value in every process."""
+    return int.from_bytes(hashlib.blake2b(str(value).encode(), digest_size=7).digest(), "big")
+
+
+def holds_sentences(feature: Any) -> bool:
+    """Whether a column of `datasets` has lists of strings."""
+    return is_string(getattr(feature, "feature", feature[0] if isinstance(feature, list) else None))
+
+
+def is_string(feature: Any) -> bool:
+    """Whether a column of `datasets` has strings."""
+    import datasets
+
+    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+
+
+def is_plain(feature: Any) -> bool:
+    """Whether a column of `datasets` holds values that are not decoded, as images are."""
+    from datasets.features.features import require_decoding
+
+    return not require_decoding(feature)
+
+
+def shapes_of(spec: Mapping[str, Any]) -> Sequence[Shape]:
+    """The shapes of a row that the encoder of this spec reads; none where it reads no numbers."""
+    kind = getattr(ENCODERS.get(str(spec.get("encoder"))), "kind", None)
+    width = spec.get("input_dim")
+    known: dict[str, Sequence[Shape]] = {
+        "series": [(None, width)],
+        "table": [(width,)],
+        "features": [(width,), (None, width)],
+    }
+    return known.get(str(kind), ())
+
+
+def misfit(value: Any, shapes: Sequence[Shape] = ()) -> str | None:
+    """What is wrong with an array of numbers, if anything is. Without `shapes`, only NaN and infinity are."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype=np.float32)  # as models read it
+    except (TypeError, ValueError):
+        # Ragged, or no numbers; a list of images is not either.
+        return f"is no array of numbers, expected {_or(shapes)}" if shapes else None
+    if shapes and not any(_fits(array.shape, shape) for shape in shapes):
+        return f"has the shape {array.shape}, expected {_or(shapes)}"
+    return None if np.isfinite(array).all() else "holds NaN or infinity"
+
+
+def _fits(found: tuple[int, ...], shape: Shape) -> bool:
+    return len(found) == len(shape) and all(
+        length > 0 and expected in (None, length) for length, expected in zip(found, shape, strict=True)
+    )
+
+
+def _or(shapes: Sequence[Shape]) -> str:
+    return " or ".join(str(shape).replace("None", "length") for shape in shapes)

@@ -1,0 +1,72 @@
+"""What a tokenizer makes of texts: unknown words are counted and named, texts that are cut are counted."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from hf_latent import CoMMProcessor
+from hf_latent.data.collator import LatentCollator
+from hf_latent.data.loaded import LoadedData, TaskBenchmark
+from hf_latent.data.texts import TextCounts, check_words, count_texts, report_texts, unknown_word
+from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.errors import UserError
+
+TOKENIZER = word_tokenizer(["a red dog", "a blue cat"])
+
+
+def test_unknown_words_and_cut_texts_are_counted():
+    """[CLS] and [SEP] take two of the five places."""
+    texts = ["A red dog", "a Zebra", "zebra", "a red dog and a blue cat", "red blue cat a"]
+    found = count_texts(TOKENIZER, texts, 5)
+    assert found == TextCounts(texts=5, words=17, unknown=3, blank=1, cut=2, example="Zebra")
+    assert count_texts(TOKENIZER, 500 * texts, 5).words == 500 * 17  # in several chunks
+
+
+def test_the_unknown_word_is_named():
+    assert unknown_word(TOKENIZER, "a red Zebra runs") == "Zebra" and unknown_word(TOKENIZER, "a cat") is None
+
+
+class Rows(list):
+    def sentences(self, column):
+        return (row[column] for row in self)
+
+
+def rows(*texts):
+    return Rows({"caption": text} for text in texts)
+
+
+def loaded(**options):
+    return LoadedData(rows("a dog", "a cat"), {"text": "caption"}, "", **options)
+
+
+PROCESSOR = CoMMProcessor({"text": {"kind": "text", "max_length": 5}}, {"text": TOKENIZER})
+
+
+def test_the_share_of_train_and_test_is_printed(capsys):
+    captions = SimpleNamespace(test=rows("a green dog", "zebra", "a red dog a cat"), classes=["a red cat"])
+    report_texts(loaded(captions=captions), PROCESSOR)
+    assert capsys.readouterr().out.splitlines() == [
+        "Unknown words in column 'caption' of the training rows: 0.0 %",
+        "Unknown words in column 'caption' of the test rows: 22.2 %, such as 'green'; 1 of 3 texts hold no known word",
+        "1 of 3 captions are longer than 5 tokens and will be cut there (column 'caption' of the test rows)",
+    ]
+
+
+def test_a_class_or_an_answer_with_an_unknown_word_is_an_error():
+    captions = SimpleNamespace(test=rows("a dog"), classes=["a red cat", "a red zebra"])
+    check_words(loaded(), PROCESSOR)
+    with pytest.raises(UserError, match="does not know the word 'zebra' of the class 'a red zebra'"):
+        check_words(loaded(captions=captions), PROCESSOR)
+    for kind in ("answers", "classes"):  # names of classes are numbers to the model
+        data = loaded(task=TaskBenchmark([], kind, None, ["dog", "mouse"], None))
+        if kind == "classes":
+            check_words(data, PROCESSOR)
+            continue
+        with pytest.raises(UserError, match="the word 'mouse' of the answer 'mouse'.*caption, answer"):
+            check_words(data, PROCESSOR)
+
+
+def test_labels_in_words_must_be_known():
+    batch = [{"text": "a dog", "labels": "red"}, {"text": "a cat", "labels": "red zebra"}]
+    with pytest.raises(UserError, match="does not know the word 'zebra' of the answer 'red zebra'"):
+        LatentCollator(PROCESSOR)(batch)
