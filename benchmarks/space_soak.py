@@ -84,7 +84,7 @@ class Server:
         self.names = self._wait()
 
     def _wait(self) -> dict[str, list[dict[str, Any]]]:
-        end = time.monotonic() + 300
+        end = time.monotonic() + 600
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 info = httpx.get(f"{self.url}/info", timeout=PATIENCE).json()["named_endpoints"]

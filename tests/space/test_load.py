@@ -57,9 +57,9 @@ def test_what_is_kept_of_visitors_that_are_gone_is_bounded(served, visitor, queu
         assert visitor.ask("walk", ["captions_model", 10**6 + number, 0, ""])[0] == "error"
     assert len(state.session_data) == len(state.time_last_used) == 20 >= len(messages)
     assert queue.pending_event_ids_session.keys() <= messages.keys()
-    eventually(lambda: not any(queue.pending_event_ids_session.values()))  # the last was answered just now
-    assert not any(each.qsize() for each in messages.values())
-    assert not queue.event_ids_to_events and not served.demo.app.iterators
+    # The last was answered just now.
+    eventually(lambda: not any(queue.pending_event_ids_session.values()) and not queue.event_ids_to_events)
+    assert not any(each.qsize() for each in messages.values()) and not served.demo.app.iterators
 
 
 def test_pictures_of_visitors_are_not_kept(visitor):
