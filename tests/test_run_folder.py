@@ -18,6 +18,16 @@ from hf_latent.training.run_lock import LOCK, locked
 from tests.test_recipe import BASE
 from tests.training.runs import build_clip_trainer, build_trainer
 
+CAPTIONS = """
+model:
+  type: latent_clip
+  modalities:
+    image: {encoder: cnn, channels: [8, 16]}
+    text: {encoder: auto, config: {model_type: gpt2, n_embd: 16, n_layer: 1, n_head: 2, n_positions: 4}}
+data: {name: trifeature_captions, image_size: 16}
+views: {image: {kind: image}, text: {kind: words}}
+training: {num_train_epochs: 1, global_batch_size: 8, max_steps: 1, disable_tqdm: true}
+"""
 SMALL = ["data.renders=1", "data.max_pairs=40", "training.max_steps=1", "training.disable_tqdm=true"]
 
 
@@ -203,6 +213,18 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated(train, drawn, tmp
     code, said = train("training.global_batch_size=8", change)
     assert code == 2 and words in said and "GB of memory, and this machine has" in said, said
     assert not (tmp_path / "outputs" / "tiny" / "recipe.yaml").exists()
+
+
+def test_a_text_tower_that_tells_no_captions_apart_is_refused(drawn, tmp_path, monkeypatch, capsys):
+    """A causal model whose first token is read gives all captions one embedding."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiment, "_measure", lambda *_: {})
+    (tmp_path / "captions.yaml").write_text(CAPTIONS)
+    assert main(["train", "captions.yaml", "model.modalities.text.pooling=cls"]) == 2
+    said = capsys.readouterr().err
+    assert "model.modalities.text: different captions get the same embedding" in said and "Traceback" not in said
+    assert not (tmp_path / "outputs" / "captions" / "recipe.yaml").exists()
+    assert main(["train", "captions.yaml"]) == 0, capsys.readouterr().err  # though captions are longer than 4 tokens
 
 
 @pytest.mark.parametrize(

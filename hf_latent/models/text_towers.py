@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CONFIG_MAPPING
 
 MAX_LENGTH = 77  # of a caption in tokens, where nobody knows another limit (as CLIP)
 NO_LIMIT = 1_000_000  # a tokenizer with a `model_max_length` above it has none
-TRIED = 2048  # tokens; models that read more have rotary or relative positions, which run out of no table
+TRIED = 1024  # tokens; what reads more has rotary or relative positions, or a table whose size is known
 # What the attributes that hold a maximum length are called, where a config does not map its own to the first.
 LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
 LARGEST_TOKEN = 2  # the `eos_token_id` with which CLIP models pool at the largest token id of a caption
@@ -41,6 +41,7 @@ FAMILIES = {
     "convbert": TextFamily(padding="max_length"),  # its convolutions reach into the padding
     "fnet": TextFamily(reads_mask=False, padding="max_length"),
     "siglip_text_model": TextFamily(reads_mask=False, padding="max_length"),
+    "yoso": TextFamily(padding="max_length"),  # as convbert
 }
 
 
@@ -63,8 +64,9 @@ def length_limit(model: Any) -> int | None:
     sizes = [getattr(model.config, name, None) for name in LENGTHS]
     limit = next((size for size in sizes if isinstance(size, int) and size > 0), None)
     for name, table in model.named_modules():
-        if isinstance(table, nn.Embedding) and "position" in name and table.num_embeddings == limit:
-            return limit if table.padding_idx is None else limit - table.padding_idx - 1
+        weight, padding = getattr(table, "weight", None), getattr(table, "padding_idx", None)
+        if "position" in name and isinstance(weight, Tensor) and len(weight) == limit and padding is not None:
+            return limit - padding - 1
     return limit
 
 

@@ -5,6 +5,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForTextEncoding,
     CLIPConfig,
     CLIPModel,
@@ -18,6 +19,7 @@ from hf_latent.data.collator import LatentCollator
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.fit_to_data import build_processor, fit_vocabularies
 from hf_latent.models.encoders import build_encoder
+from hf_latent.models.text_towers import check_text_tower, fit_config, fit_length, fit_tokenizer
 from hf_latent.views import ImageView, NoView
 
 WORDS = ["a", "photo", "of", "red", "blue", "green", "star", "circle", "square"]
@@ -49,6 +51,7 @@ FAMILIES = {
          "max_position_embeddings": POSITIONS},
         12,
     ),
+    "ibert": (TOWER, 11),
     "llama": ({**TOWER, "num_key_value_heads": 2}, 12),
     "modernbert": (TOWER, 12),
     "mpnet": (TOWER, 10),
@@ -62,6 +65,7 @@ FAMILIES = {
     "siglip_text_model": ({**TOWER, "projection_size": 16}, 12),
     "t5": ({"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}, 77),
     "xlm-roberta": (TOWER, 11),
+    "yoso": (TOWER, 12),
     "xlnet": ({"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}, 77),
 }  # fmt: skip
 VIEWS = {"image": ImageView(size=16), "text": NoView()}
@@ -191,8 +195,7 @@ def test_from_a_checkpoint_with_its_own_tokenizer(tmp_path, family):
         limit = POSITIONS - 2  # positions count from behind padding token 1
     config = AutoConfig.for_model(family, **options, **special, vocab_size=len(tokenizer))
     torch.manual_seed(1)
-    mapping = {"t5": AutoModelForTextEncoding}
-    source = build_source(config, mapping.get(family))
+    source = (AutoModelForTextEncoding if family == "t5" else AutoModel).from_config(config)
     source.save_pretrained(tmp_path)
     modalities = {"image": tower({})["image"], "text": {"encoder": "auto", "pretrained": str(tmp_path)}}
     model, processor = built(LatentCLIPConfig.from_checkpoints(modalities=modalities, projection_dim=8), tokenizer)
@@ -203,12 +206,6 @@ def test_from_a_checkpoint_with_its_own_tokenizer(tmp_path, family):
         expected = source.double().eval()(inputs["input_ids"]).last_hidden_state
         tokens = model.encoders["text"](**processor.stack("text", [SHORT, OTHER])).tokens
     torch.testing.assert_close(tokens[:1, : expected.shape[1]], expected, rtol=0, atol=1e-9)
-
-
-def build_source(config, auto):
-    from transformers import AutoModel
-
-    return (auto or AutoModel).from_config(config)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +243,57 @@ def test_the_last_real_token_is_pooled(side):
     torch.testing.assert_close(padded, alone, rtol=0, atol=1e-9)
     torch.testing.assert_close(alone, encoder(input_ids=ids).tokens[:, -1])
     with pytest.raises(ValueError, match="pooling='last' is of text"):
-        build_encoder(
-            {"encoder": "auto", "config": {"model_type": "vit", **SIZES, "image_size": 16}, "pooling": "last"}
-        )
+        build_encoder({"encoder": "auto", "config": image, "pooling": "last"})
+
+
+def checked(tokenizer, config, length=None, pooled=True, **spec):
+    """Check an encoder from scratch as training does."""
+    torch.manual_seed(0)
+    fit_tokenizer(tokenizer, config["model_type"])
+    fit_config(config, tokenizer)
+    encoder = build_encoder({"encoder": "auto", "config": config, **spec})
+    check_text_tower(encoder, tokenizer, length or fit_length(tokenizer, encoder.max_length), pooled)
+
+
+@pytest.mark.parametrize(
+    ("family", "tokenizer", "options", "told"),
+    [
+        ("bert", bert_tokenizer, {"length": 13}, "a 'bert' model does not read captions of 13 tokens"),
+        ("gpt2", bert_tokenizer, {"pooling": "cls"}, "different captions get the same embedding.*pooling: cls"),
+        ("clip_text_model", gpt2_tokenizer, {}, "the tokenizer puts no end-of-text token behind a caption"),
+        ("clip_text_model", roberta_tokenizer, {}, "eos_token_id=2 it takes the largest token id.*end in token 2"),
+        ("clip_text_model", clip_tokenizer, {"eos_token_id": 3}, "that is token 3, and captions end in token 10"),
+        (
+            "bert",
+            bert_tokenizer,
+            {"max_position_embeddings": 2},
+            "reads 2 tokens, and each caption has 2 special ones",
+        ),
+    ],
+)
+def test_a_tower_that_does_not_fit_its_tokenizer_is_refused(family, tokenizer, options, told):
+    own = {key: options.pop(key) for key in ("eos_token_id", "max_position_embeddings") if key in options}
+    with pytest.raises(ValueError, match=told):
+        checked(tokenizer(), {"model_type": family, **FAMILIES[family][0], **own}, **options)
+
+
+def test_what_does_not_pool_at_the_end_of_text_needs_none():
+    config = {"model_type": "clip_text_model", **TOWER}
+    checked(roberta_tokenizer(), dict(config), pooling="last")
+    checked(roberta_tokenizer(), dict(config), pooled=False)  # only its tokens are read
+
+
+def test_a_check_leaves_the_encoder_as_it_was():
+    encoder = build_encoder({"encoder": "auto", "config": {"model_type": "bert", **TOWER, "vocab_size": 20}})
+    state = torch.get_rng_state()
+    check_text_tower(encoder.train(), bert_tokenizer(), POSITIONS)
+    assert encoder.training and encoder.model.training and torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_a_recipe_writes_stays():
+    tokenizer, written = bert_tokenizer(), {"model_type": "clip_text_model", "vocab_size": 50, "eos_token_id": 7}
+    config = dict(written)
+    fit_config(config, tokenizer)
+    assert config == {**written, "bos_token_id": 2, "pad_token_id": 0}
+    fit_config(unknown := {"model_type": "bertt"}, tokenizer)
+    assert unknown == {"model_type": "bertt", "vocab_size": len(tokenizer), "pad_token_id": 0}
