@@ -108,8 +108,6 @@ class HubData:
         opened, columns = self._open(split), list(self.columns.values())
         rows = ModalityRows(opened, columns, self.ids, from_hub=self.is_on_hub, shapes=shapes)
         with _in_split(split):
-            if not len(rows):
-                raise UserError("it holds no rows")
             if self.on_bad_row == "skip":
                 return rows.without_bad_rows(progress)
             rows.check()
