@@ -21,11 +21,22 @@ COMMANDS = [
 
 
 def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
+    """What a block prints is what the comment behind its `print` says, up to a comma and what it means."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 4
+    compared, printed = 0, []
+    names = {"__name__": "__main__", "print": lambda *values: printed.append(" ".join(map(str, values)))}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+        printed.clear()
+        exec(compile(block, "README.md", "exec"), dict(names))
+        told = re.findall(r"^print\(.*?\)(?:  # (.*))?$", block, re.MULTILINE)
+        assert len(told) == len(printed)
+        for expected, found in zip(told, printed, strict=True):
+            if expected:
+                assert expected == found or expected.startswith(f"{found}, ")
+                compared += 1
+    assert compared == 2
     assert (tmp_path / "outputs" / "my_model" / "model.safetensors").is_file()
 
 

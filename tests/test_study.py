@@ -235,7 +235,7 @@ data:
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"text_to_image_r1", "gap_centroid", "cka"} < set(metrics) and "zero_shot_top1" not in metrics
     eight = [f"{i}.png,{'' if i == 1 else 'a picture'}" for i in range(8)]
-    for rows, words in ((eight, "row 1, column 'text' is empty"), (eight[2:4], "2 rows, fewer than one global")):
+    for rows, words in ((eight, "row 1, column 'text' is empty"), (eight[2:7], "5 rows, fewer than one global")):
         (tmp_path / "images" / "metadata.csv").write_text("\n".join(["file_name,text", *rows]) + "\n")
         assert main(["train", str(tmp_path / "own.yaml"), f"training.output_dir={run}2"]) == 2
         assert words in capsys.readouterr().err

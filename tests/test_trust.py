@@ -13,7 +13,8 @@ from PIL import Image
 
 from hf_latent import LatentCLIP, LatentCLIPConfig
 from hf_latent.cli import main
-from hf_latent.data.hub_data import HubData, ModalityRows
+from hf_latent.data.hub_data import HubData
+from hf_latent.data.rows import ModalityRows
 from hf_latent.errors import UserError
 from hf_latent.hub.card import render_card
 from hf_latent.recipe import load_recipe

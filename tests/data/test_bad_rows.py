@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from hf_latent import CoMMProcessor
+from hf_latent.cli import main
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.hub_data import HubData
 from hf_latent.errors import UserError
@@ -103,9 +104,6 @@ def test_where_all_rows_are_bad_it_is_said(tmp_path):
         load(path, "table", on_bad_row="skip")
     with pytest.raises(UserError, match="the stream holds no row that can be read"):
         next(iter(load(path, "table", on_bad_row="skip", streaming=True).train))
-    datasets.Dataset.from_dict({"column": ["a"]}).select([]).to_parquet(str(tmp_path / "train.parquet"))
-    with pytest.raises(UserError, match="the split 'train': it holds no rows"):
-        HubData("parquet", {"text": "column"}, options={"data_files": str(tmp_path / "train.parquet")}).load()
 
 
 @pytest.mark.parametrize("bad", [None, " ", "None of the captions"])
@@ -161,3 +159,40 @@ def test_what_only_a_batch_shows_is_named_by_the_row_of_the_data_set(tmp_path, r
         next(iter(DataLoader(rows, sampler=[3, 1], batch_size=2, collate_fn=collate)))
     with pytest.raises(ValueError, match="row 1 of modality 'features' is"):  # rows of a list know no number
         collate([{"column": np.zeros((1, 2))}, {"column": np.zeros((2, 2))}])
+
+
+RECIPE = """
+model:
+  type: comm
+  modalities:
+    series: {encoder: sequence, input_dim: 2, hidden_size: 8, num_layers: 1, num_heads: 2, feedforward_dim: 8}
+    text:
+      encoder: auto
+      config: {model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8,
+               max_position_embeddings: 8}
+  embed_dim: 8
+  fusion_heads: 2
+data:
+  name: dataset
+  columns: {series: column, text: caption}
+  tokenizers: {text: words}
+views: {series: {kind: none}, text: {kind: none}}
+training: {max_steps: 2, global_batch_size: 4, disable_tqdm: true}
+"""
+
+
+def test_a_recipe_is_checked_before_training_and_long_captions_are_cut(tmp_path, capsys):
+    """The text encoder has 8 positions; the first rows, which are tried before training, are short."""
+    series = [GOOD["series"]] * 7 + [[[0.0]]]
+    captions = ["short"] * 3 + ["a caption of more words than the encoder has positions"] * 5
+    datasets.Dataset.from_dict({"column": series, "caption": captions}).save_to_disk(tmp_path / "set")
+    (tmp_path / "own.yaml").write_text(RECIPE, encoding="utf-8")
+    run = tmp_path / "run"
+    command = ["train", str(tmp_path / "own.yaml"), f"data.path={tmp_path / 'set'}", f"training.output_dir={run}"]
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert "row 7, column 'column' has the shape (1, 1), expected (length, 2)" in told and not run.exists()
+    assert main([*command, "data.on_bad_row=skip"]) == 0
+    told = capsys.readouterr().out
+    assert "Skipped 1 of 8 rows" in told and "4 of 7 captions are longer than 8 tokens" in told
+    assert "Unknown words in column 'caption' of the training rows: 0.0 %" in told

@@ -12,6 +12,8 @@ from hf_latent import LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
 from hf_latent.data.hub_data import HubData
 from hf_latent.data.loaded import CaptionBenchmark
 from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.errors import UserError
+from hf_latent.evaluation import captions
 from hf_latent.evaluation.captions import CaptionsEvaluation, reranked_retrieval
 from hf_latent.models.embeddings import Embeddings
 from tests.models.small import small_albef
@@ -20,6 +22,7 @@ E = np.eye(8)
 # Image 1 lies at a caption of image 0; both are "a dog".
 CAPTIONS = [["a dog", "x"], ["a dog"], ["y"], ["A  dog"]]
 IMAGES = np.stack([0.8 * E[0] + 0.6 * E[1], E[1], E[2], E[0]])
+COLORS = ["red", "lime", "blue", "white"]
 TEXTS = {"a dog": E[0], "x": E[1], "y": E[2]}
 
 
@@ -60,7 +63,7 @@ def stored(folder, ids, listed):
     table = {"photo": [number for number, _ in rows], "words": [text for _, text in rows]}
     if listed:
         table = {"photo": list(range(len(CAPTIONS))), "words": CAPTIONS}
-    table["photo"] = [Image.new("RGB", (8, 8), (40 * number, 0, 0)) for number in table["photo"]]
+    table["photo"] = [Image.new("RGB", (8, 8), COLORS[number]) for number in table["photo"]]
     table["same"] = ids or [None] * len(table["photo"])
     dataset = datasets.Dataset.from_dict(table)
     datasets.DatasetDict(train=dataset, test=dataset).save_to_disk(folder)
@@ -125,31 +128,28 @@ def test_reranking_counts_as_retrieval_does(tmp_path, monkeypatch):
     assert found["reranked_text_to_image_median_rank"] == 1 and found["reranked_image_to_text_median_rank"] == 1.5
 
 
-def test_matching_reads_the_rows_of_the_candidates(tmp_path):
-    """Re-ranking all candidates orders them by what the model says of each pair, computed one by one."""
+def test_matching_reads_the_rows_of_the_candidates(tmp_path, monkeypatch):
+    """Within a query, all candidates differ by what the model says of each pair, computed one by one."""
     benchmark = stored(tmp_path, None, listed=True)
     tokenizer = word_tokenizer(TEXTS)
     model = small_albef(cls=LatentALBEFForImageTextRetrieval, vocab_size=len(tokenizer), dtype=torch.float32).eval()
     processor = LatentALBEFProcessor.for_size(16, tokenizer)
     embeds = tensors(image=IMAGES, text=np.stack([TEXTS[text] for text in TEXTS]))
-    found = reranked_retrieval(model, processor, benchmark, embeds["image"], embeds["text"], 99)
-    odds = np.zeros((4, 3))
+    scores = []
+    monkeypatch.setattr(captions, "scored_retrieval", lambda *found, pairs: scores.extend(found) or {})
+    reranked_retrieval(model, processor, benchmark, embeds["image"], embeds["text"], 99)
+    odds = torch.zeros(4, 3)
     for image, row in enumerate((0, 2, 3, 4)):
         for text, words in enumerate(TEXTS):
             batch = processor(images=[benchmark.test[row]["photo"]], text=[words])
             with torch.no_grad():
-                tokens = (
-                    model.encoders["text"](**{key: batch[key] for key in batch if key != "pixel_values"}).tokens,
-                    model.fusion.image_tokens(model.encoders["image"](pixel_values=batch["pixel_values"])),
-                )
-                logits = model.match(tokens[1], tokens[0], batch["attention_mask"])[0]
+                pixels = model.encoders["image"](pixel_values=batch.pop("pixel_values"))
+                tokens = model.encoders["text"](**batch).tokens
+                logits = model.match(model.fusion.image_tokens(pixels), tokens, batch["attention_mask"])[0]
             odds[image, text] = logits[1] - logits[0]
-    right = np.zeros((4, 3), dtype=bool)
-    right[tuple(np.array([(0, 0), (1, 0), (3, 0), (0, 1), (2, 2)]).T)] = True
-    for way, scores, matches in (("image_to_text", odds, right), ("text_to_image", odds.T, right.T)):
-        ranks = [1 + sum(s[~m] >= s[m].max()) for s, m in zip(scores, matches, strict=True)]
-        assert found[f"reranked_{way}_median_rank"] == np.median(ranks)
-        assert found[f"reranked_{way}_r1"] == pytest.approx(100 * np.mean(np.array(ranks) == 1))
+    assert odds.std(dim=0).min() > 1e-3 and odds.std(dim=1).min() > 1e-3
+    for found, expected in zip(scores, (odds, odds.T), strict=True):
+        torch.testing.assert_close(found - found[:, :1], expected - expected[:, :1], atol=1e-5, rtol=1e-4)
 
 
 def factors(count, flipped=0):
@@ -232,6 +232,13 @@ def test_zero_shot_takes_the_nearest_class_sentence():
     images = [E[1], E[2], E[3], 0.9 * E[2] + 0.1 * E[1]]
     found = measured(benchmark, (rows, Embeddings(embeds=tensors(image=images, text=E[:4]))))
     assert found["zero_shot_top1"] == 75 and found["zero_shot_top3"] == 100
+
+
+def test_a_test_split_that_is_too_small_is_said_before_training():
+    rows = ["rows"] * 3
+    benchmark = CaptionBenchmark(test=rows, test_ids=np.arange(3), captions=np.arange(3), images=np.arange(3))
+    with pytest.raises(UserError, match="the test split holds 3 images: 4 or more can be measured"):
+        CaptionsEvaluation(benchmark, "standard")
 
 
 def test_geometry_takes_every_image_once(tmp_path):

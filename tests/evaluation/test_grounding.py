@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from hf_latent import LatentALBEFProcessor
+from hf_latent import LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
 from hf_latent.cli import main
+from hf_latent.data.loaded import GroundingBenchmark
+from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.data.trifeature_scenes import TrifeatureScenesData
 from hf_latent.evaluation.grounding import GroundingEvaluation
 from hf_latent.results import table
@@ -71,3 +74,35 @@ def test_an_encoder_without_a_grid_is_told(tmp_path, capsys):
     assert evaluation.metrics() == {}
     evaluation.figures(tmp_path, "run", {})
     assert "Phrases are not grounded: the 64 tokens" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_each_phrase_is_measured_in_its_picture():
+    """A map that is lit at the top left of white pictures, and at the bottom right of black ones: two of three hit."""
+    tokenizer = word_tokenizer(["a photo of a star", "a circle"])
+    first, last = [0, 0, 8, 8], [8, 8, 16, 16]
+    benchmark = GroundingBenchmark(
+        images=np.stack([np.full((16, 16, 3), value, dtype=np.uint8) for value in (0, 255)]),
+        pictures=np.array([1, 0, 1]),
+        phrases=["a star", "a circle", "a circle"],
+        boxes=np.array([[first, last], [last, first], [last, first]]),
+        template="a photo of {}",
+    )
+    read = []
+
+    def maps(pixel_values, input_ids, attention_mask, **kwargs):
+        read.extend(tokenizer.batch_decode(input_ids, skip_special_tokens=True))
+        lit = torch.zeros(len(pixel_values), 2, 2)
+        white = pixel_values.mean(dim=(1, 2, 3)) > 0
+        lit[white, 0, 0] = lit[~white, 1, 1] = 1.0
+        return lit
+
+    evaluation = GroundingEvaluation(benchmark)
+    evaluation.model = small_albef(
+        cls=LatentALBEFForImageTextRetrieval, vocab_size=len(tokenizer), dtype=torch.float32
+    )
+    evaluation.model.grounding_maps = maps
+    evaluation.processor = LatentALBEFProcessor.for_size(16, tokenizer)
+    found = evaluation.metrics()
+    assert read == ["a photo of a star", "a photo of a circle", "a photo of a circle"]
+    assert found["grounding_pointing"] == found["grounding_box"] == pytest.approx(200 / 3)
+    assert found["grounding_chance"] == pytest.approx(25) and found["grounding_box_chance"] == pytest.approx(50)

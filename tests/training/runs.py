@@ -25,7 +25,7 @@ from hf_latent import (
     Views,
     build_view,
 )
-from hf_latent.data.hub_data import ModalityStream
+from hf_latent.data.stream import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.training.distributed import rank, shut_down
 from hf_latent.training.lora import Lora, add_lora
