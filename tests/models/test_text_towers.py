@@ -243,7 +243,8 @@ def test_the_last_real_token_is_pooled(side):
     torch.testing.assert_close(padded, alone, rtol=0, atol=1e-9)
     torch.testing.assert_close(alone, encoder(input_ids=ids).tokens[:, -1])
     with pytest.raises(ValueError, match="pooling='last' is of text"):
-        build_encoder({"encoder": "auto", "config": image, "pooling": "last"})
+        vit = {"model_type": "vit", **SIZES, "image_size": 16}
+        build_encoder({"encoder": "auto", "config": vit, "pooling": "last"})
 
 
 def checked(tokenizer, config, length=None, pooled=True, **spec):
