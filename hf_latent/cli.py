@@ -68,7 +68,11 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="put runs side by side, as a table and as bars")
     compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help=RUN)
-    compare.add_argument("--output", type=Path, help="the picture; comparison.png beside the first run by default")
+    compare.add_argument(
+        "--output",
+        type=Path,
+        help="the picture; by default comparison.png beside the first run, with a number if there is one",
+    )
     compare.set_defaults(run=_compare)
 
     study = commands.add_parser("study", help="train one recipe with many structures and seeds, and tabulate them")

@@ -1,5 +1,6 @@
 """Several runs: put them side by side, or train one data set with many structures."""
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,45 +12,105 @@ import numpy as np
 
 from . import experiment
 from .errors import UserError, blamed_on, suggest
-from .plots import MAX_RUNS, plot_accuracies, plot_fine_tuned, plot_interactions, plot_trade_offs
+from .metrics import TASKS
+from .plots import MAX_RUNS, PERCENT, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe
 from .recipe_file import read_values
-from .results import RESULTS, markdown, table
+from .results import GROUPS, RESULTS, STRUCTURE, markdown, table
 from .runs import read_metrics
 from .training.checkpoints import staged_files
 
+SPACE = "The structure of the space"
 KEYS = ("recipe", "seeds", "changes", "structures", "then")
 
 
 def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
-    """Print the metrics of runs side by side, and draw them: interactions, answers and classes as bars, two towers as
-    points.
+    """Print the metrics of runs side by side, and draw them as bars: a panel for each kind of measure that one has.
 
     Args:
-        runs: Run folders; each is called by its folder's name.
-        output: The picture; `comparison.png` beside the first run by default.
+        runs: Run folders; each is called by its folder's name, or by its path where two have the same name.
+        output: The picture, which is overwritten; by default `comparison.png` beside the first run, or, where that
+            exists, `comparison_2.png`, `comparison_3.png` ...
 
     Returns:
         The path of the picture.
+
+    Raises:
+        UserError: If there are too many runs, or nothing that can be drawn was measured of any.
     """
-    metrics = {}
-    for run in runs:
-        name = run.resolve().name
-        metrics[name if name not in metrics else str(run)] = read_metrics(run)
+    metrics = {name: read_metrics(run) for name, run in _named(runs).items()}
     print(table(metrics))
     if len(metrics) > MAX_RUNS:
         raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
-    path = output or runs[0].resolve().parent / "comparison.png"
+    panels = _panels(metrics)
+    if not panels:
+        raise UserError(f"{', '.join(metrics)}: nothing that can be drawn was measured: see metrics.json of each run")
+    path = output or _free(runs[0].resolve().parent / "comparison.png")
     with blamed_on("the picture cannot be drawn"):
-        accuracies = {name: _accuracies(values) for name, values in metrics.items()}
-        if any("redundancy" in values for values in metrics.values()):
-            plot_interactions(metrics, path)
-        elif any(accuracies.values()):
-            plot_accuracies(accuracies, path)
-        else:
-            plot_trade_offs({name: _summary([values]) for name, values in metrics.items()}, path)
+        plot_comparison(panels, list(metrics), path)
     print(f"\nPicture: {path}")
     return path
+
+
+def _named(runs: Sequence[Path]) -> dict[str, Path]:
+    """Each run once, by its folder's name, or by its path where two have the same name."""
+    folders: dict[Path, Path] = {}
+    for run in runs:
+        folders.setdefault(run.resolve(), run)
+    names = [folder.name for folder in folders]
+    return {str(run) if names.count(folder.name) > 1 else folder.name: run for folder, run in folders.items()}
+
+
+def _free(path: Path) -> Path:
+    """A path, or the same with a number where there is such a file."""
+    numbered = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
+    return next(found for found in itertools.chain([path], numbered) if not found.exists())
+
+
+def _panels(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Bars]:
+    """What runs reach, by kind of measure, on axes that do not depend on the runs; kinds that no run has are left out.
+
+    What describes the space is one panel: its measures are 0 to 1, and the modality gap 2 at most.
+    """
+    kinds: dict[str, dict[str, str]] = {}
+    for key, result in RESULTS.items():
+        of_task = result.group in ("answers", "classes") and result.chance
+        drawn = key in TASKS if result.group == "interactions" else result.column or of_task
+        if drawn and any(_number(row.get(key)) is not None for row in metrics.values()):
+            title = SPACE if result.group in STRUCTURE else GROUPS[result.group].title
+            kinds.setdefault(title, {})[key] = _label(key)
+    panels = {}
+    for title, labels in kinds.items():
+        runs = {name: _cells(row, labels) for name, row in metrics.items()}
+        values = [value for cells in runs.values() for value, _ in cells.values()]
+        top, unit = (1.0 if max(values) <= 1 else 2.0, "") if title == SPACE else (PERCENT, "%")
+        panels[title] = Bars(unit, runs, top)
+    return panels
+
+
+def _cells(metrics: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+    """Label -> value and chance of what was measured of a run; NaN where no chance is known."""
+    cells = {}
+    for key, label in labels.items():
+        value, chance = _number(metrics.get(key)), RESULTS[key].chance
+        if value is not None:
+            level = _number(metrics.get(chance)) if chance.isidentifier() else float(chance or "nan")
+            cells[label] = value, float("nan") if level is None else level
+    return cells
+
+
+def _number(value: Any) -> float | None:
+    """A number that was measured; None of what is none, or not finite."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    return float(value) if number else None
+
+
+def _label(key: str) -> str:
+    """What a measure is called below its bars."""
+    result = RESULTS[key]
+    if result.group in ("answers", "classes") and result.column:
+        return f"all {result.group}"
+    return (result.short or key).replace("yes_no", "yes/no").replace("_", " ")
 
 
 def _accuracies(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

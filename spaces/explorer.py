@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from sample import WORDS_SHOWN, Sample, load_sample, read_recipe, source_of
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoProcessor
+from usual import Usual
 
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.trifeature_data import TrifeatureCaptionsData
@@ -21,6 +22,7 @@ from hf_latent.errors import UserError, blamed_on
 from hf_latent.metrics import retrieval
 from hf_latent.models.albef_heads import LabelTrained
 from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
+from hf_latent.models.images import read_image
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
 from hf_latent.runs import METRICS, RECIPE, read_metrics
 from hf_latent.trust import check_folder, permitted
@@ -157,6 +159,11 @@ class Explorer:
         return Views(found)
 
     @cached_property
+    def usual(self) -> Usual:
+        """What the sample's pictures look like."""
+        return Usual([value for name in self.images for value in self.sample.values[name]])
+
+    @cached_property
     def thumbnails(self) -> dict[str, list[Image.Image]]:
         """Small pictures of the sample's images."""
         return {name: [thumbnail(value) for value in self.sample.values[name]] for name in self.images}
@@ -171,8 +178,8 @@ def unit(embeddings: Embeddings) -> dict[str, Tensor]:
 
 
 def picture(value: Any) -> Image.Image:
-    """A PIL image or a uint8 array (height, width, 3) as PIL, in RGB."""
-    return value.convert("RGB") if isinstance(value, Image.Image) else Image.fromarray(np.asarray(value))
+    """A picture of a data set as models read it: in RGB, upright, on white where it is transparent."""
+    return read_image(value)
 
 
 def thumbnail(value: Any) -> Image.Image:

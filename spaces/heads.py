@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from sample import load_sample, source_of, trifeature_of
+from sample import ROWS, load_sample, source_of, trifeature_of
+from usual import Usual
 
 from hf_latent import (
     LatentALBEFForImageTextClassification,
@@ -63,6 +64,7 @@ class Head:
         sentence: What the sentence is: a question, a hypothesis ...
         note: What should be said of the examples; empty, mostly.
         examples: Images and sentence of some held-out rows.
+        usual: What the images of such rows look like.
         answers: What it chooses from; empty of a model that answers in words where its data has no list of answers.
     """
 
@@ -77,11 +79,13 @@ class Head:
         try:
             written = source_of(recipe, processor.modalities) if recipe.get("data") else stand_in
             self.source: Source = permitted(written, folder, trust_recipe)
-            self.examples = examples_of(self.source, self.images)
+            rows = rows_of(self.source, self.images)
         except UserError as error:
             self.note = f"The data of this model cannot be read here ({error}); Trifeature stands in for it."
             self.source = stand_in
-            self.examples = examples_of(self.source, self.images)
+            rows = rows_of(self.source, self.images)
+        self.usual = Usual([picture for pictures, _ in rows[:: -(-len(rows) // ROWS)] for picture in pictures])
+        self.examples = [rows[row] for row in np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).astype(int)]
         known = self.source if not self.note and recipe.get("data") else None
         classes = list(known.CLASSES) if isinstance(known, TrifeatureTaskData) else []
         self.sentence = SENTENCES[type(known)] if isinstance(known, TrifeatureTaskData) else SENTENCES[usual]
@@ -135,8 +139,8 @@ def names_of(config: Any, classes: Sequence[str]) -> list[str]:
     return list(classes) if unnamed and len(classes) == len(names) else names
 
 
-def examples_of(source: Source, images: int) -> list[tuple[list[Any], str]]:
-    """Images and sentence of some held-out rows; of data that is no task, its images and texts.
+def rows_of(source: Source, images: int) -> list[tuple[list[Any], str]]:
+    """Images and sentence of held-out rows; of data that is no task, its images and texts.
 
     Raises:
         UserError: If the data cannot be read, or has no rows of that many images with a sentence.
@@ -151,7 +155,6 @@ def examples_of(source: Source, images: int) -> list[tuple[list[Any], str]]:
             raise UserError(f"it has the modalities {', '.join(values)}")
         seen = [list(value) if isinstance(value, list | tuple) else [value] for value in values["image"]]
         found = list(zip(seen, values["text"], strict=True))
-    found = [found[row] for row in np.linspace(0, len(found) - 1, min(EXAMPLES, len(found))).astype(int)]
     if any(len(pictures) != images for pictures, _ in found):
         raise UserError(f"its rows have not {images} images each")
     return found

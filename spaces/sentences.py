@@ -37,6 +37,8 @@ def unread_html(tokenizer: Any, text: str) -> str:
     if unknown:
         named = ", ".join(f"<b>{escape(word)}</b>" for word in dict.fromkeys(unknown))
         told.append(f"It never saw {named}: it reads a blank there.")
+        if len(unknown) == len(words):
+            told.append("It knows no word of this text: what it answers says nothing about it.")
     if len(tokenizer(text)["input_ids"]) > len(tokens):
         told.append(f"It reads no further than <b>{escape(words[-1][0])}</b>, {len(tokens)} tokens.")
     return f"<p class='quiet'>{' '.join(told)}</p>" if told else ""

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image, ImageOps
+from PIL import Image
+
+from hf_latent.models.images import read_image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-MAX_FILE, MAX_PIXELS, LONGEST_SIDE = "5mb", 30_000_000, 768
+MAX_FILE, MAX_PIXELS = "5mb", 30_000_000
 WANTED = f"Bring a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at most {MAX_PIXELS // 10**6} megapixels."
 
 
 def open_image(path: str | Path) -> Image.Image:
-    """An uploaded image in RGB, no larger than a model needs; its header is judged before a pixel is read.
+    """An uploaded image as models read it, whole; its header is judged before a pixel is read.
 
     Raises:
         gr.Error: If it is no image, or too large to open.
@@ -23,9 +25,7 @@ def open_image(path: str | Path) -> Image.Image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise refusal(f"This image has {width} x {height} pixels.")
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # JPEG can be read small
-            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return read_image(image)
     except gr.Error:  # a ValueError, too
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

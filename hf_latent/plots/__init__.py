@@ -6,17 +6,19 @@ Each `plot_*` writes a PNG, whole or not at all, and returns its path; each `*_f
 
 from .charts import (
     MAX_RUNS,
-    accuracies_figure,
+    PERCENT,
+    Bars,
+    comparison_figure,
     information_gap_figure,
     interactions_figure,
     losses_figure,
-    plot_accuracies,
+    plot_comparison,
     plot_information_gap,
     plot_interactions,
     plot_losses,
 )
 from .grounding import grounding_figure, plot_grounding
-from .latent_map import latent_map_figure, plot_latent_map, principal_components, two_dimensions
+from .latent_map import explained_variance, latent_map_figure, plot_latent_map, principal_components, two_dimensions
 from .look import BARS, DPI
 from .predictions import plot_predictions, predictions_figure
 from .structures import fine_tuned_figure, plot_fine_tuned, plot_trade_offs, trade_offs_figure
@@ -25,14 +27,17 @@ __all__ = [
     "BARS",
     "DPI",
     "MAX_RUNS",
-    "accuracies_figure",
+    "PERCENT",
+    "Bars",
+    "comparison_figure",
+    "explained_variance",
     "fine_tuned_figure",
     "grounding_figure",
     "information_gap_figure",
     "interactions_figure",
     "latent_map_figure",
     "losses_figure",
-    "plot_accuracies",
+    "plot_comparison",
     "plot_fine_tuned",
     "plot_grounding",
     "plot_information_gap",

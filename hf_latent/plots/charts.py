@@ -1,6 +1,7 @@
 """Figures of numbers: losses of a run, interactions and accuracies of several, and the price of alignment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -16,7 +19,44 @@ from ..metrics.interactions import CHANCE, TASKS
 from .look import BARS, GREY, MARKERS, save_png, style_panel, titled_panels
 
 MAX_RUNS = 6
+PERCENT = 100.0
 TASK_TITLES = dict(zip(TASKS, ("Redundancy", "Uniqueness 1", "Uniqueness 2", "Synergy"), strict=True))
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The bars of a panel.
+
+    Attributes:
+        unit: What the axis says.
+        runs: run -> measure -> (value, chance). Measures stand in the order in which they first come; one that a run
+            has not takes no place. A value of NaN is "n/a", a chance of NaN is not drawn.
+        top: The end of the axis, which begins at 0.
+    """
+
+    unit: str
+    runs: Mapping[str, Mapping[str, tuple[float, float]]]
+    top: float = PERCENT
+
+    @property
+    def measures(self) -> list[str]:
+        return list(dict.fromkeys(measure for scores in self.runs.values() for measure in scores))
+
+    @property
+    def width(self) -> float:
+        """Of all bars, which are one apart, in groups that are 0.9 more apart."""
+        return sum(map(len, self.runs.values())) + 0.9 * len(self.measures)
+
+    def places(self) -> tuple[dict[tuple[str, str], float], list[float]]:
+        """Where the bar of each run and measure stands, and the middle of each measure."""
+        places: dict[tuple[str, str], float] = {}
+        centers, place = [], 0.0
+        for measure in self.measures:
+            having = [name for name, scores in self.runs.items() if measure in scores]
+            places |= {(name, measure): place + index for index, name in enumerate(having)}
+            centers.append(place + (len(having) - 1) / 2)
+            place += len(having) + 0.9
+        return places, centers
 
 
 def plot_losses(log_history: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
@@ -46,18 +86,20 @@ def plot_interactions(runs: Mapping[str, Mapping[str, float]], path: str | Path)
     return save_png(interactions_figure(runs), path)
 
 
-def plot_accuracies(runs: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path) -> Path:
-    """What runs reach of each measure as bars side by side, each with a dashed line at its chance.
+def plot_comparison(panels: Mapping[str, Bars], runs: Sequence[str], path: str | Path) -> Path:
+    """What runs reach of each measure as bars side by side, a panel for each kind of measure.
+
+    A run has the same color in all panels; one that no panel has is named in the legend as not measured.
 
     Args:
-        runs: name -> measure -> (value, chance), in percent; 1 to 6 runs. Measures stand in the order in which they
-            first come; one that a run has not takes no place.
+        panels: title -> its bars, in the order of drawing.
+        runs: the names of all runs; 1 to 6.
         path: where the PNG goes.
 
     Raises:
-        ValueError: no run, more than 6, no measure, or the path does not end in `.png`.
+        ValueError: no run, more than 6, no measure, a value outside of its axis, or the path does not end in `.png`.
     """
-    return save_png(accuracies_figure(runs), path)
+    return save_png(comparison_figure(panels, runs), path)
 
 
 def plot_information_gap(families: Mapping[str, Sequence[ArrayLike]], path: str | Path) -> Path:
@@ -107,51 +149,59 @@ def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
         name: {title: (scores.get(task, np.nan), CHANCE[task]) for task, title in TASK_TITLES.items()}
         for name, scores in runs.items()
     }
-    return _bars_figure("Multimodal interactions read by linear probes", bars, "macro accuracy (%)")
+    title = "Multimodal interactions read by linear probes"
+    return _bars_figure(title, {"": Bars("macro accuracy (%)", bars)}, list(runs))
 
 
-def accuracies_figure(runs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
-    """The figure of `plot_accuracies`."""
-    bars = {
-        name: {measure.replace(" ", "\n").replace("_", "/"): cell for measure, cell in scores.items()}
-        for name, scores in runs.items()
-    }
-    return _bars_figure("Accuracy on held-out data, by kind of question", bars, "accuracy (%)")
+def comparison_figure(panels: Mapping[str, Bars], runs: Sequence[str]) -> Figure:
+    """The figure of `plot_comparison`."""
+    return _bars_figure("", dict(panels), runs)
 
 
-def _bars_figure(title: str, runs: Mapping[str, Mapping[str, tuple[float, float]]], unit: str) -> Figure:
-    """The bars of `plot_accuracies`; a value of NaN is "n/a"."""
-    measures = list(dict.fromkeys(measure for scores in runs.values() for measure in scores))
-    if not 1 <= len(runs) <= MAX_RUNS or not measures:
+def _bars_figure(title: str, bars: Mapping[str, Bars], runs: Sequence[str]) -> Figure:
+    """A panel below the other for each kind of measure, all bars of one width."""
+    if not 1 <= len(runs) <= MAX_RUNS or not bars or not all(part.measures for part in bars.values()):
         raise ValueError(f"Give 1 to {MAX_RUNS} runs to compare, one measure at least; got {len(runs)}.")
-    places: dict[tuple[str, str], float] = {}
-    centers, place = [], 0.0
-    for measure in measures:
-        having = [name for name, scores in runs.items() if measure in scores]
-        places |= {(name, measure): place + index for index, name in enumerate(having)}
-        centers.append(place + (len(having) - 1) / 2)
-        place += len(having) + 0.9  # bars are one apart, groups 0.9 more
-    width = max(7.5, place * 0.48 + 1.0)
-    figure, (panel,) = titled_panels(title, 1, 1, (width, 4.2))
-    for index, (name, scores) in enumerate(runs.items()):
+    colors = dict(zip(runs, BARS, strict=False))
+    widest = max(part.width for part in bars.values())
+    width = max(7.5, widest * 0.48 + 1.0)
+    figure, panels = titled_panels(title, len(bars), 1, (width, 4.2 if len(bars) == 1 else 3.2))
+    for panel, (heading, part) in zip(panels, bars.items(), strict=True):
+        _draw_bars(panel, part, colors)
+        style_panel(panel, heading, "", part.unit)
+        panel.set_title(heading, fontsize=12, pad=16)  # above the number of a bar of 100 %
+        panel.tick_params(axis="x", length=0, labelsize=10)
+        middle = (part.width - 1.9) / 2  # of the first and the last bar
+        panel.set(xlim=(middle - widest / 2, middle + widest / 2), ylim=(0, part.top))
+    measured = {name for part in bars.values() for name, scores in part.runs.items() if scores}
+    entries = [
+        Patch(color=color, label=name if name in measured else f"{name}: nothing measured")
+        for name, color in colors.items()
+    ]
+    cells = [cell for part in bars.values() for scores in part.runs.values() for cell in scores.values()]
+    if not all(np.isnan(chance) for _, chance in cells):
+        entries.append(Line2D([], [], ls="--", color="black", lw=1.3, label="chance"))
+    _legend_below(figure, entries, width)
+    return figure
+
+
+def _draw_bars(panel: Axes, bars: Bars, colors: Mapping[str, str]) -> None:
+    places, centers = bars.places()
+    for name, scores in bars.runs.items():
         if not scores:
             continue
         own = [places[name, measure] for measure in scores]
         values, chances = (np.array(column, dtype=float) for column in zip(*scores.values(), strict=True))
-        if (values < 0).any() or (values > 100).any():
-            raise ValueError(f"The scores of run {name!r} must be percent, 0 to 100; got {values.tolist()}.")
+        if (values < 0).any() or (values > bars.top).any():
+            raise ValueError(f"The scores of run {name!r} must lie in 0 to {bars.top:g}; got {values.tolist()}.")
         known = ~np.isnan(values)
-        panel.bar(np.array(own)[known], values[known], width=0.88, color=BARS[index], label=name, zorder=2)
-        panel.hlines(chances, np.subtract(own, 0.44), np.add(own, 0.44), "black", "--", lw=1.3, zorder=3)
+        panel.bar(np.array(own)[known], values[known], width=0.88, color=colors[name], label=name, zorder=2)
+        told = ~np.isnan(chances)
+        ends = np.array(own)[told] - 0.44, np.array(own)[told] + 0.44
+        panel.hlines(chances[told], *ends, "black", "--", lw=1.3, zorder=3)
         for x, value, level in zip(own, values, chances, strict=True):
-            _bar_label(panel, x, value, level)
-    panel.plot([], [], "--", color="black", lw=1.3, label="chance")
-    panel.set_xticks(centers, measures)
-    panel.set(xlim=(-0.9, place - 1.0), ylim=(0, 100))
-    style_panel(panel, "", "", unit)
-    panel.tick_params(axis="x", length=0, labelsize=10)
-    _legend_below(figure, panel, width)
-    return figure
+            _bar_label(panel, x, value, level, bars.top)
+    panel.set_xticks(centers, [measure.replace(" ", "\n") for measure in bars.measures])
 
 
 def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figure:
@@ -175,16 +225,17 @@ def information_gap_figure(families: Mapping[str, Sequence[ArrayLike]]) -> Figur
     return figure
 
 
-def _legend_below(figure: Figure, panel: Axes, width: float) -> None:
-    handles, labels = panel.get_legend_handles_labels()
+def _legend_below(figure: Figure, handles: Sequence[Patch | Line2D], width: float) -> None:
+    labels = [str(handle.get_label()) for handle in handles]
     entry = 0.7 + 0.09 * max(map(len, labels))  # inches, at this font size
     columns = max(1, min(len(labels), int(width / entry)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=10)
 
 
-def _bar_label(panel: Axes, x: float, value: float, chance: float) -> None:
-    text, color = ("n/a", GREY) if np.isnan(value) else ("100" if value > 99.95 else f"{value:.1f}", "black")
+def _bar_label(panel: Axes, x: float, value: float, chance: float, top: float) -> None:
+    exact = "100" if value > 99.95 else f"{value:.1f}" if top == PERCENT else f"{value:.2f}"
+    text, color = ("n/a", GREY) if np.isnan(value) else (exact, "black")
     base = 0.0 if np.isnan(value) else value
-    base = chance if chance - 7 < base < chance else base  # above the chance line, not across it
+    base = chance if chance - 0.07 * top < base < chance else base  # above the chance line, not across it
     style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": color}
     panel.annotate(text, (x, base), (0, 2), textcoords="offset points", annotation_clip=False, **style)

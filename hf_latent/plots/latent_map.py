@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from .look import CLASSES, MARKERS, save_png, style_panel, titled_panels
+from .look import CLASSES, GREY, MARKERS, distinct_colors, named_colors, save_png, style_panel, titled_panels
 
 TSNE_MAX_ROWS = 2000
 
@@ -22,6 +22,8 @@ def plot_latent_map(
     class_names: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Features in two dimensions, one panel for each factor, colored by class. Deterministic.
+
+    Classes whose names are names of colors have these; others, as many different ones.
 
     Up to 2000 rows t-SNE (van der Maaten and Hinton, 2008) initialised by PCA, which needs scikit-learn; else PCA.
 
@@ -52,18 +54,25 @@ def latent_map_figure(
     points, method = two_dimensions(x)
     columns = 2 if len(classes) == 4 else min(3, len(classes))
     title = f"Latent space of {len(x)} rows, {method}"
+    if method == "PCA":
+        title += f" ({explained_variance(x, points).sum():.0%} of the variance)"
     figure, panels = titled_panels(title, ceil(len(classes) / columns), columns, (4.6, 5.2))
     size = float(np.clip(9000 / len(x), 6, 36))
     for panel, (name, ids) in zip(panels, classes.items(), strict=False):
         names = (class_names or {}).get(name)
-        for order, label in enumerate(np.unique(ids)):
-            color, marker = CLASSES[order % len(CLASSES)], MARKERS[order % len(MARKERS)]
-            text = str(names[label]) if names else str(label)
+        labels = np.unique(ids)
+        texts = [str(names[label] if names else label) for label in labels]
+        of_names = named_colors(texts)
+        colors = of_names or distinct_colors(len(labels))
+        edge: dict[str, Any] = {"lw": 0.4 if of_names else 0, "edgecolors": GREY}  # white is seen on white
+        for order, (label, text) in enumerate(zip(labels, texts, strict=True)):
             px, py = points[ids == label].T
-            panel.scatter(px, py, s=size, c=color, marker=marker, lw=0, alpha=0.8, label=text)
+            look: dict[str, Any] = {"c": colors[order], "marker": MARKERS[order % len(MARKERS)], **edge}
+            panel.scatter(px, py, s=size, alpha=0.8, label=text, **look)
         style_panel(panel, f"colored by {name.replace('_', ' ')}", "", "")
         panel.grid(False)
         panel.set(xticks=[], yticks=[])
+        panel.set_aspect("equal", adjustable="datalim")  # a distance is the same along both axes
         below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 3}
         legend = panel.legend(frameon=False, fontsize=10, handletextpad=0.1, **below)
         for handle in legend.legend_handles:
@@ -81,6 +90,12 @@ def principal_components(features: ArrayLike, count: int) -> NDArray[np.float64]
     scores = vectors * np.sqrt(np.maximum(values, 0)) if wide else x @ vectors
     scores = scores * np.sign(scores[np.abs(scores).argmax(0), np.arange(scores.shape[1])])  # an axis' sign is free
     return np.pad(scores, ((0, 0), (0, count - scores.shape[1])))
+
+
+def explained_variance(features: ArrayLike, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(count,) the share of the variance of (N, D) features that each of their principal components has, 0 to 1."""
+    total = np.asarray(features, dtype=np.float64).var(0).sum()
+    return scores.var(0) / total if total > 0 else np.zeros(scores.shape[1])
 
 
 def two_dimensions(features: ArrayLike) -> tuple[NDArray[np.float64], str]:

@@ -1,9 +1,13 @@
 """The look that all figures share."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import XKCD_COLORS, to_hex
 from matplotlib.figure import Figure
 
 from ..files import replace
@@ -26,6 +30,20 @@ CLASSES = (
     "#999933",
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def distinct_colors(count: int) -> list[str]:
+    """As many different colors: those of `CLASSES`, or of a color map where these are too few."""
+    if count <= len(CLASSES):
+        return list(CLASSES[:count])
+    return [to_hex(color) for color in colormaps["turbo"](np.linspace(0.02, 0.98, count))]
+
+
+def named_colors(names: Sequence[str]) -> list[str] | None:
+    """The colors that all of these names are names of, "red" or "ocean blue"; None where one of them is none."""
+    found = [XKCD_COLORS.get(f"xkcd:{name.lower()}") for name in names]
+    colors = [color for color in found if color is not None]
+    return colors if len(colors) == len(found) else None
 
 
 def titled_panels(title: str, rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:

@@ -9,7 +9,7 @@ import torch
 from explorer import Explorer, picture, unit
 from page import LAST, bar_html, image_html, named, picker, spoken, table_html
 from PIL import Image
-from sentences import LONGEST, checked
+from sentences import LONGEST, checked, unread_html
 from terms import Terms
 from upload import Upload
 
@@ -95,7 +95,9 @@ def answer_html(explorer: Explorer, terms: Terms | None, image: Image.Image, tex
     cosines = (embeddings["text"] @ embeddings["image"][0]).tolist()
     scale = torch.as_tensor(explorer.model.scale).item()
     chances = (scale * torch.tensor(cosines)).softmax(0).tolist()
-    head, cells = ["Text", "Probability", "Cosine"], [[escape(text)] for text in texts]
+    tokenizer = explorer.processor.tokenizers["text"]
+    head = ["Text", "Probability", "Cosine"]
+    cells = [[f"{escape(text)}{unread_html(tokenizer, text)}"] for text in texts]
     for row, chance, cosine in zip(cells, chances, cosines, strict=True):
         row += [bar_html(chance, f"{100 * chance:.1f} %"), f"{cosine:.2f}"]
     why = "it compares with a momentum copy, which training leaves behind" if taught(explorer) else NO_RECIPE
@@ -112,7 +114,7 @@ def answer_html(explorer: Explorer, terms: Terms | None, image: Image.Image, tex
             "have a smaller one.</p>"
         )
     order = sorted(range(len(texts)), key=lambda row: -chances[row])
-    return table_html(head, [cells[row] for row in order], "terms") + told
+    return explorer.usual.unlike_html(image) + table_html(head, [cells[row] for row in order], "terms") + told
 
 
 def _head(terms: Terms, term: str) -> str:
@@ -141,4 +143,5 @@ def images_html(explorer: Explorer, text: str) -> str:
         words = explorer.sample.words[row]
         shown = image_html(explorer.thumbnails["image"][row], words)
         cards.append(f"<figure>{shown}<b>{cosines[row]:.2f}</b><small>{escape(words)}</small></figure>")
-    return f'<div class="gallery">{"".join(cards)}</div>'
+    unread = unread_html(explorer.processor.tokenizers["text"], text)
+    return f'{unread}<div class="gallery">{"".join(cards)}</div>'

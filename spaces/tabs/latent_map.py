@@ -14,7 +14,7 @@ from PIL import Image
 
 from hf_latent.data.trifeature import RGB
 from hf_latent.metrics import geometry
-from hf_latent.plots import principal_components, two_dimensions
+from hf_latent.plots import explained_variance, principal_components, two_dimensions
 from hf_latent.results import RESULTS, Result
 
 TITLE = "Latent map"
@@ -34,6 +34,7 @@ class LatentMap:
 
     Attributes:
         places: Layout -> modality -> (N, 2) or (N, 3).
+        explained: The shares of the variance that the first three principal components have, 0 to 1.
         numbers: What was measured on the rows, by title.
     """
 
@@ -43,13 +44,21 @@ class LatentMap:
         stacked = np.concatenate(list(unit.values()))
         points = {PCA2: principal_components(stacked, 2), PCA3: principal_components(stacked, 3)}
         points[TSNE], _ = two_dimensions(stacked)
+        self.explained = explained_variance(stacked, points[PCA3])
         self.places = {
             layout: dict(zip(unit, np.split(rows, len(unit)), strict=True)) for layout, rows in points.items()
         }
         self.numbers = measured(explorer)
 
-    def figure(self, layout: str, color_by: str, joined: bool) -> go.Figure:
-        """The map, colored by a factor of the sample; by modality where the sample has no such factor."""
+    def reach(self, layout: str) -> float:
+        """The largest coordinate of the map."""
+        return max(float(np.abs(rows).max()) for rows in self.places[layout].values())
+
+    def figure(self, layout: str, color_by: str, joined: bool, reach: float | None = None) -> go.Figure:
+        """The map, colored by a factor of the sample; by modality where the sample has no such factor.
+
+        Its axes go to `reach` on both sides, so that maps of one reach have one scale; to its own by default.
+        """
         places = self.places[layout]
         scatter, size = (go.Scatter3d, 4) if layout == PCA3 else (go.Scatter, 7)
         traces = [scatter(**joints(list(places.values())))] if joined else []
@@ -70,11 +79,19 @@ class LatentMap:
         if color_by in self.sample.factors:  # what the shapes of the points mean
             traces += [scatter(**_key(*look, layout)) for look in zip(places, cycle(SYMBOLS), strict=False)]
         shared: dict[str, Any] = {"meta": {"sprite": self.sprite}, "uirevision": layout, "hovermode": "closest"}
+        end = 1.08 * (reach or self.reach(layout))
+        scale = {"range": [-end, end]}
+        titles = [{"title": {"text": f"PC {k} ({share:.0%})"}} for k, share in enumerate(self.explained, start=1)]
         if layout == PCA3:
-            axis = {"showticklabels": False, "title": "", "gridcolor": FAINT, "zeroline": False, "showspikes": False}
-            scene = {f"{name}axis": axis for name in "xyz"} | {"aspectmode": "data", "dragmode": "turntable"}
-            return figure(traces, HEIGHT, scene=scene, **shared)
-        return figure(traces, HEIGHT, **hidden_axes(), **shared)
+            axis = {"showticklabels": False, "gridcolor": FAINT, "zeroline": False, "showspikes": False, **scale}
+            axes = {f"{name}axis": axis | title for name, title in zip("xyz", titles, strict=True)}
+            return figure(traces, HEIGHT, scene=axes | {"aspectmode": "cube", "dragmode": "turntable"}, **shared)
+        if layout == TSNE:
+            return figure(traces, HEIGHT, **hidden_axes(), **shared)
+        axis = {"gridcolor": FAINT, "zeroline": False, "automargin": True, "nticks": 6, **scale}
+        axes = {"xaxis": axis | titles[0], "yaxis": axis | titles[1] | {"scaleanchor": "x"}}
+        below = {"legend": {"orientation": "h", "y": -0.16, "yanchor": "top", "itemsizing": "constant"}}
+        return figure(traces, HEIGHT, **axes, **below, **shared)
 
     def _modalities(self) -> list[tuple[str, dict[str, Any], list[tuple[str, int]]]]:
         rows, look = range(len(self.sample)), zip(cycle(PALETTE), cycle(SYMBOLS), strict=False)
@@ -181,20 +198,19 @@ def build(explorers: Sequence[Explorer]) -> None:
     def show(*asked: Any) -> list[Any]:
         names, (layout, color_by, joined) = asked[:sides], asked[sides:]
         chosen = [maps[named(explorers, name).name] for name in names]
-        titles = [about(each.explorer) for each in chosen]
-        return [*titles, *(each.figure(layout, color_by, joined) for each in chosen), numbers_html(chosen)]
+        titles = [about(each, layout) for each in chosen]
+        reach = max(each.reach(layout) for each in chosen)
+        plots = [each.figure(layout, color_by, joined, reach) for each in chosen]
+        return [*titles, *plots, reading(layout, sides), numbers_html(chosen)]
 
-    gr.Markdown(
-        "Each row of a small data set has a point for each of its modalities. Where they lie apart, that is the "
-        "modality gap; where they mix, they share a space. Point at one to see it."
-    )
     with gr.Row():
         layout = gr.Radio([PCA2, PCA3, TSNE], value=PCA2, label="Layout", scale=2, min_width=280)
         color_by = gr.Dropdown([MODALITY, *factors], value=MODALITY, label="Color by", min_width=160)
         joined = gr.Checkbox(True, label="Join what belongs together", min_width=240)
     first = explorers[0]  # beside it stands, to begin with, one that can be compared
     second = next((k for k, other in enumerate(explorers) if k and other.modalities == first.modalities), sides - 1)
-    start = show(*([first.name, explorers[second].name][:sides]), PCA2, MODALITY, True)
+    *start, explained, table = show(*([first.name, explorers[second].name][:sides]), PCA2, MODALITY, True)
+    how = gr.HTML(explained)
     pickers, titles, plots = [], [], []
     with gr.Row():
         for side in range(sides):
@@ -202,16 +218,36 @@ def build(explorers: Sequence[Explorer]) -> None:
                 pickers.append(picker(explorers, ("Model", "Compared with")[side], (0, second)[side]))
                 titles.append(gr.HTML(start[side]))
                 plots.append(gr.Plot(start[sides + side], show_label=False))
-    numbers = gr.HTML(start[-1])
+    numbers = gr.HTML(table)
     sprites = "".join(each.sprite_html() for each in maps.values())
     hidden = gr.HTML(visible="hidden")  # filled when the page is there: a map is seen before a point is pointed at
     gr.on(None, lambda: sprites, None, hidden, show_progress="hidden", api_visibility="private")
     inputs: list[Any] = [*pickers, layout, color_by, joined]
-    outputs = [*titles, *plots, numbers]
+    outputs = [*titles, *plots, how, numbers]
     gr.on([each.input for each in inputs], show, inputs, outputs, api_name="latent_map", **LAST)
 
 
-def about(explorer: Explorer) -> str:
-    """What the rows of a map are."""
-    sample = explorer.sample
-    return f"<small>{escape(sample.title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}</small>"
+def reading(layout: str, maps: int) -> str:
+    """How to read maps of a layout."""
+    points = "Each row of a small data set has a point for each of its modalities; point at one to see it."
+    if layout == TSNE:
+        return (
+            f"<p>{points} t-SNE places neighbours close to each other, and nothing else: neither the distance of two "
+            "groups nor their size tells anything, and no modality gap can be read from it: see the numbers below.</p>"
+        )
+    scale = "Both maps have one scale, in which embeddings have length 1" if maps > 1 else "Embeddings have length 1"
+    return (
+        f"<p>{points} {scale}. A map shows the directions in which the points of its model vary most, with their "
+        "share of the variance at the axes; what varies along others is not seen, so that points that are far apart "
+        "may coincide. The distances over all directions, the modality gap among them, are in the numbers below.</p>"
+    )
+
+
+def about(shown: LatentMap, layout: str) -> str:
+    """What the rows of a map are, and how much of how they vary it shows."""
+    sample, explorer = shown.sample, shown.explorer
+    told = f"{escape(sample.title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
+    if layout != TSNE:
+        share = shown.explained[: 3 if layout == PCA3 else 2].sum()
+        told += f" The map shows {share:.0%} of the variance of its points."
+    return f"<small>{told}</small>"

@@ -101,7 +101,7 @@ def look_html(explorer: Explorer, image: Image.Image, phrase: str) -> str:
     nothing = "" if whole.any() else "<p>Nothing in the picture speaks for this phrase.</p>"
     return (
         f"<p>Do picture and phrase belong together?</p>{bar_html(match, f'{100 * match:.1f} %', 'Matching')}"
-        f"{unread_html(tokenizer, phrase)}"
+        f"{unread_html(tokenizer, phrase)}{explorer.usual.unlike_html(image)}"
         f"<div class='lit'><figure>{large}<b>{escape(phrase)}</b></figure>"
         "<p class='quiet'>Light falls where the phrase finds in the picture what speaks for the two belonging "
         "together: Grad-CAM of matching on the cross-attention. The cross is where it is brightest.</p></div>"

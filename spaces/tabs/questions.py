@@ -114,10 +114,12 @@ def answer_html(head: Head, images: Sequence[Image.Image | None], sentence: str)
     else:
         said = head.writing(given, sentence)
         told = "On top is what it writes, word by word; in the table are the likeliest of what it could write."
+    names = ["This picture"] if head.images == 1 else ["The left picture", "The right picture"]
+    unlike = "".join(head.usual.unlike_html(image, name) for image, name in zip(given, names, strict=True))
     cells = [[escape(name) or "…", bar_html(share, f"{100 * share:.1f} %")] for name, share in shares[:SHOWN]]
     return (
         f"<p class='said'><small>{escape(sentence)}</small>{escape(said) or '…'}</p>"
-        f"{unread_html(head.processor.tokenizer, sentence)}"
+        f"{unread_html(head.processor.tokenizer, sentence)}{unlike}"
         f"{table_html(['Answer', 'Probability'], cells, 'likeliest')}<p class='quiet'>{told}</p>"
         + (f"<p class='quiet'>{escape(head.note)}</p>" if head.note else "")
     )

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from explorer import Explorer, unit
 from page import FAINT, LAST, PALETTE, SYMBOLS, figure, hidden_axes, image_html, named, picker, spoken
+from sentences import unread_html
 from torch import Tensor
 
 from hf_latent.errors import UserError
@@ -59,6 +60,10 @@ class Structure:
         if len(text) > LONGEST:
             raise UserError(f"This text has {len(text)} characters: write at most {LONGEST}.")
         return self.rows[0][start], unit(self.explorer.embed({"text": [text.strip()]}))["text"][0]
+
+    def unread_html(self, text: str) -> str:
+        """What of a text that the walk leads to the model cannot read."""
+        return unread_html(self.explorer.processor.tokenizers["text"], text) if self.names[1] == "text" else ""
 
     def nearest(self, place: Tensor, count: int = NEAREST) -> list[tuple[str, int, float]]:
         """Modality, row and cosine of what lies nearest to a place; what reads the same comes once."""
@@ -110,7 +115,7 @@ def build(explorers: Sequence[Explorer]) -> None:
     def walk(name: str, start: float, end: float, text: str = "") -> list[Any]:
         structure = structures[named(explorers, name).name]
         ends = structure.ends(int(start), int(end), text)
-        return [steps_html(structure, ends), walk_figure(structure, ends)]
+        return [structure.unread_html(text) + steps_html(structure, ends), walk_figure(structure, ends)]
 
     @spoken
     def arrive(name: str, start: float, end: float) -> list[Any]:

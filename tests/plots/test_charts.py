@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib import get_backend
+from matplotlib.colors import to_rgba
 
 from hf_latent import plots
 from hf_latent.metrics.information import factor_joint
@@ -58,28 +59,47 @@ def test_interactions_draw_a_bar_a_value_and_a_chance_line_a_group(tmp_path):
     assert [text.get_text() for text in panel.texts] == ["n/a"] * 4
 
 
-def test_accuracies_draw_a_bar_a_measure_with_its_chance(tmp_path):
-    runs = {
-        "questions": {"all answers": (80.0, 12.5), "yes_no": (99.99, 50.0)},
-        "plain": {},
-        "statements": {"all classes": (48.0, 50.0), "side": (70.0, 50.0)},
-        "again": {"all classes": (60.0, 50.0)},
+def test_a_comparison_draws_all_runs_each_in_its_color_on_fixed_axes_with_chance(tmp_path):
+    nan = float("nan")
+    panels = {
+        "answers": plots.Bars("%", {"questions": {"all answers": (80.0, 12.5), "yes/no": (99.99, 50.0)}, "plain": {}}),
+        "retrieval": plots.Bars("%", {"towers": {"i2t r1": (30.0, nan)}, "questions": {"i2t r1": (31.0, nan)}}),
+        "space": plots.Bars("", {"towers": {"gap": (0.125, nan), "cka": (0.9, nan)}}, top=1.0),
     }
-    figure = plots.accuracies_figure(runs)
-    (panel,) = shown(figure)
-    bars = [[(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in group] for group in panel.containers]
-    places = [[(pytest.approx(x), value) for x, value in group] for group in bars]
-    assert places == [[(0.0, 80.0), (1.9, 99.99)], [(3.8, 48.0), (6.7, 70.0)], [(4.8, 60.0)]]
-    assert [t.get_text() for t in panel.get_xticklabels()] == ["all\nanswers", "yes/no", "all\nclasses", "side"]
-    assert [text.get_text() for text in panel.texts] == ["80.0", "100", "48.0", "70.0", "60.0"]
-    levels = [[segment[0][1] for segment in lines.get_segments()] for lines in panel.collections]
-    assert levels == [[12.5, 50.0], [50.0, 50.0], [50.0]] and panel.get_ylim() == (0, 100)
-    names = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert names == {"questions", "statements", "again", "chance"}
-    assert_whole_png(plots.plot_accuracies(runs, tmp_path / "accuracies.png"), figure)
-    for wrong in ({}, {"a": {}}, dict.fromkeys("abcdefg", runs["again"])):
+    runs = ["towers", "questions", "plain"]
+    figure = plots.comparison_figure(panels, runs)
+    answers, retrieval, space = shown(figure)
+    assert [panel.get_title() for panel in shown(figure)] == list(panels)
+    bars = [
+        [(round(bar.get_x() + bar.get_width() / 2, 6), bar.get_height(), bar.get_facecolor()) for bar in panel.patches]
+        for panel in shown(figure)
+    ]
+    first, second = (to_rgba(color) for color in plots.BARS[:2])
+    assert bars[0] == [(0.0, 80.0, second), (1.9, 99.99, second)]
+    assert bars[1] == [(0.0, 30.0, first), (1.0, 31.0, second)]
+    assert bars[2] == [(0.0, 0.125, first), (1.9, 0.9, first)]
+    assert [t.get_text() for t in answers.get_xticklabels()] == ["all\nanswers", "yes/no"]
+    texts = [[text.get_text() for text in panel.texts] for panel in shown(figure)]
+    assert texts == [["80.0", "100"], ["30.0", "31.0"], ["0.12", "0.90"]]
+    levels = [[s[0][1] for lines in panel.collections for s in lines.get_segments()] for panel in shown(figure)]
+    assert levels == [[12.5, 50.0], [], []]
+    assert [panel.get_ylim() for panel in shown(figure)] == [(0, 100), (0, 100), (0, 1)]
+    widths = {float(np.subtract(*panel.get_xlim()).round(9)) for panel in shown(figure)}
+    assert len(widths) == 1  # one width of bars
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["towers", "questions", "plain: nothing measured", "chance"]
+    assert_whole_png(plots.plot_comparison(panels, runs, tmp_path / "comparison.png"), figure)
+    for parts, of in (({}, runs), (panels, []), (panels, list("abcdefg")), ({"none": plots.Bars("%", {})}, runs)):
         with pytest.raises(ValueError, match="Give 1 to 6 runs to compare, one measure at least"):
-            plots.accuracies_figure(wrong)
+            plots.comparison_figure(parts, of)
+
+
+def test_the_number_of_a_full_bar_does_not_touch_the_heading():
+    panels = {name: plots.Bars("%", {"run": {"measure": (100.0, 10.0)}}) for name in ("one", "two")}
+    figure = plots.comparison_figure(panels, ["run"])
+    figure.draw_without_rendering()
+    for panel in shown(figure):
+        assert not panel.texts[0].get_window_extent().overlaps(panel.title.get_window_extent())
 
 
 @pytest.mark.parametrize("count", [1, 6])
@@ -97,7 +117,7 @@ def test_interactions_refuse_what_they_cannot_show():
         plots.interactions_figure({})
     with pytest.raises(ValueError, match="1 to 6 runs"):
         plots.interactions_figure({str(i): {} for i in range(7)})
-    with pytest.raises(ValueError, match="'a' must be percent"):
+    with pytest.raises(ValueError, match="'a' must lie in 0 to 100"):
         plots.interactions_figure({"a": {"synergy": 120.0}})
 
 

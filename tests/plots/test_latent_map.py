@@ -74,3 +74,28 @@ def test_principal_components_are_those_of_an_svd_and_zero_beyond():
     np.testing.assert_allclose(np.abs(found), np.abs(u * s)[:, :3], atol=1e-9)
     assert plots.principal_components(features[:, :2], 3).shape == (30, 3)
     assert not plots.principal_components(features[:, :2], 3)[:, 2].any()
+
+
+def test_a_color_is_drawn_as_itself_and_other_classes_all_differ(latent):
+    colors = ["red", "Green", "ocean", "white"]
+    names = {"color": colors, "shape": list("abcdefghijkl"), "thing": ["red", "star"]}
+    factors = {"color": np.arange(90) % 4, "shape": np.arange(90) % 12, "thing": np.arange(90) % 2}
+    by_color, by_shape, by_thing = shown(plots.latent_map_figure(latent[0], factors, names))
+    red, green, ocean, white = (c.get_facecolor()[0, :3] for c in by_color.collections)
+    assert red[0] > 0.85 and red[1:].max() < 0.15 and green.argmax() == 1 and white.min() == 1
+    assert ocean[2] > ocean[0] and ocean[1] > ocean[0]
+    assert all(c.get_linewidths()[0] > 0 for c in by_color.collections)  # white is seen on white
+    assert len({tuple(c.get_facecolor()[0]) for c in by_shape.collections}) == 12
+    assert tuple(by_thing.collections[0].get_facecolor()[0, :3]) != tuple(red)  # a factor of things, not of colors
+
+
+def test_a_map_by_pca_tells_its_share_of_the_variance_on_equal_axes(monkeypatch):
+    monkeypatch.setattr(latent_map, "TSNE_MAX_ROWS", 0)
+    x = np.zeros((8, 4))
+    x[np.arange(8), np.arange(8) // 2] = [5, -5, 3, -3, 2, -2, 1, -1]  # variances 50 : 18 : 8 : 2
+    figure = plots.latent_map_figure(x, {"a": [0, 1] * 4})
+    assert figure.get_suptitle() == "Latent space of 8 rows, PCA (87% of the variance)"
+    assert shown(figure)[0].get_aspect() == 1
+    scores = plots.principal_components(x, 3)
+    np.testing.assert_allclose(plots.explained_variance(x, scores), np.array([50, 18, 8]) / 78)
+    np.testing.assert_array_equal(plots.explained_variance(np.ones((3, 2)), np.zeros((3, 2))), [0, 0])

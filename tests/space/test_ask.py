@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hf_latent.errors import UserError
 from hf_latent.objectives import build_objective
@@ -88,6 +89,7 @@ def test_images_of_a_text_are_the_nearest(captions):
     cosines = captions.unit["image"] @ unit(captions.embed({"text": [text]}))["text"][0]
     best = cosines.argsort(descending=True)[:8]
     page = ask.images_html(captions, text)
+    assert "never saw" not in page
     assert re.findall(r"<b>(-?[\d.]+)</b>", page) == [f"{cosines[row]:.2f}" for row in best]
     assert [captions.sample.words[row] for row in best] == re.findall(r"<small>(.*?)</small>", page)
 
@@ -110,3 +112,19 @@ def test_what_a_visitor_writes_is_text(captions, terms, image):
 
 def test_a_model_without_texts_is_refused(pairs, captions):
     assert "this one is of image1, image2" in ask.refusal(pairs) and ask.refusal(captions) is None
+
+
+def test_words_that_the_model_never_saw_are_told(captions, terms, image):
+    page = ask.images_html(captions, "xyzzy <plugh>")
+    assert "It never saw <b>xyzzy</b>" in page and "<b>plugh</b>" in page and "<plugh>" not in page
+    assert "knows no word of this text" in page
+    page = ask.images_html(captions, "a photo of a red xyzzy")
+    assert "It never saw <b>xyzzy</b>: it reads a blank there." in page and "knows no word" not in page
+    page = ask.answer_html(captions, terms, image, [TEXTS[0], "a plugh star"])
+    assert page.count("never saw") == 1 and "It never saw <b>plugh</b>" in page
+
+
+def test_a_picture_that_is_unlike_the_sample_is_told(captions, terms, image):
+    assert "unlike the pictures" not in ask.answer_html(captions, terms, image, TEXTS)
+    page = ask.answer_html(captions, terms, Image.new("RGB", (90, 60), "red"), TEXTS)
+    assert "unlike the pictures of the sample" in page

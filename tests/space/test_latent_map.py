@@ -113,3 +113,30 @@ def test_a_model_that_was_not_measured_has_the_numbers_of_its_rows(of_captions, 
 def test_names_are_text(of_captions, monkeypatch):
     monkeypatch.setattr(of_captions.explorer, "name", "<img src=x>")
     assert "<img" not in numbers_html([of_captions])
+
+
+def test_maps_side_by_side_have_one_scale_and_tell_their_variance(of_pairs, of_captions):
+    reach = max(each.reach(PCA2) for each in (of_pairs, of_captions))
+    for each in (of_pairs, of_captions):
+        figure = each.figure(PCA2, MODALITY, True, reach)
+        assert tuple(figure.layout.xaxis.range) == tuple(figure.layout.yaxis.range) == (-1.08 * reach, 1.08 * reach)
+        assert figure.layout.yaxis.scaleanchor == "x"
+        scene = each.figure(PCA3, MODALITY, True, 2.0).layout.scene
+        assert [tuple(axis.range) for axis in (scene.xaxis, scene.yaxis, scene.zaxis)] == [(-2.16, 2.16)] * 3
+        unit = np.concatenate([rows.numpy() for rows in each.explorer.unit.values()])
+        spectrum = np.linalg.eigvalsh(np.cov(unit.T, bias=True))[::-1]
+        shares = spectrum[:3] / spectrum.sum()
+        assert np.allclose(each.explained, shares)
+        assert figure.layout.xaxis.title.text == f"PC 1 ({shares[0]:.0%})"
+        assert scene.zaxis.title.text == f"PC 3 ({shares[2]:.0%})"
+        assert f"shows {shares[:2].sum():.0%} of the variance" in latent_map.about(each, PCA2)
+        assert f"shows {shares.sum():.0%} of the variance" in latent_map.about(each, PCA3)
+        assert "of the variance" not in latent_map.about(each, TSNE)
+    assert max(np.abs(rows).max() for rows in of_pairs.places[PCA2].values()) == of_pairs.reach(PCA2)
+
+
+def test_what_is_said_of_a_map_is_true_of_its_layout():
+    assert "Both maps have one scale" in latent_map.reading(PCA2, 2)
+    assert "Both maps" not in latent_map.reading(PCA3, 1)
+    tsne = latent_map.reading(TSNE, 2)
+    assert "no modality gap can be read from it" in tsne and "scale" not in tsne

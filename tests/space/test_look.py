@@ -110,3 +110,9 @@ def test_models_that_match_nothing_are_refused(heads, captions, pairs, tmp_path)
     assert look.refusal(Explorer(str(albef_run(tmp_path / "retrieval", **retrieval)))) is None
     unmatched = Explorer(str(albef_run(tmp_path / "unmatched", itm_weight=0.0)))
     assert "trained without matching" in look.refusal(unmatched)
+
+
+def test_a_picture_that_is_unlike_the_sample_is_told(pretrained, image):
+    assert "unlike the pictures" not in look.look_html(pretrained, image, PHRASE)
+    unlike = Image.new("RGB", (64, 64), "white")
+    assert "This picture is unlike the pictures of the sample" in look.look_html(pretrained, unlike, PHRASE)

@@ -143,3 +143,13 @@ def test_a_page_of_one_model_that_answers_opens_with_its_tab(app, heads):
 def test_pictures_are_those_of_the_recipe(heads):
     assert QUESTIONS["image_size"] == SIZE
     assert all(images[0].shape == (SIZE, SIZE, 3) for images, _ in heads["questions"].head.examples)
+
+
+def test_pictures_that_are_unlike_the_held_out_ones_are_told_by_their_side(heads):
+    head = heads["statements"].head
+    (left, right), sentence = asked(heads["statements"])
+    unlike = Image.new("RGB", (64, 64), "white")
+    assert "unlike the pictures" not in questions.answer_html(head, [left, right], sentence)
+    page = questions.answer_html(head, [left, unlike], sentence)
+    assert "The right picture is unlike" in page and "The left picture" not in page
+    assert "This picture is unlike" in questions.answer_html(heads["questions"].head, [unlike, None], QUESTION)

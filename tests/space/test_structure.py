@@ -101,3 +101,9 @@ def test_the_presets_are_rows_of_the_sample(captions, pairs):
     assert sample.factors["shape"][row] == sample.factors["shape"][other] and sample.ids[row] != sample.ids[other]
     assert sample.ids[presets["Strangers"][0]] != sample.ids[presets["Strangers"][1]]
     assert "Strangers" in structure.examples(pairs)
+
+
+def test_words_of_the_end_that_the_model_never_saw_are_told(of_captions, of_pairs):
+    assert "It never saw <b>xyzzy</b>" in of_captions.unread_html("a photo of a xyzzy")
+    assert of_captions.unread_html("a photo of a red star") == ""
+    assert of_pairs.unread_html("xyzzy") == ""  # it reads no text

@@ -7,11 +7,13 @@ from io import BytesIO
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import tests.space.runs  # noqa: F401  (it makes the Space importable)
 
-from upload import LONGEST_SIDE, open_image  # isort: skip
+from explorer import picture, unit  # isort: skip
+from upload import open_image  # isort: skip
 
 
 def save(path, image, **options):
@@ -30,10 +32,50 @@ def png_header(width, height):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "bmp"])
-def test_images_are_opened_in_rgb_and_not_larger_than_needed(tmp_path, kind):
+def test_images_are_opened_in_rgb_and_whole(tmp_path, kind):
     opened = open_image(save(tmp_path / f"a.{kind}", Image.new("RGB", (3000, 1500), (200, 20, 20))))
-    assert opened.mode == "RGB" and max(opened.size) == LONGEST_SIDE and opened.size[0] == 2 * opened.size[1]
+    assert opened.mode == "RGB" and opened.size == (3000, 1500)
     assert np.abs(np.asarray(opened).mean((0, 1)) - (200, 20, 20)).max() < 4
+
+
+def detailed(mode, size=(1800, 1200)):
+    """A large picture with details that shrinking it twice would blur otherwise than once."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1] // 3, size[0] // 3, 4), dtype=np.uint8)
+    return Image.fromarray(pixels.repeat(3, 0).repeat(3, 1)).convert(mode)
+
+
+@pytest.mark.parametrize(
+    "kind", ["large.png", "transparent.png", "palette.png", "sixteen.png", "turned.jpeg", "a.webp"]
+)
+def test_an_upload_is_embedded_as_the_processor_embeds_the_file(tmp_path, captions, kind):
+    path, options = tmp_path / kind, {}
+    if kind == "turned.jpeg":
+        options["exif"] = Image.Exif()
+        options["exif"][274] = 6
+    if kind == "sixteen.png":
+        values = np.random.default_rng(0).integers(0, 2**16, (900, 1200), dtype=np.uint16)
+        picture = Image.fromarray(values)
+    else:
+        picture = detailed({"transparent.png": "RGBA", "palette.png": "P"}.get(kind, "RGB"))
+    picture.save(path, **options)
+    with Image.open(path) as file:
+        wanted = captions.processor(images=[file])["pixel_values"]
+    inputs = captions.processor.batch({"image": [open_image(path)]})
+    assert torch.equal(inputs["pixel_values"], wanted)
+    assert torch.equal(unit(captions.embed({"image": [open_image(path)]}))["image"], unit_of(captions, wanted))
+
+
+def unit_of(captions, pixels):
+    with torch.no_grad():
+        found = captions.model(pixel_values=pixels, return_loss=False, return_logits=False)
+    return unit(found)["image"]
+
+
+def test_pictures_of_a_sample_are_read_as_models_read_them():
+    clear = np.zeros((4, 4, 4), dtype=np.uint8)
+    assert picture(clear).getpixel((0, 0)) == (255, 255, 255)  # transparent, on white
+    assert picture(np.full((4, 4), 65535, dtype=np.uint16)).getpixel((0, 0)) == (255, 255, 255)
+    assert picture(Image.new("LA", (4, 4))).getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
