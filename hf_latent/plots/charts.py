@@ -174,7 +174,7 @@ def _bars_figure(title: str, bars: Mapping[str, Bars], runs: Sequence[str]) -> F
         middle = (part.width - 1.9) / 2  # of the first and the last bar
         panel.set(xlim=(middle - widest / 2, middle + widest / 2), ylim=(0, part.top))
     measured = {name for part in bars.values() for name, scores in part.runs.items() if scores}
-    entries = [
+    entries: list[Patch | Line2D] = [
         Patch(color=color, label=name if name in measured else f"{name}: nothing measured")
         for name, color in colors.items()
     ]

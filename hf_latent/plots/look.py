@@ -42,7 +42,7 @@ def distinct_colors(count: int) -> list[str]:
 def named_colors(names: Sequence[str]) -> list[str] | None:
     """The colors that all of these names are names of, "red" or "ocean blue"; None where one of them is none."""
     found = [XKCD_COLORS.get(f"xkcd:{name.lower()}") for name in names]
-    colors = [color for color in found if color is not None]
+    colors = [to_hex(color) for color in found if color is not None]
     return colors if len(colors) == len(found) else None
 
 

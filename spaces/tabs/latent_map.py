@@ -81,7 +81,7 @@ class LatentMap:
         shared: dict[str, Any] = {"meta": {"sprite": self.sprite}, "uirevision": layout, "hovermode": "closest"}
         end = 1.08 * (reach or self.reach(layout))
         scale = {"range": [-end, end]}
-        titles = [{"title": {"text": f"PC {k} ({share:.0%})"}} for k, share in enumerate(self.explained, start=1)]
+        titles = [{"title": {"text": f"PC {k} ({share:.1%})"}} for k, share in enumerate(self.explained, start=1)]
         if layout == PCA3:
             axis = {"showticklabels": False, "gridcolor": FAINT, "zeroline": False, "showspikes": False, **scale}
             axes = {f"{name}axis": axis | title for name, title in zip("xyz", titles, strict=True)}
@@ -249,5 +249,5 @@ def about(shown: LatentMap, layout: str) -> str:
     told = f"{escape(sample.title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
     if layout != TSNE:
         share = shown.explained[: 3 if layout == PCA3 else 2].sum()
-        told += f" The map shows {share:.0%} of the variance of its points."
+        told += f" The map shows {share:.1%} of the variance of its points."
     return f"<small>{told}</small>"

@@ -127,10 +127,10 @@ def test_maps_side_by_side_have_one_scale_and_tell_their_variance(of_pairs, of_c
         spectrum = np.linalg.eigvalsh(np.cov(unit.T, bias=True))[::-1]
         shares = spectrum[:3] / spectrum.sum()
         assert np.allclose(each.explained, shares)
-        assert figure.layout.xaxis.title.text == f"PC 1 ({shares[0]:.0%})"
-        assert scene.zaxis.title.text == f"PC 3 ({shares[2]:.0%})"
-        assert f"shows {shares[:2].sum():.0%} of the variance" in latent_map.about(each, PCA2)
-        assert f"shows {shares.sum():.0%} of the variance" in latent_map.about(each, PCA3)
+        assert figure.layout.xaxis.title.text == f"PC 1 ({shares[0]:.1%})"
+        assert scene.zaxis.title.text == f"PC 3 ({shares[2]:.1%})"
+        assert f"shows {shares[:2].sum():.1%} of the variance" in latent_map.about(each, PCA2)
+        assert f"shows {shares.sum():.1%} of the variance" in latent_map.about(each, PCA3)
         assert "of the variance" not in latent_map.about(each, TSNE)
     assert max(np.abs(rows).max() for rows in of_pairs.places[PCA2].values()) == of_pairs.reach(PCA2)
 

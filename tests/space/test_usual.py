@@ -44,3 +44,11 @@ def test_pictures_of_another_kind_are_told_with_the_number(usual, kind):
     page = usual.unlike_html(Image.fromarray(picture), "The left picture")
     assert "The left picture is unlike the pictures of the sample" in page
     assert f"by {usual.distance(picture):.0f} of 255" in page and f"within {usual.most:.0f}." in page
+
+
+@pytest.mark.parametrize("noise", [0, 80])
+def test_a_flat_picture_and_fine_noise_are_told_by_their_contrast(usual, noise):
+    picture = Image.effect_noise((900, 600), noise) if noise else Image.new("L", (64, 64), 127)
+    low, high = usual.contrast
+    assert usual.distance(picture) < usual.most
+    assert f"of the sample have {low:.1f} to {high:.1f}" in usual.unlike_html(picture)
