@@ -102,8 +102,8 @@ class ImageView(View):
         several = math.prod(aspects.shape[1:])
         numbers = self._numbers(rows * several, generator)
         own = (chosen[:, None] * several + torch.arange(several)).flatten()
-        drawn = (numbers[name][own] for name in ("area", "ratio", "corner"))
-        return _boxes(*drawn, aspects.flatten()[:, None]).unflatten(0, aspects.shape)
+        area, ratio, corner = (numbers[name][own] for name in ("area", "ratio", "corner"))
+        return _boxes(area, ratio, corner, aspects.flatten()[:, None]).unflatten(0, aspects.shape)
 
     def _numbers(self, images: int, generator: Generator) -> Inputs:
         """All random numbers of some images. The order in which they are drawn decides what a seed gives."""
