@@ -151,8 +151,8 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer):
             order = UniqueIdSampler(ids, self.args.rows_contrasted, seed)
         if not isinstance(self.train_dataset, PlacedRows):
             return order or super()._get_train_sampler(train_dataset)
-        order = order or ShuffledSampler(len(rows), seed)
-        return PlaceSampler(order, len(rows), self.args.rows_contrasted)
+        count = len(cast(Sized, rows))
+        return PlaceSampler(order or ShuffledSampler(count, seed), count, self.args.rows_contrasted)
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
