@@ -54,6 +54,17 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="module")
+def one_drawing():
+    """Trifeature is drawn once for all runs of the same options."""
+    from hf_latent.data import trifeature_data
+    from tests.downstream import drawn_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trifeature_data, "load_trifeature", drawn_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def downstream(tmp_path_factory):
     """A folder with a tiny pre-trained LatentALBEF and a run of two steps of each downstream recipe."""

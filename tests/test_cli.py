@@ -13,19 +13,12 @@ from safetensors.torch import load_file, save_file
 
 import hf_latent
 from hf_latent.cli import main
-from hf_latent.data import trifeature_data
-from tests.downstream import drawn_once
 from tests.test_recipe import BASE
+
+pytestmark = pytest.mark.usefixtures("one_drawing")
 
 SMALL = ["data.renders=1", "data.max_pairs=120", "training.max_steps=4", "training.save_strategy=steps"]
 SMALL += ["training.save_steps=2", "training.logging_steps=1", "training.disable_tqdm=true"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_drawing():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trifeature_data, "load_trifeature", drawn_once)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ from transformers import AutoModel, AutoProcessor, pipeline
 
 from hf_latent import experiment
 from hf_latent.cli import main
-from hf_latent.data import trifeature_data, trifeature_task_data
+from hf_latent.data import trifeature_task_data
 from hf_latent.errors import UserError
 from hf_latent.resources import resource_path
 from hf_latent.study import load_study, run_study
 from tests.downstream import drawn_once
 from tests.test_recipe import STUDIES
+
+pytestmark = pytest.mark.usefixtures("one_drawing")
 
 TINY = """\
 model:
@@ -40,13 +42,6 @@ structures:
   both:
     model: {{in_modal: true, regularizers: {{feature_separation: {{weight: 0.5}}, brownian_bridge: {{weight: 0.1}}}}}}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_drawing():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trifeature_data, "load_trifeature", drawn_once)
-        yield
 
 
 @pytest.fixture(scope="module")
