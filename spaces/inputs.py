@@ -9,7 +9,9 @@ from typing import Any
 import gradio as gr
 from fastapi import Request
 from fastapi.responses import JSONResponse
+from gradio.exceptions import InvalidPathError
 from gradio.route_utils import FnIndexInferError
+from pydantic import ValidationError
 
 from hf_latent.errors import UserError
 
@@ -32,6 +34,8 @@ def guard(demo: gr.Blocks) -> None:
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception as error:
+            if not isinstance(error, InvalidPathError | ValidationError):  # which are a visitor's mistakes
+                traceback.print_exception(error, file=sys.stderr)
             reason = short((str(error).splitlines() or [""])[0], 200)
             sentence = f"The call cannot be read ({type(error).__name__}: {reason})."
             raise gr.Error(sentence, print_exception=False) from None

@@ -33,6 +33,7 @@ WRONG = [
     math.nan, math.inf, [], ["star"] * 3, {}, {"path": "/etc/passwd"}, {"path": "data:image/png;base64,AAAA"},
     {"path": "http://127.0.0.1:9/a.png"}, {"path": "/tmp/never uploaded.png", "meta": {"_type": "gradio.FileData"}},
     {"path": None, "url": "data:image/png;base64,AAAA"}, {"path": "a\0b"}, {"path": 3}, [[None]],
+    {"path": "a.png", "size": "large", "meta": {"_type": "gradio.FileData"}},
 ]  # fmt: skip
 
 
