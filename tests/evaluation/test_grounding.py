@@ -77,7 +77,7 @@ def test_an_encoder_without_a_grid_is_told(tmp_path, capsys):
 
 
 def test_each_phrase_is_measured_in_its_picture():
-    """A map that is lit at the top left of white pictures, and at the bottom right of black ones: three of four hit."""
+    """A map that is lit at the top left of white pictures, at the bottom right of black ones: three of four hit."""
     tokenizer = word_tokenizer(["a photo of a star", "a circle"])
     first, last = [0, 0, 8, 8], [8, 8, 16, 16]
     benchmark = GroundingBenchmark(
