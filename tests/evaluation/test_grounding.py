@@ -77,14 +77,14 @@ def test_an_encoder_without_a_grid_is_told(tmp_path, capsys):
 
 
 def test_each_phrase_is_measured_in_its_picture():
-    """A map that is lit at the top left of white pictures, and at the bottom right of black ones: two of three hit."""
+    """A map that is lit at the top left of white pictures, at the bottom right of black ones: three of four hit."""
     tokenizer = word_tokenizer(["a photo of a star", "a circle"])
     first, last = [0, 0, 8, 8], [8, 8, 16, 16]
     benchmark = GroundingBenchmark(
         images=np.stack([np.full((16, 16, 3), value, dtype=np.uint8) for value in (0, 255)]),
-        pictures=np.array([1, 0, 1]),
-        phrases=["a star", "a circle", "a circle"],
-        boxes=np.array([[first, last], [last, first], [last, first]]),
+        pictures=np.array([1, 1, 0, 0]),
+        phrases=["a star", "a circle", "a circle", "a circle"],
+        boxes=np.array([[first, last], [first, last], [last, first], [first, last]]),
         template="a photo of {}",
     )
     read = []
@@ -103,6 +103,6 @@ def test_each_phrase_is_measured_in_its_picture():
     evaluation.model.grounding_maps = maps
     evaluation.processor = LatentALBEFProcessor.for_size(16, tokenizer)
     found = evaluation.metrics()
-    assert read == ["a photo of a star", "a photo of a circle", "a photo of a circle"]
-    assert found["grounding_pointing"] == found["grounding_box"] == pytest.approx(200 / 3)
+    assert read == ["a photo of a star"] + ["a photo of a circle"] * 3
+    assert found["grounding_pointing"] == found["grounding_box"] == 75
     assert found["grounding_chance"] == pytest.approx(25) and found["grounding_box_chance"] == pytest.approx(50)

@@ -42,7 +42,7 @@ GROUPS = np.array(["one", "one", "two", "two", "two", "two"])
 def test_accuracy_of_a_head(kind, name):
     """Right in rows 0, 1, 3 and 5: both of the first kind, two of four of the second.
 
-    Of label 0 two of three are right, of 1 one of two, of 2 one of one.
+    Of label 0 two of three are right, of 1 one of two, of 2 the only one.
     """
     rows = object()
     evaluation = TaskEvaluation(TaskBenchmark(rows, kind, LABELS, ["a", "b", "c"], GROUPS))
