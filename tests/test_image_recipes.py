@@ -1,7 +1,12 @@
 """From file to vector: a recipe, its saved processor and the checkpoint's own pipeline see one picture."""
 
 import io
+import itertools
 import json
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import datasets
 import numpy as np
@@ -13,6 +18,7 @@ from transformers import AutoModel, AutoProcessor, BertConfig, CLIPConfig, CLIPM
 
 from hf_latent import experiment
 from hf_latent.cli import main
+from hf_latent.data.hub_data import HubData
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.recipe import load_recipe
 from tests.models.test_images import BOMB, saved
@@ -212,3 +218,50 @@ def test_a_picture_that_cannot_be_decoded_is_named_or_skipped(tmp_path, bert, ca
     more = ["data.on_bad_row=skip", f"training.output_dir={tmp_path / 'skipped'}"]
     assert main(["train", str(tmp_path / "recipe.yaml"), *more]) == 0
     assert "Skipped 3 of 11 rows" in capsys.readouterr().out
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A folder of pictures with captions as a zip file."""
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as file:
+        lines = ["file_name,text"]
+        for name in ("wide", "tall", "transparent", "turned"):
+            file.writestr(f"{name}.png", PICTURES[name])
+            lines.append(f"{name}.png,{name}")
+        file.writestr("metadata.csv", "\n".join(lines) + "\n")
+    return tmp_path / "pictures.zip"
+
+
+@pytest.fixture
+def address(archive, monkeypatch):
+    """The same, fetched from a server of this machine."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *words: None)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(archive.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/pictures.zip"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("where", "streaming"), [("archive", False), ("archive", True), ("address", False)])
+def test_pictures_in_an_archive_here_or_elsewhere(where, streaming, request, tmp_path):
+    options = {"data_files": {"train": str(request.getfixturevalue(where))}}
+    options |= {} if streaming else {"cache_dir": str(tmp_path / "cache")}
+    columns = {"image": "image", "text": "text"}
+    data = HubData("imagefolder", columns, streaming=streaming, shuffle_buffer=0, options=options)
+    rows = list(itertools.islice(iter(data.load().train), 4))
+    assert {row["text"] for row in rows} == {"wide", "tall", "transparent", "turned"}
+    for row in rows:
+        np.testing.assert_array_equal(np.asarray(row["image"]), np.asarray(upright(PICTURES[row["text"]])))
+
+
+def test_pictures_that_are_streamed_from_elsewhere(address, archive):
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(archive.parent)
+    files = [address.replace("pictures.zip", f"{name}.png") for name in ("wide", "turned")]
+    data = HubData("imagefolder", {"image": "image"}, streaming=True, shuffle_buffer=0, options={"data_files": files})
+    for row, name in zip(data.load().train, ("wide", "turned"), strict=False):
+        np.testing.assert_array_equal(np.asarray(row["image"]), np.asarray(upright(PICTURES[name])))
+        if name == "turned":
+            break
