@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -67,6 +67,7 @@ RESUME_MAY_CHANGE = frozenset(
         "dataloader_num_workers",
     ]
 )
+MAX_TERMS = 100  # of a log; each loss among them is a panel of a figure
 # What of the training arguments matters when a model is measured.
 EVALUATION_ARGUMENTS = (
     *("bf16", "bf16_full_eval", "disable_tqdm", "fp16", "fp16_full_eval", "freeze_batch_norm", "global_batch_size"),
@@ -177,7 +178,10 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     check_folder(run)
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
-    recipe = load_run(run, lambda name: {key: processor.modalities[name][key] for key in ("mean", "std")})
+        kinds = processor.modalities  # that of another model has none
+    recipe = load_run(
+        run, lambda name: {key: kinds[name][key] for key in ("mean", "std") if key in kinds.get(name, {})}
+    )
     source = permitted(recipe.data, run, trust_recipe)
     training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
     recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
@@ -190,10 +194,11 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
     with blamed_on(f"{run / STATE} cannot be read"):
         trainer.state = TrainerState.load_from_json(str(run_file(run, STATE)))
-    try:
-        metrics = read_metrics(run)
-    except UserError:
-        metrics = _training_metrics(trainer, recipe)
+        trainer.state.log_history = _logged(trainer.state.log_history)
+        try:
+            metrics = read_metrics(run)
+        except UserError:
+            metrics = _training_metrics(trainer, recipe)
     return _measure(run, recipe, trainer, data, metrics)
 
 
@@ -377,10 +382,11 @@ def _measure(
     with staged_files(run) as staging:
         (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8", newline="\n")
         (staging / "figures").mkdir()
-        if any("loss" in entry for entry in trainer.state.log_history):
-            plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
-        for evaluation in evaluations:
-            evaluation.figures(staging / "figures", run.resolve().name, metrics)
+        with blamed_on("the figures cannot be drawn"):
+            if any("loss" in entry for entry in trainer.state.log_history):
+                plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
+            for evaluation in evaluations:
+                evaluation.figures(staging / "figures", run.resolve().name, metrics)
     write_card(run)
     return _report(run, metrics)
 
@@ -399,6 +405,23 @@ def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:
         print("\n" + table({run.resolve().name: metrics}))
     print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
     return metrics
+
+
+def _logged(history: Any) -> list[dict[str, Any]]:
+    """The numbers of a log, by step; whatever else its file may hold is left."""
+    entries = [
+        {key: value for key, value in entry.items() if key.isidentifier() and _is_number(value)}
+        for entry in history or ()
+        if isinstance(entry, Mapping)
+    ]
+    terms = {key for entry in entries for key in entry}
+    if len(terms) > MAX_TERMS:
+        raise UserError(f"{STATE} logs {len(terms)} numbers by name, not {MAX_TERMS} at most")
+    return [entry for entry in entries if "step" in entry]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:

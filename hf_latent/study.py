@@ -11,6 +11,7 @@ import numpy as np
 
 from . import experiment
 from .errors import UserError, blamed_on, suggest
+from .hub import card_fields
 from .plots import MAX_RUNS, plot_accuracies, plot_fine_tuned, plot_interactions, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe
 from .recipe_file import read_values
@@ -35,7 +36,7 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
     metrics = {}
     for run in runs:
         name = run.resolve().name
-        metrics[name if name not in metrics else str(run)] = read_metrics(run)
+        metrics[name if name not in metrics else str(run)] = _numbers(read_metrics(run))
     print(table(metrics))
     if len(metrics) > MAX_RUNS:
         raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
@@ -50,6 +51,12 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
             plot_trade_offs({name: _summary([values]) for name, values in metrics.items()}, path)
     print(f"\nPicture: {path}")
     return path
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Measurements without what is no number: others may have written the file."""
+    found = {key: card_fields.number(value) for key, value in metrics.items()}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _accuracies(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

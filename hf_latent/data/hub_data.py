@@ -219,7 +219,7 @@ class RowReader:
         try:
             image = Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"])
             return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"row {number}, column {column!r} is not an image that can be read: {_REMEDY}") from error
 
 
@@ -363,6 +363,8 @@ def _in_cache(path: Any) -> bool:
     """Whether a file was fetched from the Hub: it is remote, or in the caches of `datasets` and of the Hub."""
     import datasets
 
+    if "\0" in str(path):
+        return False
     if str(path).rpartition("::")[2].startswith("hf://"):
         return True
     caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
