@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from .errors import UserError
+from .errors import UserError, printable
 
 RUN = "the folder of a finished run, such as outputs/comm_trifeature_quick"
 TRUST = "read what the recipe of somebody else names on this machine or elsewhere, and print it"
@@ -26,10 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except UserError as error:
         # From a worker of a data loader it comes with the worker's traceback before it.
-        print(f"hf-latent: {str(error).rpartition(f'{UserError.__module__}.UserError: ')[2]}", file=sys.stderr)
+        said = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2]
+        print(f"hf-latent: {printable(said)}", file=sys.stderr)
         return 2
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({printable(error.filename)})" if error.filename else ""
         print(f"hf-latent: {error.strerror or error}{where}; what was finished before is still there", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -29,4 +29,10 @@ def blamed_on(section: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{section}: {error}") from error
+        said = str(error).partition("\nException raised from")[0]  # what follows are the frames of torch
+        raise UserError(f"{section}: {said or type(error).__name__}") from error
+
+
+def printable(text: object) -> str:
+    """A text for the terminal: names that others gave may hold characters that command it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in str(text))

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -63,6 +63,7 @@ RESUME_MAY_CHANGE = frozenset(
         "dataloader_num_workers",
     ]
 )
+MAX_TERMS = 100  # of a log; each loss among them is a panel of a figure
 # What of the training arguments matters when a model is measured.
 EVALUATION_ARGUMENTS = (
     *("bf16", "bf16_full_eval", "disable_tqdm", "fp16", "fp16_full_eval", "freeze_batch_norm", "global_batch_size"),
@@ -176,7 +177,8 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
 def _evaluate(run: Path, trust_recipe: bool) -> dict[str, Any]:
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
-    images = {name: options for name, options in processor.modalities.items() if options["kind"] == "image"}
+        modalities = processor.modalities  # that of another model has none
+    images = {name: options for name, options in modalities.items() if options["kind"] == "image"}
     known = ("size", "mean", "std")
     recipe = load_run(run, {name: {key: options[key] for key in known} for name, options in images.items()})
     source = permitted(recipe.data, run, trust_recipe)
@@ -191,10 +193,11 @@ def _evaluate(run: Path, trust_recipe: bool) -> dict[str, Any]:
     trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
     with blamed_on(f"{run / STATE} cannot be read"):
         trainer.state = TrainerState.load_from_json(str(run_file(run, STATE)))
-    try:
-        metrics = read_metrics(run)
-    except UserError:
-        metrics = _training_metrics(trainer, recipe)
+        trainer.state.log_history = _logged(trainer.state.log_history)
+        try:
+            metrics = read_metrics(run)
+        except UserError:
+            metrics = _training_metrics(trainer, recipe)
     return _measure(run, recipe, trainer, data, metrics)
 
 
@@ -310,10 +313,11 @@ def _measure(
     with staged_files(run) as staging:
         (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8", newline="\n")
         (staging / "figures").mkdir()
-        if any("loss" in entry for entry in trainer.state.log_history):
-            plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
-        for evaluation in evaluations:
-            evaluation.figures(staging / "figures", run.resolve().name, metrics)
+        with blamed_on("the figures cannot be drawn"):
+            if any("loss" in entry for entry in trainer.state.log_history):
+                plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
+            for evaluation in evaluations:
+                evaluation.figures(staging / "figures", run.resolve().name, metrics)
     write_card(run)
     return _report(run, metrics)
 
@@ -332,6 +336,23 @@ def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:
         print("\n" + table({run.resolve().name: metrics}))
     print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
     return metrics
+
+
+def _logged(history: Any) -> list[dict[str, Any]]:
+    """The numbers of a log, by step; whatever else its file may hold is left."""
+    entries = [
+        {key: value for key, value in entry.items() if key.isidentifier() and _is_number(value)}
+        for entry in history or ()
+        if isinstance(entry, Mapping)
+    ]
+    terms = {key for entry in entries for key in entry}
+    if len(terms) > MAX_TERMS:
+        raise UserError(f"{STATE} logs {len(terms)} numbers by name, not {MAX_TERMS} at most")
+    return [entry for entry in entries if "step" in entry]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _training_metrics(trainer: LatentTrainer, recipe: Recipe) -> dict[str, Any]:

@@ -341,11 +341,11 @@ def _typed(section: str, values: Mapping[str, Any], hints: Mapping[str, Any]) ->
     for key, value in values.items():
         if key not in hints:
             raise UserError(f"unknown key {section}.{key}: {suggest(key, hints)}")
-        whole = isinstance(value, int) and not isinstance(value, bool)
+        whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63  # a float holds it
         if whole and float in (hints[key], *typing.get_args(hints[key])) and int not in typing.get_args(hints[key]):
             value = float(value)
         if isinstance(value, list) and "list[float]" in str(hints[key]):
-            value = [float(item) if isinstance(item, int) else item for item in value]
+            value = [float(item) if isinstance(item, int) and abs(item) < 2**63 else item for item in value]
         if value is False and str in typing.get_args(hints[key]) and bool not in typing.get_args(hints[key]):
             value = "no"  # what YAML makes of an unquoted no
         try:

@@ -31,8 +31,8 @@ def read_values(path: Path, changes: Sequence[Any] = ()) -> dict[str, Any]:
         merged = OmegaConf.merge(written, *changes)
     except UserError:
         raise
-    except (YAMLError, OmegaConfBaseException, OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    except (YAMLError, OmegaConfBaseException, OSError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {first_lines(error)}") from None
     with in_file(path):
         return resolved(merged)
 
@@ -55,6 +55,11 @@ def resolved(config: Any) -> dict[str, Any]:
         if "${" in text:  # it was escaped, and would be resolved when the recipe of the run is read again
             raise UserError(f"{key}={text!r}: a text cannot hold ${{: {_REMEDY}")
     return cast(dict[str, Any], values)
+
+
+def first_lines(error: Exception) -> str:
+    """What is wrong, without the many keys above it that OmegaConf lists."""
+    return "\n".join(str(error).splitlines()[:4])
 
 
 @contextmanager

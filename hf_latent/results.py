@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import printable
+
 
 @dataclass(frozen=True)
 class Group:
@@ -281,11 +283,12 @@ def columns(rows: Rows) -> dict[str, str]:
 def table(metrics: Rows) -> str:
     """Runs as rows, results as columns; a result that no run has is left out."""
     heads = columns(metrics)
-    width = max(len("run"), *map(len, metrics))
+    names = {name: " ".join(printable(name).split()) for name in metrics}
+    width = max(len("run"), *map(len, names.values()))
     lines = ["  ".join(["run".ljust(width), *heads.values()])]
     for name, values in metrics.items():
         cells = [RESULTS[key].cell(values.get(key)).rjust(len(head)) for key, head in heads.items()]
-        lines.append("  ".join([name.ljust(width), *cells]))
+        lines.append("  ".join([names[name].ljust(width), *cells]))
     return "\n".join(lines)
 
 

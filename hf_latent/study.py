@@ -38,7 +38,7 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
     Raises:
         UserError: If there are too many runs, or nothing that can be drawn was measured of any.
     """
-    metrics = {name: read_metrics(run) for name, run in _named(runs).items()}
+    metrics = {name: _numbers(read_metrics(run)) for name, run in _named(runs).items()}
     print(table(metrics))
     if len(metrics) > MAX_RUNS:
         raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
@@ -111,6 +111,11 @@ def _label(key: str) -> str:
     if result.group in ("answers", "classes") and result.column:
         return f"all {result.group}"
     return (result.short or key).replace("yes_no", "yes/no").replace("_", " ")
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Measurements without what is no number: others may have written the file."""
+    return {key: number for key, value in metrics.items() if (number := _number(value)) is not None}
 
 
 def _accuracies(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -7,7 +7,8 @@ Hub: it may name a data set of the Hub by its id, a split and columns, and nothi
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,13 +16,20 @@ from typing import Any, TypeVar
 from huggingface_hub import constants
 
 from .errors import UserError
-from .hub.card import ADAPTER
-from .hub.contents import check_index
-from .hub.shareable import INDEX, PATH, SETTINGS
-from .runs import RECIPE, leads_out, read_json
+from .hub.card import ADAPTER, CARD
+from .hub.contents import SAVE_AGAIN, check_index
+from .hub.shareable import PATH, SETTINGS
+from .runs import RECIPE, REPLACE, leads_out, read_json
 
 UNREAD = ("_name_or_path", "clip", "name_or_path", "pretrained")
 """Keys of settings that say where training began; loading a model does not read them."""
+ELSEWHERE = ("audio_tokenizer", "configuration_files", "quantization_config", "transformers_weights")
+"""Keys by which transformers reads other files than the usual ones, or fetches or imports something."""
+KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation")
+"""Keys that may name code on the Hub; in the recipe of a user they may."""
+BUILT_IN = ("eager", "flex_attention", "sdpa")
+READ = (RECIPE, CARD, "*.json", "*.txt", "*.jinja", "*.model", "adapter", "figures", "tokenizer_*", "tokenizer_*/*")
+"""What is read of a run, or written to, beside its weights."""
 T = TypeVar("T")
 
 
@@ -72,27 +80,32 @@ def permitted(source: T, run: Path, trust: bool = False) -> T:
 
 
 def check_folder(run: Path) -> None:
-    """Refuse a run folder of somebody else that would make loading its model read files outside of it.
+    """Refuse a run folder that would make loading or measuring its model read or write files outside of it.
+
+    A known recipe does not vouch for the files beside it: others have the recipes that ship with this library, too. Of
+    a run with such a recipe, weights and checkpoints may be links to another disk.
 
     Raises:
-        UserError: If a file is a link that leads out, the index of shards or the settings of a tokenizer name other
-            files, or there are adapters that would be loaded with the model.
+        UserError: If a file is a link that leads out, or no file; the index of shards or the settings of a model or a
+            tokenizer name other files or models; or there are adapters that would be loaded with the model.
     """
-    if is_own(run):
-        return
-    for path in _files(run):
+    own = is_own(run)
+    for path in sorted({path for pattern in READ for path in run.glob(pattern)} if own else _files(run)):
         if leads_out(run, path):
-            raise UserError(
-                f"{path} is a link to {path.resolve()}, and {run} was not trained on this machine: put the file "
-                "itself there, or remove it"
-            )
-    if (run / INDEX).is_file():
-        check_index(INDEX, read_json(run / INDEX, "save the model again"))
+            raise UserError(f"{path} is a link to {os.path.realpath(path)}, which is not of the run: {REPLACE}")
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is neither a file nor a folder: remove it")
+    for path in run.glob("*.index.json"):
+        check_index(path.name, read_json(path, SAVE_AGAIN))
     for path in sorted({path for pattern in SETTINGS for path in run.glob(pattern)}):
         if path == run / ADAPTER:  # PEFT imports modules that it names
-            raise UserError(f"{run} holds adapters beside its model, and was not trained on this machine: merge them")
-        for key, place in _places(read_json(path, "save the model again")):
-            raise UserError(f"{path}: {key}={place!r} is a file of this machine, not of {run}: remove it")
+            raise UserError(f"{run} holds adapters beside its model, which would be loaded with it: merge them")
+        settings = read_json(path, SAVE_AGAIN)
+        for key, place in _texts(settings):
+            if _is_place(place) and leads_out(run, Path(place.removeprefix("file://")).expanduser()):
+                raise UserError(f"{path}: {key}={place!r} is a file of this machine, not of {run}: remove it")
+        for key, value in _asking(settings, ELSEWHERE if own else (*ELSEWHERE, *KERNELS)):
+            raise UserError(f"{path}: {key}={value!r} would load something else than this model: remove it")
 
 
 def _files(run: Path) -> Iterator[Path]:
@@ -101,13 +114,30 @@ def _files(run: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in (*folders, *files))
 
 
-def _places(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The texts in nested settings that name a file or a folder of this machine."""
+def _parts(settings: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(settings, Mapping | list):
-        for name, value in settings.items() if isinstance(settings, Mapping) else enumerate(settings):
-            if name not in UNREAD:
-                yield from _places(value, str(name))
-    elif isinstance(settings, str) and len(settings) < 4096:
-        place = settings.removeprefix("file://")
-        if PATH.match(settings) and os.path.exists(os.path.expanduser(place)):
-            yield key, settings
+        yield from settings.items() if isinstance(settings, Mapping) else enumerate(settings)
+
+
+def _texts(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The texts in nested settings that loading may read."""
+    for name, value in _parts(settings):
+        if name not in UNREAD:
+            yield from _texts(value, str(name))
+    if isinstance(settings, str) and len(settings) < 4096:
+        yield key, settings
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text names something of this machine: a path, or a file of the current folder."""
+    place = os.path.expanduser(text.removeprefix("file://"))
+    found = os.path.exists if PATH.match(text) or re.search(r"\w[\\/]\w", text) else os.path.isfile
+    return "\0" not in text and found(place)
+
+
+def _asking(settings: Any, keys: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """What nested settings hold under some keys, but for what transformers has itself."""
+    for name, value in _parts(settings):
+        if name in keys and value and value not in BUILT_IN:
+            yield name, value
+        yield from _asking(value, keys)

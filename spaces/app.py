@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits  # comes with scikit-learn
 from transformers.utils import logging
 from upload import MAX_FILE
 
-from hf_latent.errors import UserError
+from hf_latent.errors import UserError, printable
 
 TABS = (latent_map, interactions, ask, look, questions, structure)
 README = Path(__file__).with_name("README.md")
@@ -114,7 +114,7 @@ def main(runs: Sequence[str]) -> int:
             )
         serve(runs)
     except UserError as error:
-        print(f"This cannot be shown: {error}", file=sys.stderr)
+        print(f"This cannot be shown: {printable(error)}", file=sys.stderr)
         return 2
     return 0
 

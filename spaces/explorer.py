@@ -59,6 +59,7 @@ class Explorer:
         with blamed_on(f"{run} holds no model that can be loaded"):
             self.model: Any = class_of(folder).from_pretrained(folder, trust_remote_code=False).eval()
             self.processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+            _ = self.processor.modalities  # that of another model has none
         if not isinstance(self.model, LatentPreTrainedModel):
             raise UserError(f"{run} holds a {type(self.model).__name__}: name a model that hf_latent trained")
         self.recipe = read_recipe(folder)
@@ -77,7 +78,8 @@ class Explorer:
             self.note = f"The data of this model cannot be read here ({error}); Trifeature stands in for it."
             self.source = TrifeatureCaptionsData(image_size=self.processor.modalities["image"]["size"])
             self.sample = load_sample(self.source)
-        self.unit = unit(self.embed(self.sample.values))
+        with blamed_on(f"{run} cannot embed its data"):
+            self.unit = unit(self.embed(self.sample.values))
 
     @property
     def modalities(self) -> list[str]:

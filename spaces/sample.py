@@ -70,7 +70,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         return {}
     try:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{folder / RECIPE} cannot be read: {error}") from None
     if not isinstance(recipe, dict) or not all(isinstance(section, dict) for section in recipe.values()):
         raise UserError(f"{folder / RECIPE} is no recipe: it has no sections")

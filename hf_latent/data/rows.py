@@ -212,6 +212,8 @@ def _in_cache(path: Any) -> bool:
     """Whether a file was fetched from the Hub: it is remote, or in the caches of `datasets` and of the Hub."""
     import datasets
 
+    if "\0" in str(path):
+        return False
     if str(path).rpartition("::")[2].startswith("hf://"):
         return True
     caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)

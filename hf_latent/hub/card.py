@@ -28,9 +28,10 @@ from ..models.encoders import ENCODERS
 from ..objectives import Objective, RegularizedObjective, build_objective
 from ..objectives.regularized import Weighted
 from ..recipe import MODELS
+from ..recipe_file import first_lines
 from ..resources import available_resources, resource_path
 from ..results import GROUPS, RESULTS, STRUCTURE, Result
-from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, run_file
+from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
 from .card_fields import (
     fenced,
     markdown_text,
@@ -97,7 +98,9 @@ def write_card(run: Path, *, repository: str | None = None, license: str | None 
     text = render_card(run, repository=repository, license=license)
     path = run / CARD
     partial = path.with_suffix(".md.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.unlink(missing_ok=True)  # never through a link
+    with partial.open("x", encoding="utf-8", newline="\n") as file:
+        file.write(text)
     replace(partial, path)
     return path
 
@@ -111,6 +114,7 @@ def render_card(
         run, repository, license: As in [`write_card`]; the repository also gives the card its title.
         adapters: As in [`render`], where the files of the run do not tell.
     """
+    refuse_links(run, (CONFIG, RECIPE, CARD))
     config = read_json(run_file(run, CONFIG), "train it again")
     if (run / "adapter" / ADAPTER).is_file():
         adapters = "adapter"
@@ -190,7 +194,7 @@ def render(
         "started": bool(started or began),
         "began": None if published_model(began) else model_name(began),
         "auto": HEADS.get(model.objective, ("AutoModel", None))[0],
-        "images": 2 if TWO_IMAGES in (config.get("architectures") or ()) else 1,
+        "images": 2 if config.get("architectures") == [TWO_IMAGES] else 1,
         "bases": bases,
         "adapters": adapters,
         "model_id": repository or "user/name",
@@ -206,8 +210,8 @@ def render(
 def _read_recipe(path: Path) -> dict[str, Any]:
     try:
         recipe = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    except (YAMLError, OmegaConfBaseException, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {first_lines(error)}") from None
     if not isinstance(recipe, dict):
         raise UserError(f"{path} holds no recipe")
     return cast(dict[str, Any], recipe)

@@ -5,8 +5,8 @@ only numbers, single words, and names of repositories on the Hub. So no path, to
 """
 
 import inspect
-import math
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -170,8 +170,7 @@ def _drop(where: str, left_out: list[str]) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    finite = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
-    return value is None or finite or tellable(value)
+    return value is None or isinstance(value, bool) or number(value) is not None or tellable(value)
 
 
 def tellable(value: Any) -> bool:
@@ -189,7 +188,7 @@ def repository_id(value: Any) -> str | None:
 
 def number(value: Any) -> float | None:
     """The value if it is a finite number."""
-    valid = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     return float(value) if valid else None
 
 

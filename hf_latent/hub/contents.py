@@ -74,7 +74,9 @@ def published_settings(path: Path, settings: Mapping[str, Any], left_out: list[s
         UserError: If a number is not finite, or text stands where the class that reads it expects a number.
     """
     refuse_non_finite(path.name, settings)
-    return _kept(path.name, settings, _like(path.name, settings), left_out)
+    with blamed_on(f"{path.name} cannot be read"):
+        like = _like(path.name, settings)
+    return _kept(path.name, settings, like, left_out)
 
 
 def _kept(where: str, value: Any, like: Any, left_out: list[str]) -> Any:
@@ -160,7 +162,10 @@ def check_index(name: str, index: Mapping[str, Any]) -> None:
     shards = index.get("weight_map")
     if not isinstance(shards, Mapping) or not all(SHARD.fullmatch(str(shard)) for shard in shards.values()):
         raise UserError(f"{name} names other files than the shards of a model: {SAVE_AGAIN}")
-    wrong = [key for key, value in (index.get("metadata") or {}).items() if not _is_number(value)]
+    metadata = index.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise UserError(f"{name}: metadata={metadata!r}: {SAVE_AGAIN}")
+    wrong = [key for key, value in metadata.items() if not _is_number(value)]
     wrong += [key for key in index if key not in ("metadata", "weight_map")]
     wrong += [key for key in shards if not _NAME.fullmatch(str(key))]
     if wrong:

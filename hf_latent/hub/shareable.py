@@ -20,7 +20,7 @@ from ..files import replace
 from ..models.albef_momentum import TRAINING_STATE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
 from .card import ADAPTER, CARD, render_card
-from .card_fields import shareable
+from .card_fields import one_line, shareable
 from .contents import (
     SAVE_AGAIN,
     auto_maps,
@@ -61,7 +61,6 @@ SETTINGS = (
     "added_tokens.json",
 )
 CHECKPOINT_KEYS = ("clip", "pretrained", "name_or_path", "_name_or_path", "base_model_name_or_path")
-REPLACE = "put the file itself there, or remove it"
 PATH = re.compile(r"(/|~[\\/]|\.\.?[\\/]|\\\\|[A-Za-z]:[\\/]|file:)\S")
 
 
@@ -82,7 +81,7 @@ def stage_run(run: Path, folder: Path, repository: str, card: str | None = None)
         UserError: If a file is missing, is a link to one outside of the run, holds what does not belong there (see
             `contents.py`), or tells a path of this machine or the token.
     """
-    refuse_links(run, (RECIPE, METRICS, CARD, "figures", *FIGURES), REPLACE)
+    refuse_links(run, (RECIPE, METRICS, CARD, "figures", *FIGURES))
     stage_model(run, folder)
     for path in _found(run, FIGURES):
         write_picture(path, folder / path.relative_to(run))
@@ -102,7 +101,7 @@ def stage_model(run: Path, folder: Path, whole: bool = False) -> None:
         UserError: If the folder holds no whole model.
     """
     check_weights(run)
-    refuse_links(run, (*FILES, *SETTINGS, "adapter", "tokenizer_*"), REPLACE)
+    refuse_links(run, (*FILES, *SETTINGS, "adapter", "tokenizer_*"))
     if (run / INDEX).is_file():
         index = read_json(run / INDEX, SAVE_AGAIN)
         check_index(INDEX, index)
@@ -148,14 +147,14 @@ def _leave_training_state(folder: Path) -> None:
 
 def stage_files(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
     """Link files, or copy them into another file system."""
-    refuse_links(run, patterns, REPLACE)
+    refuse_links(run, patterns)
     for path in _found(run, patterns):
         _link(path, folder / path.relative_to(run))
 
 
 def stage_settings(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
     """JSON files, without the places on this machine that they name and without free text; it is said what is left."""
-    refuse_links(run, patterns, REPLACE)
+    refuse_links(run, patterns)
     left_out: list[str] = []
     for path in _found(run, patterns):
         before = read_json(path, SAVE_AGAIN)
@@ -164,12 +163,12 @@ def stage_settings(run: Path, folder: Path, patterns: tuple[str, ...]) -> None:
         after = published_settings(path, without_paths(before), left_out)
         _write_json(folder / path.relative_to(run), after, unless=before, link=path)
     if left_out:
-        print(f"Not published, as it is text that no reader of the file knows: {', '.join(left_out)}")
+        print(f"Not published, as it is text that no reader of the file knows: {one_line(', '.join(left_out))}")
 
 
 def stage_trainer_state(checkpoint: Path, folder: Path) -> None:
     """The state of the Trainer, without places on this machine; a measurement that is not finite becomes null."""
-    refuse_links(checkpoint, (TRAINER_STATE_NAME,), REPLACE)
+    refuse_links(checkpoint, (TRAINER_STATE_NAME,))
     path = run_file(checkpoint, TRAINER_STATE_NAME)
     before = read_json(path, "go on from another checkpoint")
     _write_json(folder / path.name, finite(without_paths(before)), unless=before, link=path)
@@ -275,11 +274,14 @@ def _name_the_base(run: Path, folder: Path) -> None:
 def _bases(folder: Path) -> set[str]:
     """The checkpoints that a config names as what training started from."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return {config.get("clip"), *(spec.get("pretrained") for spec in config.get("modalities", {}).values())} - {None}
+    with blamed_on(f"{CONFIG}: modalities"):
+        towers = (config.get("modalities") or {}).values()
+        return {config.get("clip"), *(spec.get("pretrained") for spec in towers)} - {None}
 
 
 def _card(run: Path, folder: Path, repository: str) -> str:
-    own = (run / CARD).read_text(encoding="utf-8") if (run / CARD).is_file() else None
+    with blamed_on(f"{run / CARD} cannot be read"):
+        own = (run / CARD).read_text(encoding="utf-8") if (run / CARD).is_file() else None
     if own is None or own == render_card(run):
         if own is not None:
             _write(folder / CARD, own)  # its license is kept

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -49,7 +50,7 @@ class LatentConfig(PreTrainedConfig):
                 raise ValueError(f"modality name {name!r} is taken: choose another, such as {name}_input")
             if not isinstance(spec.get("frozen", False), bool):
                 raise ValueError(f"modality {name!r}: frozen={spec['frozen']!r}: write true or false")
-            if "encoder" not in spec:
+            if not isinstance(spec.get("encoder"), str):
                 raise ValueError(f"modality {name!r} has no encoder: add one, such as encoder: cnn")
             if spec.get("pretrained") and "config" not in spec:
                 self._refuse_unresolved(f"modality {name!r}: pretrained={spec['pretrained']!r}")
@@ -129,5 +130,5 @@ class LatentConfig(PreTrainedConfig):
                 raise ValueError(f"{key}={value!r}: give a whole number of at least 1")
 
     def _check_temperature(self, temperature: Any) -> None:
-        if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+        if not isinstance(temperature, int | float) or not 0 < temperature <= sys.float_info.max:
             raise ValueError(f"temperature={temperature!r}: give a number above 0, such as 0.1")

@@ -1,5 +1,6 @@
 """Configuration of LatentALBEF."""
 
+import sys
 from typing import Any
 
 from .configuration_base import LatentConfig
@@ -94,7 +95,7 @@ class LatentALBEFConfig(LatentConfig):
 
     def _check_share(self, key: str, high: float | None) -> None:
         value = getattr(self, key)
-        good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+        good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
         if not good or (high is not None and value > high):
             raise ValueError(f"{key}={value!r}: write a number {'0 or more' if high is None else 'from 0 to 1'}")
 

@@ -262,6 +262,7 @@ class AutoEncoder(Encoder):
             raise ValueError(f"pooling={pooling!r}: {nearest(str(pooling), self.POOLING)}")
         for key in ("dtype", "torch_dtype"):
             options.pop(key, None)  # of the checkpoint; this tower has the dtype of the model that it is in
+        _refuse_other_models(options)
         model_config = AutoConfig.for_model(options.pop("model_type"), **options)
         self.model = self._from_config(model_config, backbone)
         self.pooling, self.backbone, self.pretrained = pooling, backbone, pretrained
@@ -298,12 +299,12 @@ class AutoEncoder(Encoder):
     @staticmethod
     def _from_config(config: Any, backbone: bool) -> Any:
         if backbone:
-            return AutoBackbone.from_config(config)
+            return AutoBackbone.from_config(config, trust_remote_code=False)
         if config.model_type == "siglip_text_model":  # the one tower that AutoModel does not know
             return SiglipTextModel._from_config(config)
         if config.model_type in TEXT_ENCODERS:
-            return AutoModelForTextEncoding.from_config(config)
-        return AutoModel.from_config(config)
+            return AutoModelForTextEncoding.from_config(config, trust_remote_code=False)
+        return AutoModel.from_config(config, trust_remote_code=False)
 
     def _has_class_token(self) -> bool:
         return any(name.split(".")[-1] in CLASS_TOKENS for name, _ in self.model.named_parameters())
@@ -348,6 +349,15 @@ class AutoEncoder(Encoder):
         elif self.pooling in ("cls", "mean"):
             pooled = hidden[:, 0] if self.pooling == "cls" else None
         return EncoderOutput(tokens=hidden, attention_mask=None if mask is None else mask.bool(), pooled=pooled)
+
+
+def _refuse_other_models(config: Any) -> None:
+    """A ValueError where nested settings name a backbone: transformers would ask the Hub for it."""
+    if isinstance(config, Mapping):
+        if isinstance(config.get("backbone"), str) and config.get("model_type") != "timm_backbone":
+            raise ValueError(f"config: backbone={config['backbone']!r} names another model: write its backbone_config")
+        for value in config.values():
+            _refuse_other_models(value)
 
 
 ENCODERS: dict[str, type[Encoder]] = {
