@@ -170,11 +170,6 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     """
     run_file(run, RECIPE)
     check_folder(run)
-    with locked(run):
-        return _evaluate(run, trust_recipe)
-
-
-def _evaluate(run: Path, trust_recipe: bool) -> dict[str, Any]:
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
         modalities = processor.modalities  # that of another model has none
@@ -184,6 +179,11 @@ def _evaluate(run: Path, trust_recipe: bool) -> dict[str, Any]:
     source = permitted(recipe.data, run, trust_recipe)
     training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
     recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
+    with locked(run):
+        return _evaluate(run, recipe, processor)
+
+
+def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
     with blamed_on(f"{run} holds no model that can be loaded"):
         model, report = cast(Any, recipe.model_class).from_pretrained(run, output_loading_info=True)
     strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import experiment
 from .errors import UserError, blamed_on, suggest
+from .hub.card_fields import number
 from .metrics import TASKS
 from .plots import MAX_RUNS, PERCENT, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe
@@ -76,7 +77,7 @@ def _panels(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Bars]:
     for key, result in RESULTS.items():
         of_task = result.group in ("answers", "classes") and result.chance
         drawn = key in TASKS if result.group == "interactions" else result.column or of_task
-        if drawn and any(_number(row.get(key)) is not None for row in metrics.values()):
+        if drawn and any(number(row.get(key)) is not None for row in metrics.values()):
             title = SPACE if result.group in STRUCTURE else GROUPS[result.group].title
             kinds.setdefault(title, {})[key] = _label(key)
     panels = {}
@@ -92,17 +93,11 @@ def _cells(metrics: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, t
     """Label -> value and chance of what was measured of a run; NaN where no chance is known."""
     cells = {}
     for key, label in labels.items():
-        value, chance = _number(metrics.get(key)), RESULTS[key].chance
+        value, chance = number(metrics.get(key)), RESULTS[key].chance
         if value is not None:
-            level = _number(metrics.get(chance)) if chance.isidentifier() else float(chance or "nan")
+            level = number(metrics.get(chance)) if chance.isidentifier() else float(chance or "nan")
             cells[label] = value, float("nan") if level is None else level
     return cells
-
-
-def _number(value: Any) -> float | None:
-    """A number that was measured; None of what is none, or not finite."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    return float(value) if number else None
 
 
 def _label(key: str) -> str:
@@ -115,7 +110,7 @@ def _label(key: str) -> str:
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Measurements without what is no number: others may have written the file."""
-    return {key: number for key, value in metrics.items() if (number := _number(value)) is not None}
+    return {key: found for key, value in metrics.items() if (found := number(value)) is not None}
 
 
 def _accuracies(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
