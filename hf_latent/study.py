@@ -210,8 +210,8 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
     summary: dict[str, dict[str, Any]] = {}
     pictures: list[Path] = []
     found: dict[str, list[dict[str, Any]]] = {}
-    for number, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
-        print(f"[{number}/{len(study.runs)}] {structure}, seed {seed}")
+    for place, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
+        print(f"[{place}/{len(study.runs)}] {structure}, seed {seed}")
         metrics = experiment.train(recipe, resume=True)
         if study.then is not None:
             metrics = _fine_tune(study.then, recipe) | metrics
