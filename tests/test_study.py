@@ -11,6 +11,7 @@ from hf_latent import experiment
 from hf_latent.cli import main
 from hf_latent.data import trifeature_task_data
 from hf_latent.errors import UserError
+from hf_latent.recipe import load_recipe
 from hf_latent.resources import resource_path
 from hf_latent.study import load_study, run_study
 from tests.downstream import drawn_once
@@ -134,7 +135,7 @@ def test_a_run_of_two_towers_is_whole(study, capsys):
     model, processor = AutoModel.from_pretrained(run), AutoProcessor.from_pretrained(run)
     assert model.config.extra_heads == ["independent"] and processor.modalities["image"]["size"] == 16
     classify = pipeline("zero-shot-image-classification", model=str(run))
-    image = experiment.load_recipe(run / "recipe.yaml").data.load().train[0]["image"]
+    image = load_recipe(run / "recipe.yaml").data.load().train[0]["image"]
     assert len(classify(Image.fromarray(image), candidate_labels=["red star", "blue circle"])) == 2
     before = metrics
     assert main(["evaluate", str(run)]) == 0
