@@ -76,7 +76,7 @@ class Server:
             port = free.getsockname()[1]
         arguments = ["space", *map(str, runs), "--port", str(port)]
         self.log = log
-        with log.open("w") as output:
+        with log.open("w", encoding="utf-8") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SERVE, *arguments], stdout=output, stderr=subprocess.STDOUT
             )
@@ -92,11 +92,11 @@ class Server:
             except httpx.TransportError:
                 time.sleep(0.5)
         self.close()
-        raise RuntimeError(f"the page did not start: {self.log.read_text()[-2000:]}")
+        raise RuntimeError(f"the page did not start: {self.log.read_text(encoding='utf-8')[-2000:]}")
 
     def memory(self) -> float:
         """Its resident memory in MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from .data.loaded import TaskBenchmark
 from .errors import UserError, blamed_on, suggest
+from .memory import check_memory
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
@@ -49,6 +50,7 @@ def build_processor(
             known = " or ".join(key for key, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[kind]))
             raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
         if isinstance(view, ImageView):
+            check_memory(12 * view.size**2, f"a picture of views.{name}.size={view.size}")
             modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
             if view.fit is not None:
                 modalities[name]["fit"] = view.fit

@@ -110,7 +110,7 @@ def test_weights_lose_what_only_training_needs_though_they_are_mapped(tmp_path, 
     run.mkdir()
     weights = {"head.weight": torch.arange(4.0), f"{TRAINING_STATE[0]}x": torch.ones(3)}
     save_file(weights, run / "model.safetensors", {"format": "pt"})
-    write(run / "config.json", json.dumps({"model_type": "x"}))
+    write(run / "config.json", json.dumps({"model_type": "comm"}))
     stage_model(run, folder)
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json"}
     with safe_open(folder / "model.safetensors", "pt") as staged:

@@ -90,7 +90,8 @@ def _kept(where: str, value: Any, like: Any, left_out: list[str]) -> Any:
             )
             for key, item in value.items()
         }
-        return {key: item for key, item in found.items() if item is not _DROP and _NAME.fullmatch(str(key))}
+        named = {key for key in found if _NAME.fullmatch(str(key)) or str(key).isidentifier()}
+        return {key: item for key, item in found.items() if item is not _DROP and key in named}
     if isinstance(value, list):
         return [item for item in (_kept(where, item, like, left_out) for item in value) if item is not _DROP]
     if isinstance(value, str):

@@ -245,7 +245,10 @@ def _code(run: Path) -> set[Path]:
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two source files hold the same lines."""
-    return one.read_text(encoding="utf-8").splitlines() == other.read_text("utf-8", "replace").splitlines()
+    return (
+        one.read_text(encoding="utf-8").splitlines()
+        == other.read_text(encoding="utf-8", errors="replace").splitlines()
+    )
 
 
 def _name_the_base(run: Path, folder: Path) -> None:

@@ -37,7 +37,7 @@ def show_space(runs: Sequence[str], port: int | None = None, trust_recipe: bool 
     """
     for name in NEEDED:
         if find_spec(name) is None:
-            raise UserError(f"the Space needs {name}: pip install '.[space]' in a checkout of hf_latent")
+            raise UserError(f"the Space needs {name}: pip install '.[space]' in a checkout of this library")
     if port is not None:
         check_port(port, "--port")
     elif PORT_VARIABLE in os.environ:  # where gradio looks for a free port
@@ -116,7 +116,8 @@ def write_space(folder: Path, models: Sequence[str]) -> None:
     source, ignored = resource_path("spaces", "app.py").parent, shutil.ignore_patterns("__pycache__", "_share", ".*")
     shutil.copytree(source, folder, ignore=ignored)
     shutil.copytree(Path(import_module(LIBRARY).__path__[0]), folder / LIBRARY, ignore=ignored)
-    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in _requirements()), encoding="utf-8")
+    needed = "".join(f"{line}\n" for line in _requirements())
+    (folder / "requirements.txt").write_text(needed, encoding="utf-8", newline="\n")
     readme = folder / "README.md"
     data = metadata_load(readme) or {}
     metadata_save(readme, {**data, "title": f"Inside {models[0].split('/')[-1]}", "models": list(models)})

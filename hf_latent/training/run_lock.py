@@ -62,7 +62,7 @@ def _take(run: Path, held: list[FileLock]) -> None:
     held.append(lock)
     if not again:
         with suppress(OSError):  # Windows lets nobody write into a locked file; the lock holds without it
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8", newline="\n")
 
 
 def _read(path: Path) -> str:
@@ -77,7 +77,7 @@ def _release(run: Path, lock: FileLock, made: bool) -> None:
     path = Path(lock.lock_file)
     with suppress(OSError):
         if lock.lock_counter == 1:
-            path.write_text("", encoding="utf-8")
+            path.write_text("", encoding="utf-8", newline="\n")
             if made and [entry.name for entry in path.parent.iterdir()] == [LOCK]:
                 path.unlink()
                 run.rmdir()

@@ -114,7 +114,8 @@ def test_links_within_a_run_and_into_a_cache_of_the_hub_are_followed(run, tmp_pa
 
 
 def test_a_link_to_the_token_in_the_home_of_the_hub_is_refused(run, tmp_path):
-    token = Path(constants.HF_HOME) / "token"
+    token = tmp_path / "home" / "token"
+    token.parent.mkdir()
     token.write_text(SECRET)
     (run / "vocab.txt").symlink_to(token)
     refused(run, tmp_path, "vocab.txt is a link to .*token")

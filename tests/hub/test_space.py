@@ -223,5 +223,6 @@ def test_without_its_libraries_or_its_port_it_says_so(app, monkeypatch, capsys):
     monkeypatch.setattr(space, "NEEDED", ("gradio", "no_such_library"))
     assert main(["space", "a"]) == 2
     assert (
-        "the Space needs no_such_library: pip install '.[space]' in a checkout of hf_latent" in capsys.readouterr().err
+        "the Space needs no_such_library: pip install '.[space]' in a checkout of this library"
+        in capsys.readouterr().err
     )

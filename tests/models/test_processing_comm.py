@@ -44,8 +44,9 @@ def test_every_kind_becomes_tensors():
 @pytest.mark.parametrize("size", [12, 16])
 def test_it_gives_what_the_plain_view_of_evaluation_gives(size):
     images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
-    made = CoMMProcessor({"image": {"kind": "image", "size": size}})({"image": list(images)})["modalities"]["image"]
-    view = build_view("image", size=size).plain({"pixel_values": images})
+    processor = CoMMProcessor({"image": {"kind": "image", "size": size}})
+    made = processor({"image": list(images)})["modalities"]["image"]
+    view = build_view("image", size=size).plain(processor.stack("image", list(images)))
     torch.testing.assert_close(made["pixel_values"], view["pixel_values"], rtol=1e-5, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from hf_latent import CoMMConfig, CoMMModel, LatentCLIPConfig, LatentCLIPModel
-from hf_latent.data.collator import LatentCollator
+from hf_latent.data.texts import count_texts
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.fit_to_data import build_processor, fit_vocabularies
 from hf_latent.models.encoders import build_encoder
@@ -98,7 +98,7 @@ def check_captions(model, processor, limit):
     for one in (alone, wide):
         torch.testing.assert_close(one, both[0], rtol=0, atol=1e-9)
     assert processor.stack("text", [LONG * 9])["input_ids"].shape == (1, limit)
-    assert LatentCollator(processor).too_long("text", [SHORT, LONG * 9, OTHER]) == 1
+    assert count_texts(processor.tokenizers["text"], [SHORT, LONG * 9, OTHER], limit).cut == 1
     assert torch.isfinite(embedded(model, processor, [LONG * 9])).all()
 
 
