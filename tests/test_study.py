@@ -226,7 +226,8 @@ data:
     text = TINY[:start] + data + TINY[end:].replace("global_batch_size: 32", "global_batch_size: 8")
     (tmp_path / "own.yaml").write_text(text)
     run = tmp_path / "run"
-    assert main(["train", str(tmp_path / "own.yaml"), f"training.output_dir={run}"]) == 0
+    positions = "model.modalities.text.config.max_position_embeddings=77"
+    assert main(["train", str(tmp_path / "own.yaml"), f"training.output_dir={run}", positions]) == 0
     assert "3 of 20 captions are longer than 77 tokens and will be cut there" in capsys.readouterr().out
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"text_to_image_r1", "gap_centroid", "cka"} < set(metrics) and "zero_shot_top1" not in metrics
