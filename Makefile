@@ -32,7 +32,7 @@ test: $(STAMP) ## run the tests, a worker on each core, without those marked slo
 	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 test-demo: $(STAMP) ## hold a floor under what the demo learns (a few minutes)
-	HF_LATENT_TEST_THREADS=2 $(BIN)/python -m pytest -m slow tests/test_quick_recipes.py -k comm_keeps
+	HF_LATENT_TEST_THREADS=2 $(BIN)/python -m pytest --timeout 1800 -m slow tests/test_quick_recipes.py -k comm_keeps
 
 quality: $(STAMP) ## check style and types, change nothing
 	$(BIN)/ruff check .
