@@ -7,10 +7,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 import transformers
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from transformers import AutoImageProcessor, CLIPImageProcessorPil
+from transformers.image_processing_backends import PilBackend
 from transformers.image_processing_utils import BaseImageProcessor
+from transformers.image_transforms import get_resize_output_image_size
 
 FITS = ("squash", "crop", "pad")
 
@@ -45,7 +47,9 @@ def read_image(value: Any) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # it copies images that are upright
+        image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
         image = Image.fromarray(_eight_bits(np.asarray(image), sixteen=image.mode != "F"))
     if image.mode == "La":
@@ -53,10 +57,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode != "RGB":
-        return image.convert("RGB")
-    image.load()
-    return image
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _array(value: Any) -> np.ndarray:
@@ -222,4 +223,29 @@ def cropped(image: Image.Image, box: Sequence[float], size: int, resample: int) 
 
 def _processed(processor: Any, images: Sequence[Image.Image]) -> Tensor:
     options: Any = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+    if _resizes_first(processor):
+        images = [image.resize(_resized(processor, image), processor.resample) for image in images]
+        options["do_resize"] = False
     return processor(list(images), **options)["pixel_values"]
+
+
+def _resizes_first(processor: Any) -> bool:
+    """Whether all that an image processor does before it crops is the usual resize.
+
+    It would copy each image to an array and back to resize it, and that takes as long as to decode it.
+    """
+    if not isinstance(processor, PilBackend) or not processor.do_resize or not isinstance(processor.resample, int):
+        return False
+    usual = all(getattr(type(processor), name) is getattr(PilBackend, name) for name in ("_preprocess", "resize"))
+    lengths = {name for name, length in dict(processor.size or {}).items() if length}
+    return usual and lengths in ({"height", "width"}, {"shortest_edge"})
+
+
+def _resized(processor: Any, image: Image.Image) -> tuple[int, int]:
+    """The width and height that an image processor resizes an image to."""
+    size = processor.size
+    if not size.shortest_edge:
+        return size.width, size.height
+    shape = np.broadcast_to(np.uint8(0), (3, image.height, image.width))  # of the right shape, and no memory
+    height, width = get_resize_output_image_size(shape, size.shortest_edge, default_to_square=False)
+    return width, height

@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image, ImageOps
+from transformers.image_processing_backends import PilBackend
 
 from hf_latent.models.images import (
     at_size,
@@ -184,6 +185,17 @@ def test_squares_are_those_of_the_image_processor(family, tmp_path):
     assert type(stored) is type(own) and torch.equal(fitted(stored, PHOTOS[:1]), pixels[:1])
     small = at_size(own, 64)
     assert output_size(small) == 64 and output_size(own) == size
+
+
+@pytest.mark.parametrize("family", ["CLIP", "Siglip", "ViT", "Bit"])
+def test_the_usual_resize_makes_no_array_of_the_whole_image(family, monkeypatch):
+    processor, seen = processor_of(family), []
+    usual = PilBackend.process_image
+    monkeypatch.setattr(
+        PilBackend, "process_image", lambda self, image, **k: seen.append(image.size) or usual(self, image, **k)
+    )
+    size = fitted(processor, PHOTOS[:1]).shape[-1]
+    assert min(seen[0]) == size < min(PHOTOS[0].size)
 
 
 def test_squares_of_a_tower_from_scratch():
