@@ -48,6 +48,11 @@ os.environ["MKL_DYNAMIC"] = "FALSE"  # or MKL, and with it torch, takes no more 
 import pytest  # noqa: E402  (the environment comes first)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files come first: beside the last of them, other workers would have nothing left to do."""
+    items.sort(key=lambda item: item.path.parent.name not in ("training", "space", "hub"))
+
+
 def pytest_collection_finish():
     """accelerate collects garbage at the end of each training, and to look through all that is imported took most of
     the time of a tiny one."""

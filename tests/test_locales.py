@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
@@ -72,6 +73,7 @@ def read(path):
     return path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_console_without_the_letters_of_a_name(tmp_path):
     """As on Windows where the output goes into a file: names of files are Unicode, the output is cp1252."""
     clip = write_recipe(tmp_path / "läufe_ж.yaml", "latent_clip", "image", "text", test_split="train")
@@ -94,6 +96,7 @@ def test_a_console_without_the_letters_of_a_name(tmp_path):
     assert {"süßer", "кошка", "🐶"} <= set(words)
 
 
+@pytest.mark.slow
 def test_a_system_whose_encoding_is_ascii(tmp_path):
     """The names of its files are ASCII; what is in the files need not be."""
     comm = write_recipe(tmp_path / "run.yaml", "comm", "image", "text")

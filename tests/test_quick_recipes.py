@@ -13,7 +13,7 @@ def train(name, folder, *overrides):
     return json.loads((run / "metrics.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_comm_keeps_redundant_and_unique_information(tmp_path):
     metrics = train("comm_trifeature_quick", tmp_path)
@@ -21,14 +21,14 @@ def test_comm_keeps_redundant_and_unique_information(tmp_path):
     assert metrics["uniqueness1"] >= 55 and metrics["uniqueness2"] >= 55
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_comm_learns_synergy_from_biased_pairs(tmp_path):
     metrics = train("comm_trifeature_synergy_quick", tmp_path)
     assert metrics["synergy"] >= 66 and metrics["synergy_auroc"] >= 0.74
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_cross_loses_unique_information(tmp_path):
     metrics = train("cross_trifeature_quick", tmp_path)
@@ -36,7 +36,7 @@ def test_cross_loses_unique_information(tmp_path):
     assert metrics["uniqueness1"] <= 45 and metrics["uniqueness2"] <= 45
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_albef_retrieves_and_its_matching_has_learned(tmp_path):
     metrics = train("latent_albef_quick", tmp_path)
@@ -44,7 +44,7 @@ def test_albef_retrieves_and_its_matching_has_learned(tmp_path):
     assert metrics["reranked_text_to_image_r1"] >= 80 and metrics["reranked_image_to_text_r1"] >= 65
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_albef_learns_its_downstream_tasks(tmp_path):
     def tuned(name, start):
@@ -60,7 +60,7 @@ def test_albef_learns_its_downstream_tasks(tmp_path):
     assert tuned("latent_albef_statements", "latent_albef_text_assignment")["class_accuracy"] >= 57
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_albef_points_at_what_a_phrase_names_without_having_seen_a_box(tmp_path):
     metrics = train("latent_albef_grounding_quick", tmp_path)

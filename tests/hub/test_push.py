@@ -197,6 +197,7 @@ def test_somebody_else_pushes_at_the_same_time(hub, server, folder, monkeypatch)
     assert "third" not in repository.messages()
 
 
+@pytest.mark.slow
 def test_a_killed_pusher(hub, server, run, tmp_path):
     old = save_run(tmp_path / "older", BASE, seed=1)
     assert main(["push", str(old), "user/name"]) == 0

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -61,14 +59,6 @@ def test_errors_name_the_task(pairs):
         interactions(x_train, {"redundancy": train["redundancy"][:5]}, x_test, {"redundancy": test["redundancy"]})
     with pytest.raises(ValueError, match="^synergy: the labels must hold two classes"):
         interactions(x_train, {"synergy": train["redundancy"]}, x_test, {"synergy": test["redundancy"]})
-
-
-def test_plain_functions_load_neither_evaluate_nor_datasets_nor_scikit_learn():
-    code = (
-        "import sys, hf_latent.metrics; "
-        "assert not {'evaluate', 'datasets', 'sklearn'} & set(sys.modules), sorted(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_evaluate_metrics_are_the_plain_functions(pairs, tmp_path):

@@ -143,7 +143,7 @@ def test_structure(visit):
     expect(steps).to_contain_text("100 % image1, 0 % image2")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_on_a_phone_everything_fits_and_is_readable(visit, scheme):
     page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, is_mobile=True)
     for tab in TABS:

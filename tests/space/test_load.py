@@ -140,7 +140,7 @@ def test_visitors_at_the_same_time_are_all_answered(visitor):
     assert {outcome for part in outcomes for outcome in part} == {"complete"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_long_soak_does_not_grow_and_nobody_waits_long():
     with serving() as server:

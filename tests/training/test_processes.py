@@ -75,6 +75,7 @@ def test_processes_share_the_rows_of_a_stream(resumed):
     assert sorted(found.tolist()) == sorted(expected.values())
 
 
+@pytest.mark.slow
 def test_the_command_line_logs_one_curve(tmp_path, monkeypatch):
     """In one process, in two, and in chunks that do not divide the batch."""
     monkeypatch.chdir(tmp_path)

@@ -50,7 +50,7 @@ def all_cases():
     return cases
 
 
-@pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda count: f"{count} processes")
+@pytest.fixture(scope="module", params=[1, 2, pytest.param(3, marks=pytest.mark.slow)], ids="{} processes".format)
 def results(request, one, tmp_path_factory):
     return one if request.param == 1 else torchrun(tmp_path_factory.mktemp("run"), request.param, all_cases())
 
