@@ -58,7 +58,7 @@ class OptimizerTrainer(Trainer):
         return optimizer
 
     def _get_learning_rate(self) -> float:
-        """As in `Trainer`, which asks before a step for what it logs behind it; those of parts are kept for the log."""
+        """As in `Trainer`, which asks before a step for what it logs behind it; those of parts are kept, too."""
         groups = [] if self.optimizer is None else self.optimizer.param_groups
         parts = sorted(self.args.learning_rates or {})
         # As `divide_groups` orders them: first the groups of no part, then as many of each part.
