@@ -21,7 +21,7 @@ from .data.loaded import LoadedData
 from .data.texts import check_words, report_texts
 from .errors import UserError, blamed_on
 from .evaluation import Evaluation, evaluations_of
-from .fit_to_data import build_processor, fit_classes, fit_vocabularies
+from .fit_to_data import build_processor, fit_classes, fit_image_sizes, fit_vocabularies
 from .hub.card import write_card
 from .hub.push import push_run
 from .memory import check_model_memory
@@ -121,6 +121,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         _ = model.objective
         if begins and recipe.pretrained is None:
             model.load_pretrained()
+        fit_image_sizes(model, recipe.views)
     processor = build_processor(model, recipe.views, data.tokenizers, recipe.image_processors)
     for name, options in processor.modalities.items():
         if options["kind"] == "text":

@@ -75,6 +75,13 @@ def build_processor(
         return CoMMProcessor(modalities, tokenizers)
 
 
+def fit_image_sizes(model: LatentPreTrainedModel, views: Mapping[str, View]) -> None:
+    """Towers with positions for pictures of one size get those for the size of their view, before they are trained."""
+    for name, view in views.items():
+        if isinstance(view, ImageView):
+            model.resize_images(name, view.size)
+
+
 def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
     """A text encoder that is trained from scratch takes the vocabulary and the special tokens of its tokenizer."""
     for name, tokenizer in tokenizers.items():

@@ -344,6 +344,8 @@ def _typed(section: str, values: Mapping[str, Any], hints: Mapping[str, Any]) ->
         whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63  # a float holds it
         if whole and float in (hints[key], *typing.get_args(hints[key])) and int not in typing.get_args(hints[key]):
             value = float(value)
+        if isinstance(value, Mapping) and "dict[str, float]" in str(hints[key]):
+            value = {k: float(v) if type(v) is int and abs(v) < 2**63 else v for k, v in value.items()}
         if isinstance(value, list) and "list[float]" in str(hints[key]):
             value = [float(item) if isinstance(item, int) and abs(item) < 2**63 else item for item in value]
         if value is False and str in typing.get_args(hints[key]) and bool not in typing.get_args(hints[key]):

@@ -31,12 +31,14 @@ TRAINING_FIELDS = (
     "augment_first_view",
     "bf16",
     "data_seed",
+    "decay_all",
     "fp16",
     "freeze_batch_norm",
     "global_batch_size",
     "gradient_accumulation_steps",
     "gradient_cache_chunk_size",
     "learning_rate",
+    "learning_rates",
     "loss_tile_size",
     "lr_scheduler_type",
     "max_grad_norm",
@@ -95,7 +97,9 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         known = {name: VIEWS[view["kind"]] for name, view in views.items() if view.get("kind") in VIEWS}
         yield "views", {name: {**_names(view), "kind": None} for name, view in known.items()}
     if "training" in found:
-        yield "training", dict.fromkeys(TRAINING_FIELDS)
+        rates = found["training"].get("learning_rates")
+        parts = dict.fromkeys(filter(tellable, rates)) if isinstance(rates, Mapping) else None
+        yield "training", {**dict.fromkeys(TRAINING_FIELDS), "learning_rates": parts}
     if "evaluation" in found:
         yield "evaluation", _names(Evaluation)
 

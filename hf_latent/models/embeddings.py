@@ -155,6 +155,20 @@ class LatentPreTrainedModel(PreTrainedModel):
             if isinstance(encoder, AutoEncoder) and encoder.pooling is not None:
                 self.config.modalities[name]["pooling"] = encoder.pooling  # as it turned out, for who loads it again
 
+    def resize_images(self, name: str, size: int) -> bool:
+        """Let an image modality expect square pictures of `size` pixels; see [`AutoEncoder.resize_images`].
+
+        A momentum copy is changed alike, and the config names the new size. Call it before an optimizer is made.
+        """
+        towers = [m for path, m in self.named_modules() if f".{path}".endswith(f".encoders.{name}")]
+        changed = [tower.resize_images(size) for tower in towers if isinstance(tower, AutoEncoder)]
+        if not any(changed):
+            return False
+        for model in self.modules():
+            if isinstance(model, LatentPreTrainedModel):
+                model.config.modalities[name]["config"]["image_size"] = size
+        return True
+
     @property
     def frozen_encoders(self) -> list[str]:
         return [name for name, spec in self.config.modalities.items() if spec.get("frozen")]

@@ -8,6 +8,7 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoBackbone, AutoConfig, AutoModel, AutoModelForTextEncoding, SiglipTextModel
 from transformers.utils import ModelOutput
 
-from .text_towers import last_token, length_limit, text_family, unread_inputs
+from .image_positions import at_image_size
+from .text_towers import checked_length, last_token, length_limit, text_family, unread_inputs
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 TEXT_ENCODERS = ("mt5", "t5", "umt5")  # of which `AutoModel` would want a text to decode, too
@@ -232,7 +234,8 @@ class FeaturesEncoder(Encoder):
 class AutoEncoder(Encoder):
     """Any `AutoModel` or `AutoBackbone` of transformers, by its config.
 
-    Where the model can, it interpolates its position embeddings for pictures of another size than its config names.
+    Where the model can, it interpolates its position embeddings for pictures of another size than its config names, in
+    every call; [`resize_images`] does so once, and the config then names the new size.
 
     Args:
         config: The model's config as a dict with its `model_type`, as `AutoConfig.from_pretrained(...).to_dict()`.
@@ -243,6 +246,8 @@ class AutoEncoder(Encoder):
             Qwen), of which embedding models take the mean or the last token; their first token sees no other.
         pretrained: The checkpoint that a new training run starts from. Building loads no weights, `load_pretrained`
             does.
+        max_length: The most tokens of a text that are read, special tokens included; the processor cuts what is
+            longer, in training and everywhere else. By default as many as the model has positions for.
     """
 
     POOLING = ("pooler", "cls", "mean", "last")
@@ -253,6 +258,7 @@ class AutoEncoder(Encoder):
         backbone: bool = False,
         pooling: str | None = None,
         pretrained: str | None = None,
+        max_length: int | None = None,
     ) -> None:
         super().__init__()
         options = dict(config)
@@ -273,10 +279,14 @@ class AutoEncoder(Encoder):
         self.kind = "image" if self.model.main_input_name == "pixel_values" else "text"
         if pooling == "last" and self.kind == "image":
             raise ValueError("pooling='last' is of text: write pooling: mean")
+        if max_length is not None and self.kind == "image":
+            raise ValueError("max_length is of text: leave it out")
         self._unread: frozenset[str] = frozenset()
         if self.kind == "text":
             self.max_length, self.padding = length_limit(self.model), text_family(model_config.model_type).padding
             self._unread = unread_inputs(self.model)
+        if max_length is not None:
+            self.max_length = checked_length(max_length, self.max_length)
         if pooling == "cls" and self.kind == "image" and (backbone or not self._has_class_token()):
             what = f"{model_config.model_type!r} {'backbone' if backbone else 'model'}"
             raise ValueError(f"pooling='cls': the tokens of a {what} hold no class token; write pooling: mean")
@@ -305,6 +315,20 @@ class AutoEncoder(Encoder):
         if config.model_type in TEXT_ENCODERS:
             return AutoModelForTextEncoding.from_config(config, trust_remote_code=False)
         return AutoModel.from_config(config, trust_remote_code=False)
+
+    def resize_images(self, size: int) -> bool:
+        """From now on expect square pictures of `size` pixels: position embeddings are interpolated once, and stored.
+
+        Returns:
+            Whether the model was changed; otherwise it has this size already, or no such positions.
+        """
+        square = self.kind == "image" and len(set(self._fixed_size)) == 1
+        if not square or self._fixed_size == (size, size):
+            return False
+        resized = at_image_size(self.model, size, partial(self._from_config, backbone=self.backbone))
+        if resized is not None:
+            self.model, self._fixed_size = resized, (size, size)
+        return resized is not None
 
     def _has_class_token(self) -> bool:
         return any(name.split(".")[-1] in CLASS_TOKENS for name, _ in self.model.named_parameters())

@@ -70,6 +70,14 @@ def length_limit(model: Any) -> int | None:
     return limit
 
 
+def checked_length(length: Any, limit: int | None) -> int:
+    """A maximum length that was written, in tokens; a ValueError where a model cannot read so many."""
+    if not isinstance(length, int) or isinstance(length, bool) or not 0 < length <= (limit or length):
+        wanted = "1 or more tokens" if limit is None else f"1 to {limit} tokens, for which the model has positions"
+        raise ValueError(f"max_length={length!r}: write {wanted}")
+    return length
+
+
 def fit_config(config: dict[str, Any], tokenizer: Any) -> None:
     """Fill in what the config of a text model that is trained from scratch leaves to its tokenizer.
 

@@ -74,6 +74,14 @@ class LatentTrainingArguments(TrainingArguments):
         augment_first_view: The modalities whose first view is augmented, too. By default all of CoMM and none of
             LatentCLIP, whose first view is the picture and the caption as they are.
 
+    Parameters that control the optimizer:
+        decay_all: Whether `weight_decay` reaches every parameter, as in CoMM's code. By default it does not reach
+            biases, normalizations, temperatures and other parameters of fewer than two dimensions, nor the class
+            tokens and position embeddings of image towers.
+        learning_rates: `{part: rate}`, learning rates of parts of the model in place of `learning_rate`, by the
+            beginning of the names of their parameters, such as `{"encoders": 1e-5}` or `{"encoders.image": 1e-5,
+            "projections": 1e-3}`. The longest that fits counts; the scheduler scales all of them alike.
+
     Defaults that differ from `TrainingArguments`: `remove_unused_columns=False` (columns become modalities in the
     collator), `label_names=[]`, `logging_steps=10`, `ddp_find_unused_parameters=False` and
     `ddp_broadcast_buffers=False` (the heads are used outside `forward`, and are the same on every process), and
@@ -98,6 +106,13 @@ class LatentTrainingArguments(TrainingArguments):
     )
     freeze_batch_norm: bool = field(
         default=False, metadata={"help": "Keep the running statistics of BatchNorms in encoders as they are."}
+    )
+    decay_all: bool = field(
+        default=False,
+        metadata={"help": "Let weight decay reach all parameters, of whatever kind."},
+    )
+    learning_rates: dict[str, float] | None = field(
+        default=None, metadata={"help": "Learning rates of parts of the model, by the beginning of their names."}
     )
     unique_ids: bool = field(default=False, metadata={"help": "Keep rows of equal ids out of one global batch."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that `forward` does not name."})
@@ -147,6 +162,9 @@ class LatentTrainingArguments(TrainingArguments):
             if isinstance(value, int | float) and not low <= value < high:
                 wanted = f"{low} or more" + (f", below {high}" if low <= value else "")
                 raise UserError(f"training.{name}={value}: write {wanted if value < math.inf else 'a finite number'}")
+        for part, rate in (self.learning_rates or {}).items():
+            if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < math.inf:
+                raise UserError(f"training.learning_rates.{part}={rate!r}: write a finite number, 0 or more")
         for name, kind in CHOICES.items():
             value, known = getattr(self, name), [str(choice.value) for choice in kind]
             if isinstance(value, str) and not isinstance(value, Enum) and value not in known:

@@ -85,6 +85,8 @@ class CheckpointTrainer(HubTrainer):
     def _build_optimizer(self, steps: int) -> None:
         try:
             self.create_optimizer()
+        except UserError:
+            raise
         except Exception as error:  # whatever the library of the optimizer makes of its arguments
             told = f", training.optim_args={self.args.optim_args}" if self.args.optim_args else ""
             raise UserError(f"training.optim={OptimizerNames(self.args.optim).value}{told}: {error}") from error

@@ -8,7 +8,7 @@ import math
 import random
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -236,12 +236,14 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer, step: int, sk
     if [g.get("params") for g in groups] != [g["params"] for g in ours]:
         sizes = [[len(g.get("params", ())) for g in side] for side in (groups, ours)]
         raise ValueError(f"{OPTIMIZER_NAME} has groups of {sizes[0]} parameters, this model of {sizes[1]}")
+    _check_names(groups, ours)
     exact = kind.__module__.startswith(KNOWN_OPTIMIZERS)
+    left = IMPLEMENTATION | {"lr", "initial_lr", "params", "param_names"}
     for theirs, own in zip(groups, ours, strict=True):
-        strange = sorted((theirs.keys() ^ own.keys()) - IMPLEMENTATION - {"initial_lr"})
+        strange = sorted((theirs.keys() ^ own.keys()) - IMPLEMENTATION - {"initial_lr", "param_names"})
         if strange:
             raise ValueError(f"{OPTIMIZER_NAME} is of another optimizer than {kind.__name__}, as {strange[0]} shows")
-        for key in sorted(own.keys() - IMPLEMENTATION - {"lr", "initial_lr", "params"}) if exact else ():
+        for key in sorted(own.keys() - left) if exact else ():
             if theirs[key] != own[key]:
                 told = f"{OPTIMIZER_NAME} has {key}={theirs[key]}, this run {own[key]}"
                 raise ValueError(f"{told}: a resume cannot change it")
@@ -257,6 +259,18 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer, step: int, sk
     steps = [state["step"] for state in states.values() if "step" in state]
     if steps and exact:
         _check_step(OPTIMIZER_NAME, max(map(float, steps)), step, skipped)
+
+
+def _check_names(groups: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]]) -> None:
+    """The states of parameters are found by their place: groups of equal sizes may be of other parameters."""
+    for theirs, own in zip(groups, ours, strict=True):
+        named = theirs.get("param_names", own.get("param_names"))
+        if named != own.get("param_names"):
+            other = sorted(set(map(str, named)) ^ set(own["param_names"]))
+            raise ValueError(
+                f"{OPTIMIZER_NAME} has other parameters in a group, such as {(other or own['param_names'])[0]}: a "
+                "resume cannot change training.learning_rates"
+            )
 
 
 def _is_rate(value: Any) -> bool:

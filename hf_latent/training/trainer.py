@@ -25,12 +25,13 @@ from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerSte
 from .checkpointing import CheckpointTrainer
 from .distributed import average_gradients, gather_embeddings, mean_over_processes
 from .gradient_cache import cached_backward, rows_of
+from .optimizer import OptimizerTrainer
 from .prediction import PredictionTrainer
 from .sampling import PlacedRows, PlaceSampler, ShuffledSampler, UniqueIdSampler, stream_loader
 from .two_passes import TwoPasses
 
 
-class LatentTrainer(PredictionTrainer, CheckpointTrainer):
+class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
     """Trains a model that embeds, on an objective that scores the whole batch.
 
     One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with

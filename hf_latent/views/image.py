@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from .base import AMOUNT, PROBABILITY, RANGE, SHARES, Inputs, View, check, send, take
+from .randaugment import RANDAUGMENT, draw_operations, randaugment
 
 # NTSC's luma and two chroma axes (YIQ). LUMA maps a colour to its grey, TURN to its chroma turned by 90 degrees, from
 # red towards green as hue does in HSV. Greys have no chroma and turning keeps the luma: LUMA @ TURN = TURN @ LUMA = 0.
@@ -41,6 +42,9 @@ class ImageView(View):
         grayscale: probability of losing all colour.
         blur: probability of a Gaussian blur.
         blur_sigma: its standard deviation in output pixels, (low, high).
+        randaugment: (count, magnitude) of RandAugment (arXiv 1909.13719) between crop and colors, (2, 7) in ALBEF: so
+            many operations are drawn for each image, and each is done with a probability of one half; see
+            `hf_latent.views.randaugment`. None (default) for none. `jitter`, `grayscale` and `blur` are as without it.
         mean, std: normalisation of each channel, on the [0, 1] scale; ImageNet's.
         fit: how the plain view makes a square of an image, `"squash"`, `"crop"` or `"pad"`, see
             `hf_latent.models.images`; by default as the checkpoint of the tower does, `"squash"` from scratch. Whoever
@@ -60,6 +64,7 @@ class ImageView(View):
     grayscale: float = 0.2
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
+    randaugment: tuple[int, float] | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     fit: str | None = None
@@ -69,6 +74,7 @@ class ImageView(View):
         check(self, "size", lambda v: isinstance(v, int) and v >= 8, "a whole number of pixels, 8 or more")
         check(self, "crop_scale", *SHARES)
         check(self, "crop_ratio blur_sigma", *RANGE)
+        check(self, "randaugment", *RANDAUGMENT)
         check(self, "flip jitter_probability grayscale blur", *PROBABILITY)
         wanted = "brightness, contrast, saturation >= 0 and 0 <= hue <= 0.5"
         check(self, "jitter", lambda v: len(v) == 4 and all(map(AMOUNT[0], v)) and v[3] <= 0.5, wanted)
@@ -80,7 +86,8 @@ class ImageView(View):
 
     def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
         """crop: top, left, height, width as shares of the image; jitter: brightness, contrast, saturation factors and
-        hue in radians; sigma: 0 where there is no blur. Each (rows, ...), or (rows, N, ...) for rows of N images."""
+        hue in radians; sigma: 0 where there is no blur; operation, sign: of RandAugment. Each (rows, ...), or
+        (rows, N, ...) for rows of N images."""
         _, *several, _, height, width = _checked(take(inputs, "pixel_values", "image")).shape
         numbers = self._numbers(rows * math.prod(several), generator)
         area, ratio, corner = (numbers.pop(name) for name in ("area", "ratio", "corner"))
@@ -122,7 +129,7 @@ class ImageView(View):
         still = torch.tensor([1.0, 1.0, 1.0, 0.0])
         moved = still + uniform(-1, 1, 4) * strength
         moved[:, :3].clamp_(min=0)
-        return {
+        numbers = {
             "area": area,
             "ratio": ratio,
             "corner": corner,
@@ -131,6 +138,9 @@ class ImageView(View):
             "grayscale": chance(self.grayscale),
             "sigma": uniform(*self.blur_sigma) * chance(self.blur),
         }
+        if self.randaugment is not None:
+            numbers |= draw_operations(images, self.randaugment[0], generator)
+        return numbers
 
     def take_crops(self, inputs: Inputs, noise: Inputs, view: int) -> tuple[Inputs, Inputs]:
         """The inputs and the random numbers of a view whose crops were cut when the images were loaded."""
@@ -151,6 +161,9 @@ class ImageView(View):
                 rows = slice(start, start + block)
                 images, unit = _as_float(pixels[rows])
                 images = self._crop(images, noise["crop"][rows], noise["flip"][rows])
+                if self.randaugment is not None:
+                    operations = noise["operation"][rows], noise["sign"][rows]
+                    images, unit = randaugment(images * (255 * unit), *operations, self.randaugment[1]), 1 / 255
                 images = self._recolour(images, unit, noise["jitter"][rows], noise["grayscale"][rows])
                 done.append(self._blur(images, noise["sigma"][rows]))
         return {**_uncut(inputs), "pixel_values": torch.cat(done).unflatten(0, leading)}
