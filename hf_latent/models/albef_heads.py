@@ -12,7 +12,7 @@ from transformers.utils import can_return_tuple
 
 from .albef_momentum import MomentumTaught
 from .configuration_latent_albef import LatentALBEFConfig
-from .embeddings import image_inputs, text_inputs
+from .embeddings import Embeddings, image_inputs, text_inputs
 from .encoders import AutoEncoder
 from .modeling_latent_albef import LatentALBEFModel, LatentALBEFOutput
 
@@ -176,6 +176,10 @@ class LabelTrained(MomentumTaught, PairReader):
         if return_loss is not False:
             output.loss = self.loss_of(output)
         return output
+
+    def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
+        """As in the base class; in evaluation mode, too, with the losses of the rows."""
+        return self(**batch, return_loss=not self.training), None
 
     def label_losses(
         self, output: LatentALBEFHeadOutput, taught: Tensor | None, attention_mask: Tensor | None, labels: Tensor

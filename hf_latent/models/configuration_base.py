@@ -13,6 +13,11 @@ from transformers import AutoConfig, PreTrainedConfig
 from .encoders import nearest
 
 EXTRA_HEADS = ("independent", "log_variance")
+# What a model returns that is no prediction of a row: `transformers.Trainer` would pad, gather and keep it.
+NOT_PREDICTED = (
+    *("loss", "augmented", "independent_augmented", "fused_augmented", "row_losses", "ids"),
+    *("last_hidden_state", "logits_per_image", "logits_per_text"),
+)
 
 
 class LatentConfig(PreTrainedConfig):
@@ -101,6 +106,11 @@ class LatentConfig(PreTrainedConfig):
         heads_of = type(self).heads_of
         heads = {*(self.extra_heads or []), *(heads_of(self.regularizers) if heads_of else [])}
         self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
+
+    @property
+    def keys_to_ignore_at_inference(self) -> list[str]:
+        """The outputs that `transformers.Trainer` leaves out of its predictions."""
+        return list(NOT_PREDICTED)
 
     @classmethod
     def options(cls) -> dict[str, Any]:

@@ -93,6 +93,11 @@ class LatentALBEFConfig(LatentConfig):
         if self.modalities:
             self._check_modalities()
 
+    @property
+    def keys_to_ignore_at_inference(self) -> list[str]:
+        """As of the base class; of a head of classes all but its logits."""
+        return super().keys_to_ignore_at_inference + (["fused"] if self.objective == "class" else [])
+
     def _check_share(self, key: str, high: float | None) -> None:
         value = getattr(self, key)
         good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max

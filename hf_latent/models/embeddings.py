@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, cast
 
 import torch
@@ -26,8 +26,8 @@ class Embeddings(ModelOutput):
     """The embeddings of one batch, keyed by modality name. All tensors are `(batch, dim)`.
 
     Attributes:
-        loss: Scalar objective, where it was asked for. It stands first: a `ModelOutput` whose first field is a
-            dict loses that field when it is unpacked.
+        loss: Scalar objective, where it was asked for. It stands first: `outputs[0]` is then the loss, and a
+            `ModelOutput` whose first field is a dict loses that field when it is unpacked.
         embeds: One embedding for each modality.
         augmented: The same for the second view of the batch.
         independent: What each modality tells alone, from a head of its own (deep feature separation).
@@ -50,6 +50,14 @@ class Embeddings(ModelOutput):
     fused_augmented: Tensor | None = None
     row_losses: dict[str, Tensor] | None = None
     ids: Tensor | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # `ModelOutput` keeps what is set later behind what was there before: keep the order of the fields.
+        names = [field.name for field in fields(self)]
+        for later in names[names.index(name) + 1 :] if name in self else ():
+            if later in self:
+                self.move_to_end(later)
 
     def tensors(self) -> list[Tensor]:
         """All embeddings, in the order in which `map` visits them."""

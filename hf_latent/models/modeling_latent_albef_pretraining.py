@@ -133,8 +133,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
             masked_input_ids: `(batch, length)`, the same words with some of them masked.
             labels: `(batch, length)`, the token at each place that is to be guessed, -100 at all others.
             ids: `(batch,)`, rows with the same id are positives of each other.
-            return_loss: Compute the objective. By default in training mode. In evaluation mode the negatives of
-                matching are the nearest ones, not drawn.
+            return_loss: Compute the objective. By default in training mode, and where `labels` are given. In evaluation
+                mode the negatives of matching are the nearest ones, not drawn.
 
         Returns:
             Raw embeddings. In training mode, or with `return_loss`, also those of the momentum copy (`augmented`) and
@@ -147,6 +147,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         text = text_inputs(input_ids, attention_mask, token_type_ids)
         image = image_inputs(pixel_values)
         output, encoded = self.embed(image, text, ids)
+        if return_loss is None:
+            return_loss = self.training or labels is not None
         if not self.training and not return_loss:
             return output
         self.check_paired(output)
@@ -154,7 +156,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         taught = self._taught(output, image, text, words)
         partners = {name: Partners(rows, {}) for name, rows in self._negatives(output).items()}
         self._add_row_losses(output, encoded, words, taught, partners)
-        if return_loss is not False:
+        if return_loss:
             output.loss = self.loss_of(output)
         return output
 

@@ -182,10 +182,10 @@ class CheckpointTrainer(HubTrainer):
         finally:
             self._staging = None
             cast(LatentPreTrainedModel, self.model).keep_training_state = False
+        if self.state.best_global_step:  # on every process, which all load it in the end
+            self.state.best_model_checkpoint = str(run / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}")
         if self.args.should_save:
             if self.state.best_global_step:
-                best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
-                self.state.best_model_checkpoint = str(run / best)
                 self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
             publish(staging / name, run / name)
             shutil.rmtree(staging, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The only collectives of the library. Every function is the identity in a single process."""
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import UserError
+from ..models.albef_layers import IGNORED
 from ..models.embeddings import Embeddings
 
 Result = TypeVar("Result")
@@ -66,6 +67,24 @@ def gather_embeddings(embeddings: Embeddings) -> tuple[Embeddings, slice | None]
         dist.all_gather(parts, embeddings.ids.contiguous())
         whole.ids = torch.cat(parts)
     return whole, slice(rank() * batch, (rank() + 1) * batch)
+
+
+def gather_batch(inputs: Any, padding: int = 0) -> Any:
+    """A nested batch of the rows of all processes, without gradient.
+
+    Tensors `(batch, length, ...)` are padded to the longest of any process, `labels` with -100, others with 0.
+    """
+    if isinstance(inputs, Mapping):
+        return {name: gather_batch(value, IGNORED if name == "labels" else 0) for name, value in inputs.items()}
+    if not isinstance(inputs, Tensor) or world_size() == 1:
+        return inputs
+    if inputs.ndim > 1:
+        length = torch.tensor(inputs.shape[1], device=inputs.device)
+        dist.all_reduce(length, dist.ReduceOp.MAX)
+        longest = inputs.new_full((len(inputs), int(length), *inputs.shape[2:]), padding)
+        longest[:, : inputs.shape[1]] = inputs
+        inputs = longest
+    return gather_rows(inputs)
 
 
 def mean_over_processes(values: Tensor) -> Tensor:

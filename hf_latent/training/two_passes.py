@@ -15,16 +15,17 @@ class TwoPasses:
     Args:
         model: It is asked `embed_first` and `embed_again`.
         batch: What the model reads of some rows, a slice or their numbers; of some modalities alone, the first view.
-        rows: How many there are.
+        rows: How many there are, or which of those that `batch` knows.
         size: Of a chunk.
 
     Attributes:
         late: The losses of rows that only the second pass has told, once it is over: one entry a chunk.
     """
 
-    def __init__(self, model: Any, batch: Callable[..., Mapping[str, Any]], rows: int, size: int) -> None:
+    def __init__(self, model: Any, batch: Callable[..., Mapping[str, Any]], rows: int | slice, size: int) -> None:
         self.model, self.batch = model, batch
-        self.chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+        rows = slice(0, rows) if isinstance(rows, int) else rows
+        self.chunks = [slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
         self._known: dict[int, Any] = {}
         self._picked: dict[str, Tensor] = {}
         self.late: list[Embeddings] = []
@@ -32,6 +33,11 @@ class TwoPasses:
     def first(self, chunk: slice) -> Embeddings:
         found, self._known[chunk.start] = self.model.embed_first(**self.batch(chunk))
         return found
+
+    @property
+    def needs_second(self) -> bool:
+        """Whether the second pass tells something that the first has not."""
+        return any(known is not None for known in self._known.values())
 
     def meet(self, embeddings: Embeddings) -> None:
         """Between the passes: all rows."""
