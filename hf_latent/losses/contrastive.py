@@ -105,9 +105,16 @@ def _positive(anchors: Tensor, columns: Tensor, ids: Tensor | None, but_itself: 
     """`(batch,)`: the logit of the positive of every anchor, or the mean of the logits where it has several."""
     if ids is None:
         return (anchors * columns).sum(dim=1)
-    groups, group = ids.unique(return_inverse=True)
-    sums = columns.new_zeros(len(groups), columns.shape[1]).index_add(0, group, columns)[group]
-    counts = group.bincount()[group]
+    group = _groups(ids)
+    sums = torch.zeros_like(columns).index_add(0, group, columns)[group]
+    counts = torch.zeros_like(group).index_add(0, group, torch.ones_like(group))[group]
     if but_itself:
         sums, counts = sums - columns, counts - 1
     return (anchors * sums).sum(dim=1) / counts
+
+
+def _groups(ids: Tensor) -> Tensor:
+    """`(batch,)`: equal numbers from 0 to batch - 1 where the ids are equal. `unique` would wait for the device."""
+    ordered, order = ids.sort()
+    new = torch.cat([torch.zeros_like(ordered[:1]), (ordered[1:] != ordered[:-1]).to(ordered.dtype)])
+    return torch.empty_like(order).scatter_(0, order, new.cumsum(0))

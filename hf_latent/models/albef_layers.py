@@ -58,7 +58,7 @@ class TokensRead:
         """The tokens at which `mask`, `(batch, length)` bool, is true."""
         counts = mask.cumsum(dim=1)
         rows, places = mask.nonzero(as_tuple=True)
-        return cls(rows, places, counts[mask] - 1, len(mask), max(int(counts[:, -1].max()), 1))
+        return cls(rows, places, counts[rows, places] - 1, len(mask), max(int(counts[:, -1].max()), 1))
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:

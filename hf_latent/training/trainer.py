@@ -24,6 +24,7 @@ from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpointing import CheckpointTrainer
 from .distributed import average_gradients, gather_embeddings, mean_over_processes
+from .finite import FiniteCheck
 from .gradient_cache import cached_backward, rows_of
 from .optimizer import OptimizerTrainer
 from .prediction import PredictionTrainer
@@ -87,6 +88,7 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
         self.objective: Objective = core.objective
         self._augmented_first = self._first_views_to_augment()
         self._micro_batch = (-1, 0)
+        self._finite = FiniteCheck()
         self._terms: dict[str, Tensor] = {}
         self._term_count = 0
 
@@ -284,20 +286,12 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
 
     def _note(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
         """Add terms to those for the log."""
-        self._check_finite(loss, terms)
+        self._finite.note(self.state.global_step + 1, loss, terms)
         for name, value in terms.items():
             self._terms[name] = self._terms[name] + value.detach() if name in self._terms else value.detach()
 
-    def _check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        if torch.isfinite(loss):
-            return
-        bad = [f"{name}={value.item()}" for name, value in terms.items() if not torch.isfinite(value)]
-        raise UserError(
-            f"the loss is {loss.item()} at step {self.state.global_step + 1}, from {', '.join(bad) or 'its weights'}: "
-            "look for NaN in the inputs, or write a smaller training.learning_rate"
-        )
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        self._finite.flush()
         if "loss" in logs and self._term_count:
             means = mean_over_processes(torch.stack(list(self._terms.values())) / self._term_count)
             logs = {**logs, **{f"loss_{name}": mean for name, mean in zip(self._terms, means.tolist(), strict=True)}}
