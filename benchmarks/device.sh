@@ -9,7 +9,7 @@
 # packages of pyproject.toml (transformers 5.23 or newer, accelerate, peft, huggingface_hub, datasets, omegaconf,
 # scikit-learn, matplotlib, jinja2). On a machine without a network, take along as wheels what is missing there, made with
 #
-#   pip download --no-deps -d wheels 'transformers>=5.23' 'huggingface_hub>=2.4' 'tokenizers>=0.23' omegaconf==2.4.0.dev11 datasets
+#   pip download --no-deps -d wheels 'transformers>=5.23' 'huggingface_hub>=2.4' 'tokenizers>=0.23' omegaconf datasets
 #
 # and install them there by `pip install --no-index --no-deps wheels/*`. torchvision may be there: nothing here uses it.
 set -euo pipefail
