@@ -189,7 +189,9 @@ def _stored(source: HubData) -> Sample:
             rows.append(stream.reader.read(number, row, 0))
         except UserError:
             continue  # a page can do without a row that cannot be read
-        value = None if source.ids is None else row[source.ids]
+        text = rows[-1].get(source.columns.get("text", ""))
+        # As in the measurements of retrieval, equal captions are one.
+        value = text and " ".join(text.casefold().split()) if source.ids is None else row[source.ids]
         ids.append(f"row {number}" if is_missing(value) else f"id {value}")
     if len(rows) < 4:
         raise UserError(f"the {split} split of {source.path} holds {len(rows)} rows that can be read: 4 are needed")
@@ -200,5 +202,5 @@ def _stored(source: HubData) -> Sample:
         values,
         [" | ".join(t[k][:WORDS_SHOWN] for t in texts.values()) or f"row {k}" for k in range(len(rows))],
         np.unique(ids, return_inverse=True)[1],
-        "the same row" if source.ids is None else f"the same {source.ids}",
+        f"the same {source.ids or source.columns.get('text', 'row')}",
     )

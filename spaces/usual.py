@@ -15,8 +15,8 @@ FEWEST = 20  # pictures that tell how far apart pictures are
 class Usual:
     """How far the pictures of a sample are from each other.
 
-    Pictures are compared by their pixels, not by their embeddings: a model may map a picture unlike all of its training
-    data into the midst of them. The distance of two is the root mean square of the
+    Pictures are compared by their pixels, not by their embeddings: a model may map a picture that is unlike its
+    training data to a place among them. The distance of two is the root mean square of the
     differences of their values, 0 to 255, at 8 x 8 pixels. A flat picture is near to any other of its mean; it is told
     by its contrast, the standard deviation of these values.
 

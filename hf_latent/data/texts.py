@@ -1,6 +1,7 @@
 """What a tokenizer makes of the texts of a data set: which words it does not know, and which texts it cuts."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, cast
@@ -90,6 +91,12 @@ def report_texts(data: LoadedData, processor: Any) -> None:
     if data.captions is not None:
         splits["test"] = data.captions.test
     for name, tokenizer in processor.tokenizers.items():
+        if repeated := _repeated(data.train, data.columns[name]):
+            column, rows = data.columns[name], len(cast(Sized, data.train))
+            print(
+                f"{repeated:,} of {rows:,} training rows share their {column!r} with a row of another id, and are "
+                f"contrasted with it: data.ids={column} makes them positives of each other"
+            )
         most = processor.modalities[name]["max_length"]
         for split, rows in splits.items():
             if not isinstance(rows, Sized):
@@ -102,6 +109,18 @@ def report_texts(data: LoadedData, processor: Any) -> None:
             if counts.cut:
                 longer = f"longer than {most} tokens and will be cut there"
                 print(f"{counts.cut:,} of {counts.texts:,} captions are {longer} ({where})")
+
+
+def _repeated(rows: Dataset, column: str) -> int:
+    """How many rows have the text of a row with another id; 0 where the rows have no text beside the images."""
+    if not hasattr(rows, "sentences") or not hasattr(rows, "ids"):
+        return 0
+    ids: dict[str, set[int]] = defaultdict(set)
+    counts: dict[str, int] = defaultdict(int)
+    for text, number in zip(rows.sentences(column), rows.ids, strict=True):
+        ids[text].add(int(number))
+        counts[text] += 1
+    return sum(counts[text] for text, numbers in ids.items() if len(numbers) > 1)
 
 
 def _texts(rows: Dataset, column: str) -> Iterator[str]:

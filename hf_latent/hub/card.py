@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ..citations import DUFUMIER_2025, HERMANN_2020, HU_2022
+from ..data.hub_data import HubData
 from ..data.loading import SOURCES
 from ..errors import UserError, blamed_on, suggest
 from ..files import replace
@@ -178,6 +179,7 @@ def render(
         "name": name,
         "config": model,
         "data": data,
+        "own_ids": shared.get("data", {}).get("name") == HubData.NAME and not shared["data"].get("ids"),
         "batch": number(shared.get("training", {}).get("global_batch_size")),
         "low_rank": low_rank,
         "training": _training(shared.get("training", {}), metrics),

@@ -38,7 +38,7 @@ def retrieval(
         text_ids: (M,) integers: the id of the image that each text describes, so with `image_ids` None the row of its
             image. None, for both only: text i describes image i, M = N.
         pairs: (P, 2) integers in place of ids: the row of an image and the row of a text that is right for it.
-        k: cut-offs. One above the number of candidates would always be 100 and is left out.
+        k: cut-offs. One of all candidates, or of more, would always be 100 and is left out.
         names: what the two modalities are called in the result and in errors.
         chunk_size: queries compared with all candidates at once; memory is chunk_size x max(N, M).
 
@@ -92,7 +92,7 @@ def scored_retrieval(
         text_to_image: (M, N) scores of every image for each text.
         image_ids, text_ids: (N,) and (M,) integers; equal ids are right for each other.
         pairs: As of `retrieval`, in place of ids.
-        k: cut-offs. One above the number of candidates is left out.
+        k: cut-offs. One of all candidates, or of more, is left out.
 
     Raises:
         ValueError: scores of another shape, a query without a right candidate, NaN.
@@ -114,7 +114,7 @@ def scored_retrieval(
 
 
 def _recalls(way: str, rank: NDArray[np.int64], candidates: int, k: Sequence[int]) -> dict[str, float]:
-    recalls = {f"{way}_r{top}": 100 * float((rank <= top).mean()) for top in cutoffs(k) if top <= candidates}
+    recalls = {f"{way}_r{top}": 100 * float((rank <= top).mean()) for top in cutoffs(k) if top < candidates}
     return {**recalls, f"{way}_median_rank": float(np.median(rank))}
 
 

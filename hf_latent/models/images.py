@@ -26,13 +26,21 @@ def read_image(value: Any) -> Image.Image:
     tensors of wide integers, values up to 255 are those of 8 bits.
 
     Args:
-        value: A PIL image; the bytes of a file; an array `(height, width)` or `(height, width, channels)` with 1
-            channel (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGBA); or such a tensor with its channels first. No path:
-            a text in a row of somebody's data must not name a file of this machine.
+        value: A PIL image; the bytes of a file, also as `{"bytes": ..., "path": ...}`, as `datasets` stores them; an
+            array `(height, width)` or `(height, width, channels)` with 1 channel (gray), 2 (gray and alpha), 3 (RGB)
+            or 4 (RGBA); or such a tensor with its channels first. No path: a text in a row of somebody's data must not
+            name a file of this machine.
 
     Raises:
         ValueError: If it cannot be read; says why.
     """
+    if isinstance(value, Mapping):
+        value = value.get("bytes")
+    if isinstance(value, str):
+        raise ValueError(
+            "expected an image, found a text: names of files are not opened; give PIL.Image.open(name), or cast the "
+            "column of the data set to datasets.Image()"
+        )
     try:
         if isinstance(value, Image.Image):
             return _rgb(value)

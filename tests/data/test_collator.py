@@ -121,6 +121,6 @@ def test_what_is_no_image_is_named_by_its_row(processor):
     given = rows(0, 1, images=2)
     given[1]["image"][0] = "a picture"
     with pytest.raises(
-        ValueError, match="row 1 of modality 'image' is not an image that can be read: expected an image, found str"
+        ValueError, match="row 1 of modality 'image' is not an image that can be read: expected an image, found a text"
     ):
         LatentCollator(processor)(given)

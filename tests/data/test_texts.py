@@ -52,6 +52,15 @@ def test_the_share_of_train_and_test_is_printed(capsys):
     ]
 
 
+@pytest.mark.parametrize("ids, told", [([0, 1, 2, 3], 3), ([0, 0, 2, 0], 0), ([0, 1, 2, 1], 3)])
+def test_captions_that_repeat_under_other_ids_are_told(capsys, ids, told):
+    train = rows("a dog", "a dog", "a cat", "a dog")
+    train.ids = ids
+    report_texts(LoadedData(train, {"text": "caption"}, ""), PROCESSOR)
+    line = "3 of 4 training rows share their 'caption' with a row of another id, and are contrasted with it"
+    assert (line in capsys.readouterr().out) == bool(told)
+
+
 def test_a_class_or_an_answer_with_an_unknown_word_is_an_error():
     captions = SimpleNamespace(test=rows("a dog"), classes=["a red cat", "a red zebra"])
     check_words(loaded(), PROCESSOR)

@@ -109,7 +109,11 @@ def test_a_common_rotation_and_the_order_of_rows_change_nothing():
     assert retrieval(images, texts[order], text_ids=image_of_text[order]) == got
 
 
-def test_cutoffs_above_the_number_of_candidates_are_left_out():
+def test_cutoffs_that_every_candidate_passes_are_left_out():
+    assert list(retrieval(np.eye(5), np.eye(5), k=(4, 5))) == [
+        *("image_to_text_r4", "image_to_text_median_rank"),
+        *("text_to_image_r4", "text_to_image_median_rank"),
+    ]
     images, texts, image_of_text = captioned(images=4, captions=3)
     got = retrieval(images, texts, text_ids=image_of_text, k=(1, 5, 100), names=("photo", "caption"))
     assert list(got) == [

@@ -48,6 +48,13 @@ def test_formats(format):
     np.testing.assert_array_equal(read(saved(side, format, **options)), wanted)
 
 
+def test_bytes_as_datasets_stores_them():
+    content = saved(Image.fromarray(COLORS), "PNG")
+    np.testing.assert_array_equal(read({"bytes": content, "path": "/etc/hostname"}), COLORS)
+    with pytest.raises(ValueError, match="expected an image, found NoneType"):
+        read({"bytes": None, "path": "/etc/hostname"})
+
+
 def test_a_jpeg_is_read_as_pillow_decodes_it():
     content = saved(Image.fromarray(COLORS).resize((64, 64)), "JPEG", quality=90)
     np.testing.assert_array_equal(read(content), np.asarray(Image.open(io.BytesIO(content))))
@@ -131,7 +138,7 @@ BOMB = saved(Image.new("1", (20_000, 20_000)), "PNG", optimize=True)
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("/etc/hostname.png", "expected an image, found str"),
+        ("/etc/hostname.png", "expected an image, found a text: names of files are not opened"),
         (None, "expected an image, found NoneType"),
         (b"", "cannot identify"),
         (b"no image", "cannot identify"),

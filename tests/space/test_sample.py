@@ -91,6 +91,15 @@ def test_a_data_set_of_ones_own_is_read_from_its_beginning(tmp_path):
     assert "The first 5 rows of the train split of mine" in sample.title
 
 
+def test_without_ids_equal_captions_are_right_for_each_other(tmp_path):
+    """As in the measurements of retrieval."""
+    columns = {"photo": [Image.new("RGB", (4, 4))] * 5, "words": ["a dog", "A  dog", "a cat", "a dog", "a cow"]}
+    datasets.Dataset.from_dict(columns).save_to_disk(str(tmp_path / "mine"))
+    sample = load_sample(HubData(path=str(tmp_path / "mine"), columns={"image": "photo", "text": "words"}))
+    assert sample.ids[0] == sample.ids[1] == sample.ids[3] and len(set(sample.ids.tolist())) == 3
+    assert sample.right == "the same words"
+
+
 def test_data_that_cannot_be_read_is_named(tmp_path):
     columns = {"image": "photo", "text": "words"}
     with pytest.raises(UserError, match="cannot be opened"):
