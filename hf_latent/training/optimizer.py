@@ -74,9 +74,10 @@ def decayed_parameters(model: nn.Module, names: Iterable[str]) -> list[str]:
     """The parameters that weight decay reaches: matrices, convolutions and tables of words.
 
     Left out are parameters of fewer than two dimensions (biases, the gains of every normalization, temperatures), and
-    the class tokens and position embeddings of image towers and of CoMM's fusion, as timm's `no_weight_decay` of a
-    vision transformer has it. The position table of a text tower is decayed with its table of words, as ALBEF and BERT
-    do; so is, in transformers, what holds it where no name tells (`wpe` of GPT-2).
+    the class tokens and position embeddings of image towers and of CoMM's fusion, as timm leaves them out of a vision
+    transformer (`no_weight_decay`; ALBEF's ViT names them, too, though its training script never asks it). The
+    position table of a text tower is decayed with its table of words, as in BERT, ALBEF and open_clip; by their names
+    alone the two could not be told apart in every family (`wpe` of GPT-2).
 
     Args:
         model: Any model, with adapters or without.

@@ -130,7 +130,7 @@ def test_a_stream_has_these_shares_on_any_number_of_processes(folder):
     parts = [list(itertools.islice(stream.share_of(process, 2), 12)) for process in range(2)]
     assert len({row["place"] for part in parts for row in part}) == 24
     loader = DataLoader(stream, batch_size=None, num_workers=1)
-    assert [row["text"] for row in itertools.islice(loader, 9)] == [row["text"] for row in rows[:9]]
+    assert [source_of(row) for row in itertools.islice(loader, 9)] == [source_of(row) for row in rows[:9]]
 
 
 def test_what_is_measured_on_is_the_test_split_of_one_source(folder):
