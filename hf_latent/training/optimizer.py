@@ -32,6 +32,7 @@ class OptimizerTrainer(Trainer):
     """
 
     args: LatentTrainingArguments
+    _made = False  # the optimizer, by this Trainer
     _rates: Mapping[str, float] = MappingProxyType({})
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
@@ -45,16 +46,18 @@ class OptimizerTrainer(Trainer):
         Raises:
             UserError: If `learning_rates` names what is not trained, or the optimizer takes one learning rate only.
         """
-        given, rates = self.optimizer is not None, self.args.learning_rates or {}
+        rates, kind = self.args.learning_rates or {}, OptimizerNames(self.args.optim).value
         trained = cast(nn.Module, self.model if model is None else model)
         parts = parts_of(trained, rates)
-        kind = OptimizerNames(self.args.optim).value
-        if rates and (given or ONE_RATE.search(kind)):
+        made = self.optimizer is None
+        given, divided = not made and not self._made, not ONE_RATE.search(kind)
+        if rates and (given or not divided):
             what = "the optimizer was given to the Trainer" if given else f"training.optim={kind} takes one for all"
             raise UserError(f"training.learning_rates: {what}: leave one of them out")
         optimizer = super().create_optimizer(model)
-        if not given and not ONE_RATE.search(kind):
+        if made and divided:
             divide_groups(optimizer, trained, parts, rates)
+        self._made |= made
         return optimizer
 
     def _get_learning_rate(self) -> float:
