@@ -261,7 +261,7 @@ def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float)}
     own = {key: section[key] for key in numbers if isinstance(section.get(key), int | float)}
     sources = section.get("sources") or [section]
-    tested = next((source for source in sources if source.get("test_split")), {})
+    tested: Mapping[str, Any] = next((source for source in sources if source.get("test_split")), {})
     words = {"name": section["name"], "test_split": tested.get("test_split")}
     path, *paths = [
         name if "/" in name else None for name in (source.get("path") or "" for source in (tested, *sources))

@@ -166,8 +166,8 @@ def _kept(where: str, content: Any, allowed: Any, left_out: list[str], repositor
         if not isinstance(content, list):
             return _drop(where, left_out)
         parts = zip(content, allowed, strict=True)
-        found = [_kept(f"{where}.{number}", *part, left_out) for number, part in enumerate(parts)]
-        return [{} if part is _DROP else part for part in found]
+        kept = [_kept(f"{where}.{number}", *part, left_out) for number, part in enumerate(parts)]
+        return [{} if part is _DROP else part for part in kept]
     if where == PRETRAINED and isinstance(content, str):
         if published_model(content):
             return content
