@@ -18,6 +18,7 @@ from . import __version__
 from .data.collator import LatentCollator
 from .data.hub_data import HubData
 from .data.loaded import LoadedData
+from .data.mixture import MixtureData
 from .data.texts import check_words, report_texts
 from .errors import UserError, blamed_on
 from .evaluation import Evaluation, evaluations_of
@@ -203,7 +204,7 @@ def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
 
 
 def _load(recipe: Recipe, progress: bool) -> LoadedData:
-    if isinstance(recipe.data, HubData):
+    if isinstance(recipe.data, HubData | MixtureData):
         return recipe.data.load(progress, recipe.config.modalities)
     return recipe.data.load(progress)
 

@@ -52,8 +52,8 @@ def build_processor(
         if isinstance(view, ImageView):
             check_memory(12 * view.size**2, f"a picture of views.{name}.size={view.size}")
             modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
-            if view.fit is not None:
-                modalities[name]["fit"] = view.fit
+            written = {"fit": view.fit, "resample": view.resample}
+            modalities[name].update({key: value for key, value in written.items() if value is not None})
             if name in images:
                 modalities[name]["image_processor"] = images[name].to_dict()
         if kind == "text" and name not in tokenizers:
@@ -71,7 +71,8 @@ def build_processor(
             if "image" in images:
                 return fits(images["image"], tokenizers["text"], padding)
             options = (image["size"], tokenizers["text"], image["mean"], image["std"])
-            return fits.for_size(*options, padding=padding, fit=image.get("fit", "squash"))
+            squares = {key: image[key] for key in ("fit", "resample") if key in image}
+            return fits.for_size(*options, padding=padding, **squares)
         return CoMMProcessor(modalities, tokenizers)
 
 

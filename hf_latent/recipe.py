@@ -3,7 +3,7 @@
 import typing
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -341,6 +341,11 @@ def _typed(section: str, values: Mapping[str, Any], hints: Mapping[str, Any]) ->
     for key, value in values.items():
         if key not in hints:
             raise UserError(f"unknown key {section}.{key}: {suggest(key, hints)}")
+        (item,) = typing.get_args(hints[key])[:1] or (None,)
+        if isinstance(value, list) and is_dataclass(item) and all(isinstance(part, Mapping) for part in value):
+            parts = ((f"{section}.{key}.{number}", part) for number, part in enumerate(value))
+            typed[key] = [cast(Any, item)(**checked(place, part, cast(type, item))) for place, part in parts]
+            continue
         whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63  # a float holds it
         if whole and float in (hints[key], *typing.get_args(hints[key])) and int not in typing.get_args(hints[key]):
             value = float(value)

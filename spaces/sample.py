@@ -14,6 +14,7 @@ from hf_latent.data.cells import is_missing
 from hf_latent.data.loading import (
     SOURCES,
     HubData,
+    MixtureData,
     Source,
     TrifeatureCaptionsData,
     TrifeatureData,
@@ -101,8 +102,8 @@ def load_sample(source: Source) -> Sample:
     Raises:
         UserError: If the data cannot be read.
     """
-    if isinstance(source, HubData):
-        return _stored(source)
+    if isinstance(source, HubData | MixtureData):
+        return _stored(source if isinstance(source, HubData) else source.shown)
     if isinstance(source, TrifeatureScenesData):
         return _scenes(cast(TrifeatureScenes, replace(source, scenes=1, test_scenes=ROWS).load().captions.test))
     images = trifeature_of(source).test

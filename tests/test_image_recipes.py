@@ -155,12 +155,14 @@ def test_a_clip_checkpoint_keeps_its_exact_embeddings_from_the_picture_on(data, 
     torch.testing.assert_close(embedded(tmp_path / "run", monkeypatch), wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
-def test_a_tower_from_scratch_says_how_pictures_become_squares(fit, data, bert, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("fit", "resample"), [("squash", "bilinear"), ("crop", "bilinear"), ("pad", "bilinear"), ("squash", "bicubic")]
+)
+def test_a_tower_from_scratch_says_how_pictures_become_squares(fit, resample, data, bert, tmp_path, monkeypatch):
     towers = (
         f"modalities: {{image: {{encoder: cnn, channels: [8, 16]}}, text: {{encoder: auto, pretrained: {bert}}}}}, "
     )
-    view = f"size: 24, fit: {fit}"
+    view = f"size: 24, fit: {fit}" + (", resample: bicubic" if resample == "bicubic" else "")
     (tmp_path / "recipe.yaml").write_text(
         RECIPE.format(model=towers, data=data, tokenizers="", view=view, run=tmp_path / "run")
     )
@@ -171,9 +173,10 @@ def test_a_tower_from_scratch_says_how_pictures_become_squares(fit, data, bert, 
     if fit == "pad":
         shapes["pad"] = Image.new("RGB", (60, 60), tuple(round(255 * m) for m in own.image_processor.image_mean))
         shapes["pad"].paste(wide, (0, 15))
-    wanted = shapes[fit].resize((24, 24), Image.Resampling.BILINEAR)
+    wanted = shapes[fit].resize((24, 24), Image.Resampling[resample.upper()])
     mean, std = (torch.tensor(own.modalities["image"][key]).view(3, 1, 1) for key in ("mean", "std"))
     found = own(images=[wide])["pixel_values"][0] * std + mean
+    assert own.crop_of("image") == (24, Image.Resampling[resample.upper()])
     assert (found * 255 - torch.tensor(np.array(wanted)).permute(2, 0, 1)).abs().mean() < 1.5
     with torch.no_grad():
         pictures = [upright(content) for content in PICTURES.values()]

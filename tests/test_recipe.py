@@ -7,7 +7,9 @@ import torch
 from transformers.optimization import get_scheduler
 
 from hf_latent import LatentTrainingArguments
+from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.errors import UserError
+from hf_latent.fit_to_data import build_processor
 from hf_latent.recipe import find_recipe, load_recipe
 from hf_latent.resources import available_resources
 
@@ -49,6 +51,11 @@ def test_the_recipe_of_albef_is_that_of_its_paper():
     with torch.device("meta"):
         model = recipe.model_class(recipe.config)
     assert model.fusion.converter is None and model.bert.config.num_hidden_layers == len(model.fusion.layer) == 6
+    assert model.encoders["text"].max_length == 25 and recipe.views["image"].randaugment == (2, 7)
+    assert build_processor(model, recipe.views, {"text": word_tokenizer(["a"])}).crop_of("image") == (
+        256,
+        3,
+    )  # bicubic
     assert recipe.config.queue_size == 65_536 and recipe.views["image"].mean[0] == pytest.approx(0.4815, abs=1e-4)
     arguments = LatentTrainingArguments(**{**recipe.training, "bf16": False, "output_dir": "unused"})
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)

@@ -84,6 +84,10 @@ def named(path, **options):
     return {"name": "dataset", "path": path, "columns": {"image": "text", "text": "text"}, "options": options}
 
 
+def source(path, **more):
+    return {"path": path, "columns": {"image": "text", "text": "text"}, **more}
+
+
 def cases(secret):
     return {
         "a text file": named("text", data_files={"train": [str(secret / "token")]}),
@@ -100,6 +104,11 @@ def cases(secret):
         "an archive": named("webdataset", data_files=f"file://{secret}/token"),
         "a configuration that is none": named("user/name", name={"a": str(secret)}),
         "another file system": named(f"file://{secret}"),
+        "a source of a mixture": {"name": "mixture", "sources": [source("user/name"), source(str(secret))]},
+        "files of a source": {
+            "name": "mixture",
+            "sources": [source("csv", options={"data_files": f"{secret}/*.csv"})],
+        },
         "a bucket": named("hf://buckets/user/secret_folder"),
     }
 

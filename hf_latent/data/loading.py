@@ -1,6 +1,7 @@
 """What a recipe's `data` section can name."""
 
 from .hub_data import HubData
+from .mixture import MixtureData
 from .trifeature_data import TrifeatureCaptionsData, TrifeatureData
 from .trifeature_scenes import TrifeatureScenesData
 from .trifeature_task_data import (
@@ -11,7 +12,7 @@ from .trifeature_task_data import (
     TrifeatureTextAssignmentData,
 )
 
-Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureScenesData | TrifeatureTaskData | HubData
+Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureScenesData | TrifeatureTaskData | HubData | MixtureData
 SOURCES: dict[str, type[Source]] = {
     cls.NAME: cls
     for cls in (
@@ -23,5 +24,6 @@ SOURCES: dict[str, type[Source]] = {
         TrifeatureStatementsData,
         TrifeatureTextAssignmentData,
         HubData,
+        MixtureData,
     )
 }

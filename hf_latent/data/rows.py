@@ -89,9 +89,10 @@ class RowReader:
 
 
 class Row(dict[str, Any]):
-    """A row that knows its number in the data set, for errors to name."""
+    """A row that knows its number in the data set, and of which data set where there are several, for errors to
+    name."""
 
-    number: int
+    number: int | str
 
 
 class ModalityRows(Dataset):

@@ -57,12 +57,6 @@ class ModalityStream(IterableDataset):
         part.share, part.shares = process, processes
         return part
 
-    def _numbers(self) -> Iterator[int]:
-        """Numbers of rows that no other process or worker gives."""
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        return itertools.count(self.share * workers + number, self.shares * workers)
-
     def _name_bad_row(self, place: int, error: UserError) -> NoReturn:
         """Raise the error of a bad row with its number in the data set.
 
@@ -78,7 +72,7 @@ class ModalityStream(IterableDataset):
         raise UserError(str(error).replace(f"row {place}", f"row {place} of the shuffled stream", 1)) from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        numbers = self._numbers()
+        numbers = own_numbers(self.share, self.shares)
         for epoch in itertools.count():
             self.dataset.set_epoch(epoch)
             read = False
@@ -98,3 +92,10 @@ class ModalityStream(IterableDataset):
             if not read:
                 here = "" if self.shares == 1 else f" for process {self.share} of {self.shares}"
                 raise UserError(f"the stream holds no row that can be read{here}")
+
+
+def own_numbers(process: int, processes: int) -> Iterator[int]:
+    """Numbers of rows that no other process or worker gives."""
+    worker = get_worker_info()
+    number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+    return itertools.count(process * workers + number, processes * workers)

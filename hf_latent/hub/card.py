@@ -253,15 +253,22 @@ def _template(config: LatentConfig) -> Any:
 
 
 def _data(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The data section with its defaults; `path` only where it is a repository on the Hub, `name` None if unknown."""
+    """The data section with its defaults; `path` only where it is a repository on the Hub, `name` None if unknown.
+
+    Of a mixture, `path` is of the source that was measured on; `paths` has one for each source.
+    """
     if section.get("name") not in SOURCES:
-        return {"name": None, "path": None}
+        return {"name": None, "path": None, "paths": []}
     defaults = {spec.name: spec.default for spec in fields(SOURCES[section["name"]])}
     numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float)}
     own = {key: section[key] for key in numbers if isinstance(section.get(key), int | float)}
-    path = section.get("path") or ""
-    words = {"name": section["name"], "test_split": section.get("test_split")}
-    return {**numbers, **own, **words, "path": path if "/" in path else None}
+    sources = section.get("sources") or [section]
+    tested: Mapping[str, Any] = next((source for source in sources if source.get("test_split")), {})
+    words = {"name": section["name"], "test_split": tested.get("test_split")}
+    path, *paths = [
+        name if "/" in name else None for name in (source.get("path") or "" for source in (tested, *sources))
+    ]
+    return {**numbers, **own, **words, "path": path if "sources" in section else paths[0], "paths": paths}
 
 
 def _started(config: Mapping[str, Any]) -> list[Any]:
@@ -394,7 +401,7 @@ def _header(
         tags=[*tags, config.model_type, *(["lora"] if adapters is not None else []), *regularizers],
         base_model=(bases[0] if len(bases) == 1 else bases) or None,
         base_model_relation=relation if len(bases) == 1 else None,
-        datasets=[data["path"]] if data.get("path") else None,
+        datasets=list(filter(None, data["paths"])) or None,
         metrics=list(dict.fromkeys(tasks)) or None,
         license=license,
         model_name=one_line(name),

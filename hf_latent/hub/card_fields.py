@@ -14,6 +14,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING
 
+from ..data.hub_data import HubData
 from ..data.loading import SOURCES
 from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
@@ -91,7 +92,12 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "lora", _names(Lora)
     if "data" in found and found["data"].get("name") in SOURCES:
         source = SOURCES[found["data"]["name"]]
-        yield "data", {**_names(source), "name": None, **_modalities(found["data"], ("columns", "tokenizers"))}
+        own = {**_names(source), "name": None, **_modalities(found["data"], ("columns", "tokenizers"))}
+        if "sources" in own:
+            parts = found["data"].get("sources") if isinstance(found["data"].get("sources"), list) else []
+            parts = [part if isinstance(part, Mapping) else {} for part in parts]
+            own["sources"] = [{**_names(HubData), **_modalities(part, ("columns",))} for part in parts]
+        yield "data", own
     if "views" in found:
         views = {name: view for name, view in found["views"].items() if _modality(name) and isinstance(view, Mapping)}
         known = {name: VIEWS[view["kind"]] for name, view in views.items() if view.get("kind") in VIEWS}
@@ -156,6 +162,12 @@ def _kept(where: str, content: Any, allowed: Any, left_out: list[str], repositor
             if key in allowed
         }
         return {key: value for key, value in found.items() if value is not _DROP}
+    if isinstance(allowed, list):
+        if not isinstance(content, list):
+            return _drop(where, left_out)
+        parts = zip(content, allowed, strict=True)
+        kept = [_kept(f"{where}.{number}", *part, left_out) for number, part in enumerate(parts)]
+        return [{} if part is _DROP else part for part in kept]
     if where == PRETRAINED and isinstance(content, str):
         if published_model(content):
             return content

@@ -15,6 +15,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.image_transforms import get_resize_output_image_size
 
 FITS = ("squash", "crop", "pad")
+RESAMPLES = ("bilinear", "bicubic")
 
 
 def read_image(value: Any) -> Image.Image:
@@ -104,7 +105,9 @@ def _eight_bits(pixels: np.ndarray, sixteen: bool) -> np.ndarray:
     return np.rint(scaled).astype(np.uint8)
 
 
-def scratch_processor(size: int, mean: Sequence[float], std: Sequence[float], fit: str = "squash") -> Any:
+def scratch_processor(
+    size: int, mean: Sequence[float], std: Sequence[float], fit: str = "squash", resample: str = "bilinear"
+) -> Any:
     """The image processor of a tower that is trained from scratch.
 
     Args:
@@ -112,16 +115,18 @@ def scratch_processor(size: int, mean: Sequence[float], std: Sequence[float], fi
         mean, std: Of each channel, on the scale from 0 to 1.
         fit: How an image becomes a square: `"squash"` resizes it whatever its aspect ratio, `"crop"` resizes the
             shorter side and takes the center, `"pad"` resizes the longer side; what it pads is said to [`fitted`].
+        resample: `"bilinear"` or `"bicubic"`, both antialiased; of random crops, too.
     """
-    if fit not in FITS:
-        raise ValueError(f"fit={fit!r}: write one of {', '.join(FITS)}")
+    for name, value, known in (("fit", fit, FITS), ("resample", resample, RESAMPLES)):
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: write one of {', '.join(known)}")
     square = {"height": size, "width": size}
     crop = fit == "crop"
     return CLIPImageProcessorPil(
         size=cast(Any, {"shortest_edge": size} if crop else square),
         crop_size=cast(Any, square),
         do_center_crop=crop,
-        resample=Image.Resampling.BILINEAR,
+        resample=Image.Resampling[resample.upper()],
         image_mean=list(mean),
         image_std=list(std),
     )

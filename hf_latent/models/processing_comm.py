@@ -35,9 +35,9 @@ class CoMMProcessor(ProcessorMixin):
         modalities: What each modality is, `{name: {"kind": "image", "size": 224}}`. The kinds are
 
             - `image`: what `images.read_image` takes, such as PIL images and arrays; made squares of `size` px as
-              `fit` says (`squash` by default, `crop` or `pad`) and normalised with `mean` and `std` (of ImageNet by
-              default), or as `image_processor` does, the settings of one of transformers; or lists of these, as many
-              in each row;
+              `fit` (`squash` by default, `crop` or `pad`) and `resample` (`bilinear` by default, `bicubic`) say, and
+              normalised with `mean` and `std` (of ImageNet by default), or as `image_processor` does, the settings of
+              one of transformers; or lists of these, as many in each row;
             - `text`: strings, tokenized to at most `max_length` tokens (by default as many as the tokenizer says, or
               77) and padded to the longest, or to `max_length` with `"padding": "max_length"`, as SigLIP's towers;
             - `series`: float arrays `(length, input_dim)`, zero-padded to the longest, with an `attention_mask`;
@@ -180,7 +180,8 @@ def _image_processor(options: dict[str, Any]) -> tuple[Any, bool]:
         options["mean"], options["std"] = mean_and_std(processor)
     else:
         fit = options.get("fit", "squash")
-        processor = scratch_processor(options["size"], options["mean"], options["std"], fit)
+        resample = options.get("resample", "bilinear")
+        processor = scratch_processor(options["size"], options["mean"], options["std"], fit, resample)
     return processor, keeps_squares(processor, options["size"])
 
 

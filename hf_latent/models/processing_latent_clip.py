@@ -53,9 +53,10 @@ class LatentCLIPProcessor(ProcessorMixin):
         std: Sequence[float] = IMAGENET_STD,
         padding: str = "longest",
         fit: str = "squash",
+        resample: str = "bilinear",
     ) -> Self:
         """A processor for towers from scratch, which makes squares of `size` px; see `images.scratch_processor`."""
-        return cls(scratch_processor(size, mean, std, fit), tokenizer, padding, pad_images=fit == "pad")
+        return cls(scratch_processor(size, mean, std, fit, resample), tokenizer, padding, pad_images=fit == "pad")
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
         """As every processor: `pixel_values`, `input_ids` and `attention_mask`, as torch tensors.

@@ -32,6 +32,7 @@ class OptimizerTrainer(Trainer):
     """
 
     args: LatentTrainingArguments
+    _made = False  # the optimizer, by this Trainer
     _rates: Mapping[str, float] = MappingProxyType({})
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
@@ -45,16 +46,18 @@ class OptimizerTrainer(Trainer):
         Raises:
             UserError: If `learning_rates` names what is not trained, or the optimizer takes one learning rate only.
         """
-        given, rates = self.optimizer is not None, self.args.learning_rates or {}
+        rates, kind = self.args.learning_rates or {}, OptimizerNames(self.args.optim).value
         trained = cast(nn.Module, self.model if model is None else model)
         parts = parts_of(trained, rates)
-        kind = OptimizerNames(self.args.optim).value
-        if rates and (given or ONE_RATE.search(kind)):
+        made = self.optimizer is None
+        given, divided = not made and not self._made, not ONE_RATE.search(kind)
+        if rates and (given or not divided):
             what = "the optimizer was given to the Trainer" if given else f"training.optim={kind} takes one for all"
             raise UserError(f"training.learning_rates: {what}: leave one of them out")
         optimizer = super().create_optimizer(model)
-        if not given and not ONE_RATE.search(kind):
+        if made and divided:
             divide_groups(optimizer, trained, parts, rates)
+        self._made |= made
         return optimizer
 
     def _get_learning_rate(self) -> float:
@@ -74,9 +77,10 @@ def decayed_parameters(model: nn.Module, names: Iterable[str]) -> list[str]:
     """The parameters that weight decay reaches: matrices, convolutions and tables of words.
 
     Left out are parameters of fewer than two dimensions (biases, the gains of every normalization, temperatures), and
-    the class tokens and position embeddings of image towers and of CoMM's fusion, as timm's `no_weight_decay` of a
-    vision transformer has it. The position table of a text tower is decayed with its table of words, as ALBEF and BERT
-    do; so is, in transformers, what holds it where no name tells (`wpe` of GPT-2).
+    the class tokens and position embeddings of image towers and of CoMM's fusion, as timm leaves them out of a vision
+    transformer (`no_weight_decay`; ALBEF's ViT names them, too, though its training script never asks it). The
+    position table of a text tower is decayed with its table of words, as in BERT, ALBEF and open_clip; by their names
+    alone the two could not be told apart in every family (`wpe` of GPT-2).
 
     Args:
         model: Any model, with adapters or without.

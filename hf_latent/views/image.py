@@ -17,6 +17,7 @@ YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5
 LUMA = torch.tensor(YIQ[0], dtype=torch.float32).expand(3, 3)
 TURN = torch.tensor(np.linalg.inv(YIQ) @ [[0, 0, 0], [0, 0, 1], [0, -1, 0]] @ YIQ, dtype=torch.float32)
 FITS = ("squash", "crop", "pad")
+RESAMPLES = ("bilinear", "bicubic")
 # And the number of a view: its random crops, which were cut when the images were loaded; (B, 0) where `pixel_values`
 # holds them.
 CROPS = "crops_"
@@ -49,6 +50,8 @@ class ImageView(View):
         fit: how the plain view makes a square of an image, `"squash"`, `"crop"` or `"pad"`, see
             `hf_latent.models.images`; by default as the checkpoint of the tower does, `"squash"` from scratch. Whoever
             loads the rows does it, by the processor.
+        resample: beside `fit`, how whoever loads the rows resizes them and their random crops, `"bilinear"` (default)
+            or `"bicubic"`.
 
     Approximations, next to the same recipe in Pillow: brightness, contrast, saturation, hue always come in this order;
     hue turns the chroma plane of YIQ instead of HSV's cone; colours are clamped to [0, 1] once, after all of them; a
@@ -68,9 +71,12 @@ class ImageView(View):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     fit: str | None = None
+    resample: str | None = None
 
     def __post_init__(self) -> None:
         check(self, "fit", lambda v: v in (None, *FITS), f"one of {', '.join(FITS)}")
+        check(self, "resample", lambda v: v in (None, *RESAMPLES), f"one of {', '.join(RESAMPLES)}")
+        check(self, "resample", lambda v: v is None or self.fit is not None, "fit beside it, such as fit: squash")
         check(self, "size", lambda v: isinstance(v, int) and v >= 8, "a whole number of pixels, 8 or more")
         check(self, "crop_scale", *SHARES)
         check(self, "crop_ratio blur_sigma", *RANGE)

@@ -1,6 +1,8 @@
 """RandAugment on whole batches: a few random operations on each image, of one strength (arXiv 1909.13719)."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +47,13 @@ def randaugment(images: Tensor, operation: Tensor, sign: Tensor, magnitude: floa
         (B, 3, H, W) whole numbers from 0 to 255, as floats. No value is more than 1 away from what Pillow computes.
     """
     images = images.round()
-    functions = {"autocontrast": autocontrast, "equalize": equalize, "brightness": brightness, "sharpness": sharpness}
     factor = 0.1 + 1.8 * magnitude / STRONGEST
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "autocontrast": autocontrast,
+        "equalize": equalize,
+        "brightness": partial(brightness, factor=factor),
+        "sharpness": partial(sharpness, factor=factor),
+    }
     for chosen, signs in zip(operation.T, sign.T, strict=True):
         moved = (chosen >= OPERATIONS.index(MOVES[0])).nonzero().squeeze(1)  # on the CPU: no wait for the device
         if len(moved):
@@ -57,10 +64,7 @@ def randaugment(images: Tensor, operation: Tensor, sign: Tensor, magnitude: floa
         for name, function in functions.items():
             where = send((chosen == OPERATIONS.index(name)).nonzero().squeeze(1), images)
             if len(where):
-                part = images.index_select(0, where)
-                images = images.index_copy(
-                    0, where, function(part, factor) if name in ("brightness", "sharpness") else function(part)
-                )
+                images = images.index_copy(0, where, function(images.index_select(0, where)))
     return images
 
 

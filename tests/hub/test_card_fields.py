@@ -49,6 +49,7 @@ def test_no_secret_gets_into_a_card(secret, tmp_path):
         "people": {"name": secret},
     }
     recipe["model"]["modalities"] = config["modalities"]
+    recipe["training"]["learning_rates"] = {secret: 1.0, "encoders": secret}
     recipe["data"] |= {
         "tokenizers": {"text": secret},
         "options": {"data_dir": secret, "token": secret},

@@ -114,3 +114,16 @@ def test_scenes_are_held_out_ones_with_their_captions():
     shape, color = (sample.factors[f"{factor} of the first"] for factor in ("shape", "color"))
     told = TrifeatureScenesData(image_size=32, scenes=1, test_scenes=ROWS).load().captions.test
     assert np.array_equal(shape * 10 + color, told.objects[:, 0]) and sample.words[0] == told[0]["text"]
+
+
+def test_of_a_mixture_it_is_the_source_that_is_measured_on(tmp_path):
+    columns = {"photo": [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(6)], "words": [f"w {i}" for i in range(6)]}
+    rows = datasets.Dataset.from_dict(columns)
+    for name in ("first", "second"):
+        datasets.DatasetDict({"train": rows, "test": rows.select(range(5))}).save_to_disk(tmp_path / name)
+    written = [
+        {"path": str(tmp_path / name), "columns": {"image": "photo", "text": "words"}} for name in ("first", "second")
+    ]
+    data = {"name": "mixture", "sources": [written[0], {**written[1], "test_split": "test"}]}
+    sample = load_sample(source_of({"data": data}, TOWERS))
+    assert sample.title == "The first 5 rows of the test split of second" and sample.values["text"][4] == "w 4"

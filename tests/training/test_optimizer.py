@@ -159,6 +159,17 @@ def test_rates_that_reach_nothing_are_refused(tmp_path, options, words):
         build_clip_trainer(tmp_path, regularizers={}, **options).try_optimizer()
 
 
+def test_an_optimizer_of_the_user_has_its_own_rates_and_a_second_training_those_of_the_first(tmp_path):
+    trainer = build_trainer(tmp_path, learning_rates={"encoders": 0.0}, max_steps=1)
+    trainer.train()
+    trainer.train()
+    assert trainer.optimizer.param_groups[2]["lr"] == 0.0
+    trainer = build_trainer(tmp_path, learning_rates={"encoders": 0.0}, max_steps=1)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+    with pytest.raises(UserError, match="the optimizer was given to the Trainer"):
+        trainer.train()
+
+
 def test_a_resume_goes_on_with_the_same_rates_alone(tmp_path):
     rates = {"encoders.image1": 1e-4}
     options = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}

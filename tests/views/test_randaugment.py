@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from hf_latent.views import ImageView, build_view
+from hf_latent.views import ImageView, Views, build_view
 from hf_latent.views.randaugment import MOVES, OPERATIONS, autocontrast, draw_operations, equalize, randaugment
 from tests.views.small import draw, pixels
 
@@ -121,6 +121,17 @@ def test_the_view_augments_between_crop_and_colors(kind):
         {"pixel_values": given.unflatten(0, (8, 2))}, {k: v.unflatten(0, (8, 2)) for k, v in noise.items()}
     )["pixel_values"]
     torch.testing.assert_close(several.flatten(0, 1), found)
+
+
+def test_a_row_is_augmented_alike_in_any_slice_of_the_global_batch():
+    views = Views({"image": build_view("image", size=40, randaugment=[2, MAGNITUDE], **PLAIN)}, seed=3)
+    batch = {"image": {"pixel_values": pictures(12, 40, 40)}}
+    whole = views.augmented(batch, view=1, position=24)["image"]["pixel_values"]
+    for rows in (slice(0, 5), slice(5, 12)):
+        part = {"image": {"pixel_values": batch["image"]["pixel_values"][rows]}}
+        found = views.augmented(part, view=1, position=24, rows=rows, global_rows=12)["image"]["pixel_values"]
+        torch.testing.assert_close(found, whole[rows], rtol=0, atol=1.1 / 255)
+    assert (views.augmented(batch, view=1, position=36)["image"]["pixel_values"] - whole).abs().mean() > 0.01
 
 
 def test_other_views_keep_their_numbers():

@@ -1,0 +1,238 @@
+"""Several data sets of `datasets` as one training set, each with columns of its own."""
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from torch.utils.data import Dataset, IterableDataset
+
+from ..errors import UserError
+from .cells import stable_hash
+from .hub_data import HubData
+from .loaded import CaptionBenchmark, LoadedData
+from .rows import ModalityRows, Row
+from .stream import ModalityStream, own_numbers
+from .tokenizers import WORDS, load_tokenizer
+
+
+@dataclass(frozen=True)
+class MixtureData:
+    """Several data sets of the Hub or of the disk, mixed.
+
+    Args:
+        sources: Each as a data section with `name: dataset` would describe it, without `name`, `streaming` and
+            `tokenizers`: `{path: ..., columns: {image: ..., text: ...}}`. All have the same modalities, and one may
+            have a `test_split` to measure on. Rows of different sources are never positives of each other.
+        shares: The share of each source among the rows of training, such as `[1, 1, 2]`; only what they are to each
+            other matters. An epoch then has every row of the source that is largest for its share, and repeats the
+            rows of the others. By default each row comes once an epoch, as in ALBEF; of streams, whose sizes are not
+            known, shares must be written.
+        streaming: Read the rows as they come; each is then of a random source, with these shares. Training needs
+            `max_steps`.
+        tokenizers: As of [`HubData`]; `words` makes one of the words of all sources.
+    """
+
+    NAME: ClassVar[str] = "mixture"
+
+    sources: list[HubData]
+    shares: list[float] | None = None
+    streaming: bool = False
+    tokenizers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise UserError("data.sources is empty: name one data set or more")
+        names = set(self.sources[0].columns)
+        for number, source in enumerate(self.sources):
+            for key in ("streaming", "tokenizers"):
+                if getattr(source, key):
+                    raise UserError(f"data.sources.{number}.{key}: of all sources together, write data.{key}")
+            for name in names ^ set(source.columns):
+                lacks = number if name in names else 0
+                raise UserError(
+                    f"data.sources.{lacks}.columns.{name} is missing: all sources have the same modalities"
+                )
+        tested = [number for number, source in enumerate(self.sources) if source.test_split is not None]
+        if len(tested) > 1:
+            raise UserError(f"data.sources.{tested[1]}.test_split: source {tested[0]} has one; leave one of them out")
+        shares = self.shares
+        if shares is None:
+            if self.streaming:
+                raise UserError(f"data.shares is missing: write one a source, such as {[1] * len(self.sources)}")
+        elif len(shares) != len(self.sources) or not all(0 < share < float("inf") for share in shares):
+            raise UserError(f"data.shares={shares}: write a number above 0 for each of {len(self.sources)} sources")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The modalities: rows of the mixture are keyed by them."""
+        return {name: name for name in self.sources[0].columns}
+
+    @property
+    def shown(self) -> HubData:
+        """The source to take a sample of: that with a test split, or the first."""
+        return next((source for source in self.sources if source.test_split is not None), self.sources[0])
+
+    def load(self, progress: bool = False, encoders: Mapping[str, Mapping[str, Any]] | None = None) -> LoadedData:
+        """As [`HubData.load`]; errors name the source."""
+        parts: list[LoadedData] = []
+        for number, source in enumerate(self.sources):
+            with in_source(number):
+                parts.append(replace(source, streaming=self.streaming).load(progress, encoders))
+        columns = [source.columns for source in self.sources]
+        captions = [
+            self._benchmark(number, part.captions) for number, part in enumerate(parts) if part.captions is not None
+        ]
+        train: MixedRows | MixedStream
+        if self.streaming:
+            streams = cast(list[ModalityStream], [part.train for part in parts])
+            train = MixedStream(streams, columns, cast(list[float], self.shares))
+        else:
+            train = MixedRows(cast(list[ModalityRows], [part.train for part in parts]), columns, self.shares)
+        tokenizers = {name: self._tokenizer(name, value, train) for name, value in self.tokenizers.items()}
+        size = f"{len(train):,} rows" if isinstance(train, MixedRows) else "a stream of rows"
+        summary = f"{size} of {', '.join(part.summary for part in parts)}"
+        return LoadedData(train, self.columns, summary, tokenizers, captions=captions[0] if captions else None)
+
+    def _benchmark(self, number: int, captions: CaptionBenchmark) -> CaptionBenchmark:
+        source = self.sources[number]
+        test = MixedRows([cast(ModalityRows, captions.test)], [source.columns], first=number)
+        return replace(captions, test=test, columns=self.columns)
+
+    def _tokenizer(self, name: str, value: str, rows: "MixedRows | MixedStream") -> Any:
+        if name not in self.columns:
+            raise UserError(f"data.tokenizers.{name}: no such modality; there are {', '.join(self.columns)}")
+        if value != WORDS:
+            return load_tokenizer(value, [])
+        if isinstance(rows, MixedStream):
+            raise UserError(f"data.tokenizers.{name}: the words of a stream are not known: name a checkpoint")
+        return load_tokenizer(WORDS, rows.texts(name))
+
+    def local_reads(self) -> dict[str, Any]:
+        """As [`HubData.local_reads`], of every source."""
+        return {
+            f"data.sources.{number}.{key.removeprefix('data.')}": value
+            for number, source in enumerate(self.sources)
+            for key, value in source.local_reads().items()
+        }
+
+
+class MixedRows(Dataset):
+    """Rows of several data sets, keyed by modality, with `ids` of which no two sources share one.
+
+    Args:
+        sources: Their rows.
+        columns: `{modality: column}` of each.
+        shares: Of each; by default each row is here once.
+        first: The number of the first source in the recipe, for errors to name.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ModalityRows],
+        columns: Sequence[Mapping[str, str]],
+        shares: Sequence[float] | None = None,
+        first: int = 0,
+    ) -> None:
+        self.sources, self.columns, self.first = list(sources), [dict(own) for own in columns], first
+        sizes = [len(rows) for rows in self.sources]
+        counts = sizes
+        if shares is not None:
+            whole = max(size / share for size, share in zip(sizes, shares, strict=True))
+            counts = [max(1, round(whole * share)) for share in shares]
+        self._ends = np.cumsum(counts)
+        self._ids = np.cumsum([0, *(len(rows.dataset) for rows in self.sources)])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def _place(self, i: int) -> tuple[int, int]:
+        """The source of a row, and its number among those of that source."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"row {i} of {len(self)}")
+        i %= len(self)
+        number = int(np.searchsorted(self._ends, i, side="right"))
+        start = self._ends[number - 1] if number else 0
+        return number, int(i - start) % len(self.sources[number])
+
+    def __getitem__(self, i: int) -> Row:
+        number, place = self._place(i)
+        with in_source(self.first + number):
+            row = self.sources[number][place]
+        values = {name: row[column] for name, column in self.columns[number].items()}
+        found = Row(values, ids=row["ids"] + int(self._ids[number]))
+        found.number = f"{row.number} of data.sources.{self.first + number}"
+        return found
+
+    @property
+    def ids(self) -> np.ndarray:
+        """`(rows,)` int64."""
+        own = [rows.ids + start for rows, start in zip(self.sources, self._ids, strict=False)]
+        places = (self._place(i) for i in range(len(self)))
+        return np.array([own[number][place] for number, place in places], dtype=np.int64)
+
+    def sentences(self, modality: str) -> Iterator[str]:
+        """The texts of one modality, each row of a source once."""
+        for rows, columns in zip(self.sources, self.columns, strict=True):
+            yield from rows.sentences(columns[modality])
+
+    def texts(self, modality: str) -> Iterator[str]:
+        """Every text of a modality, as [`ModalityRows.texts`]."""
+        for number, (rows, columns) in enumerate(zip(self.sources, self.columns, strict=True), self.first):
+            if columns[modality] not in rows.text_columns:
+                raise UserError(f"data.sources.{number}.columns.{modality}={columns[modality]!r} is no column of text")
+            yield from rows.texts(columns[modality])
+
+
+class MixedStream(IterableDataset):
+    """Rows of several streams, each of a random one, keyed by modality, without end.
+
+    Args:
+        sources: The streams.
+        columns: `{modality: column}` of each.
+        shares: How often each is drawn, in any unit.
+    """
+
+    def __init__(
+        self, sources: Sequence[ModalityStream], columns: Sequence[Mapping[str, str]], shares: Sequence[float]
+    ) -> None:
+        self.sources, self.columns = list(sources), [dict(own) for own in columns]
+        self.shares = np.array(shares) / sum(shares)
+        self.share, self.processes = 0, 1
+
+    @property
+    def max_workers(self) -> int:
+        """Workers that have something to read of every source."""
+        return min(source.max_workers for source in self.sources)
+
+    def share_of(self, process: int, processes: int) -> "MixedStream":
+        """The rows that one of several processes reads."""
+        part = copy.copy(self)
+        part.sources = [source.share_of(process, processes) for source in self.sources]
+        part.share, part.processes = process, processes
+        return part
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        rows = [iter(source) for source in self.sources]
+        numbers = own_numbers(self.share, self.processes)
+        first = next(numbers)
+        draw = np.random.default_rng(first)  # of no other process or worker
+        for own in itertools.chain([first], numbers):
+            number = int(draw.choice(len(rows), p=self.shares))
+            with in_source(number):
+                row = next(rows[number])
+            values = {name: row[column] for name, column in self.columns[number].items()}
+            with_ids = self.sources[number].id_column is not None
+            yield {**values, "ids": stable_hash((number, row["ids"])) if with_ids else own, "place": own}
+
+
+@contextmanager
+def in_source(number: int) -> Iterator[None]:
+    """An error in here tells the source."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"data.sources.{number}: {error}") from error
