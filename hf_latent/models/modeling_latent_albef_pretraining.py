@@ -133,8 +133,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
             masked_input_ids: `(batch, length)`, the same words with some of them masked.
             labels: `(batch, length)`, the token at each place that is to be guessed, -100 at all others.
             ids: `(batch,)`, rows with the same id are positives of each other.
-            return_loss: Compute the objective. By default in training mode, and where `labels` are given. In evaluation
-                mode the negatives of matching are the nearest ones, not drawn.
+            return_loss: Compute the objective. By default in training mode, and where `labels` are given. In
+                evaluation mode the negatives of matching are the nearest ones, not drawn.
 
         Returns:
             Raw embeddings. In training mode, or with `return_loss`, also those of the momentum copy (`augmented`) and
