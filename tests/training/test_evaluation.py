@@ -186,8 +186,10 @@ def test_early_stopping(tmp_path):
     trainer = build_trainer(tmp_path, eval_dataset=RandomPairs(17), **options)
     trainer.add_callback(EarlyStoppingCallback(2))
     trainer.train()
-    assert trainer.state.global_step == 3 and trainer.state.best_global_step == 1
-    assert trainer.state.best_metric == trainer.evaluate()["eval_loss"]
+    found = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    best = min(found)  # the rate is 0, and statistics of BatchNorms move
+    assert trainer.state.best_global_step == found.index(best) + 1 == trainer.state.global_step - 2
+    assert trainer.state.best_metric == best == pytest.approx(trainer.evaluate()["eval_loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["loss", "eval_loss", "loss_joint", "eval_near_loss_joint"])
