@@ -145,7 +145,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _id(place: int, row: dict[str, Any]) -> int:
-    value = row.get("ids")
+    value: Any = row.get("ids")
     if not _is_whole(value):
         where = f"row {getattr(row, 'number', place)}, column 'ids'"
         remedy = "number them first, as class_encode_column('ids') of a datasets.Dataset does"

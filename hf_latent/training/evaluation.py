@@ -108,7 +108,7 @@ class EvaluationTrainer(PredictionTrainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The share of this process of each global batch, in the order of the data set."""
         key = eval_dataset if isinstance(eval_dataset, str) else "eval"
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(rows, str):
             rows = cast(Any, self.eval_dataset)[rows]
         if rows is None:
@@ -120,7 +120,8 @@ class EvaluationTrainer(PredictionTrainer):
         kept = getattr(self, "_eval_dataloaders", {})
         if self.args.dataloader_persistent_workers and key in kept:
             return kept[key]
-        return self._get_dataloader(rows, "Evaluation", share, self._get_eval_sampler, dataloader_key=key)
+        sampler: Any = self._get_eval_sampler
+        return self._get_dataloader(rows, "Evaluation", share, sampler, dataloader_key=key)
 
     def _stream_loader(self, rows: Any, share: int) -> DataLoader:
         if hasattr(rows, "share_of"):

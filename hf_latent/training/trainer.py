@@ -238,7 +238,7 @@ class LatentTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer):
             return chunk
         start = key["rows"].start
         moved = rows.cpu() + start if isinstance(rows, Tensor) else slice(start + rows.start, start + rows.stop)
-        second = [] if only is not None else None
+        second: list[str] | None = [] if only is not None else None
         return self._with_views(chunk, training, second, only, **{**key, "rows": moved})
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback
 
 from hf_latent.errors import UserError
+from hf_latent.experiment import train
 from hf_latent.models.embeddings import Embeddings
+from hf_latent.recipe import load_recipe
 from tests.training.runs import (
     HEADS,
     AsAStream,
@@ -179,6 +181,26 @@ def test_a_run_that_evaluates_resumes_bit_for_bit(tmp_path):
     again = build_trainer(tmp_path / "run", **{**options, "eval_on_start": False})
     again.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
     assert [losses(entry) for entry in again.state.log_history][:-1] == history[:-1]
+
+
+def test_a_schedule_has_its_last_value(tmp_path):
+    """Or losses of different steps would not compare."""
+    trainer, rows = build_albef_trainer(tmp_path), RandomCaptions(17)
+    first = losses(trainer.evaluate(rows))
+    trainer.state.max_steps = trainer.state.global_step = 8
+    assert losses(trainer.evaluate(rows)) == first
+
+
+@pytest.mark.parametrize(
+    "asked", ["eval_strategy=epoch", "eval_on_start=true", "load_best_model_at_end=true", "save_strategy=best"]
+)
+def test_a_recipe_that_would_evaluate_is_refused(tmp_path, asked):
+    recipe = load_recipe("latent_clip_quick", [f"training.{asked}", f"training.output_dir={tmp_path / 'run'}"])
+    with pytest.raises(
+        UserError, match=rf"training\.{asked.split('=')[0]}=.*no rows to validate on yet; leave it out"
+    ):
+        train(recipe)
+    assert not (tmp_path / "run").exists()
 
 
 def test_early_stopping(tmp_path):
