@@ -1,5 +1,7 @@
 """Fine-tune an image tower and a text tower on your own pictures and captions, with two regularizers.
 
+A part of the pictures is not trained on: training ends when their loss no longer falls, with the best checkpoint.
+
     python examples/finetune_clip.py pictures/ --image google/vit-base-patch16-224-in21k --text bert-base-uncased
 
 `pictures/` holds images and a `metadata.csv` with the columns `file_name` and `text`.
@@ -8,7 +10,7 @@
 import argparse
 
 from datasets import load_dataset
-from transformers import AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer, EarlyStoppingCallback
 
 from hf_latent import LatentCLIP, LatentCLIPProcessor, LatentTrainer, LatentTrainingArguments, Views, build_view
 
@@ -20,11 +22,13 @@ def main() -> None:
     parser.add_argument("--text", default="bert-base-uncased", help="checkpoint of the text tower")
     parser.add_argument("--batch", type=int, default=256, help="rows that are contrasted with each other")
     parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--validation", type=float, default=0.1, help="share of the pictures that is not trained on")
     parser.add_argument("--output", default="outputs/finetuned")
     parser.add_argument("--push", metavar="USER/NAME", help="push the result to the Hub")
     options = parser.parse_args()
 
     rows = load_dataset("imagefolder", data_dir=options.pictures, split="train")
+    rows = rows.train_test_split(options.validation, seed=0)
 
     # Two pretrained towers, new projections. The regularizers need a second view of each image, which the views below
     # give.
@@ -49,10 +53,20 @@ def main() -> None:
         num_train_epochs=options.epochs,
         learning_rate=1e-5,
         warmup_steps=0.1,
+        eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
+        load_best_model_at_end=True,
     )
-    trainer = LatentTrainer(model, arguments, train_dataset=rows, processing_class=processor, views=views)
+    trainer = LatentTrainer(
+        model,
+        arguments,
+        train_dataset=rows["train"],
+        eval_dataset=rows["test"],
+        processing_class=processor,
+        views=views,
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=3)],
+    )
     trainer.train()
     trainer.save_model()
 

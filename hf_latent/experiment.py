@@ -64,6 +64,14 @@ RESUME_MAY_CHANGE = frozenset(
         "dataloader_num_workers",
     ]
 )
+# Training arguments that need rows which are not trained on.
+NEED_VALIDATION = {
+    "eval_strategy": ("steps", "epoch"),
+    "eval_on_start": (True,),
+    "do_eval": (True,),
+    "load_best_model_at_end": (True,),
+    "save_strategy": ("best",),
+}
 MAX_TERMS = 100  # of a log; each loss among them is a panel of a figure
 # What of the training arguments matters when a model is measured.
 EVALUATION_ARGUMENTS = (
@@ -261,6 +269,12 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
 def _arguments(recipe: Recipe) -> LatentTrainingArguments:
     if "hub_token" in recipe.training:
         raise UserError("training.hub_token: recipes are kept and shared; run hf auth login, or set HF_TOKEN, instead")
+    for key, values in NEED_VALIDATION.items():
+        if recipe.training.get(key) in values:
+            raise UserError(
+                f"training.{key}={recipe.training[key]}: a recipe has no rows to validate on yet; leave it out. From "
+                "Python, LatentTrainer(eval_dataset=...) evaluates while it trains and keeps the best checkpoint"
+            )
     with blamed_on("training"):
         return LatentTrainingArguments(
             **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}

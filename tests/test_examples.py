@@ -1,5 +1,6 @@
 """The examples run as they stand, on small towers and pictures."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def test_finetune_clip(tmp_path):
     command += ["--text", "bert", "--batch", "8", "--epochs", "1", "--output", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    (state,) = (tmp_path / "out").glob("checkpoint-*/trainer_state.json")
+    assert "eval_loss" in state.read_text() and json.loads(state.read_text())["best_metric"] > 0
     model = AutoModel.from_pretrained(tmp_path / "out").eval()
     processor = AutoProcessor.from_pretrained(tmp_path / "out")
     batch = processor(images=[Image.new("RGB", (30, 20))], text=["a red picture"])

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..errors import UserError, suggest
@@ -33,7 +34,7 @@ class LatentCollator:
 
     Rows are dicts with a value a column and, optionally, `ids` and `labels`: whole numbers become `labels`
     (batch,); strings are tokenised as the text is, between the same special tokens, and become (batch, length) with
-    -100 behind their ends.
+    -100 behind their ends. Whole numbers in a column `label` are labels where there is no column `labels`.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class LatentCollator:
                 raise
             raise UserError(self._in_data_set(str(error), numbers)) from error
         if "ids" in rows[0]:
-            batch["ids"] = torch.tensor([row["ids"] for row in rows])
+            batch["ids"] = torch.tensor([_id(place, row) for place, row in enumerate(rows)])
         if "labels" in rows[0]:
             batch["labels"] = self._labels([row["labels"] for row in rows])
+        elif all(_is_whole(row.get("label")) for row in rows):
+            batch["labels"] = torch.tensor([int(row["label"]) for row in rows])
         return batch
 
     def _batch(self, values: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -133,3 +136,18 @@ class LatentCollator:
         check_known(tokenizer, labels, "answer")
         tokens = tokenizer(list(labels), padding=True, padding_side="right", return_tensors="pt")
         return tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, IGNORED)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) or (
+        isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0 and isinstance(value.item(), int)
+    )
+
+
+def _id(place: int, row: dict[str, Any]) -> int:
+    value: Any = row.get("ids")
+    if not _is_whole(value):
+        where = f"row {getattr(row, 'number', place)}, column 'ids'"
+        remedy = "number them first, as class_encode_column('ids') of a datasets.Dataset does"
+        raise UserError(f"{where}: expected a whole number, found {value!r}; {remedy}")
+    return int(value)

@@ -29,7 +29,6 @@ RANGES = {
     "eval_steps": (0, math.inf),
     "eval_delay": (0, math.inf),
     "neftune_noise_alpha": (0, math.inf),
-    "label_smoothing_factor": (0, 1),
     "seed": (0, 2**32),
     "data_seed": (0, 2**32),
     "dataloader_num_workers": (0, math.inf),
@@ -82,6 +81,9 @@ class LatentTrainingArguments(TrainingArguments):
             beginning of the names of their parameters, such as `{"encoders": 1e-5}` or `{"encoders.image": 1e-5,
             "projections": 1e-3}`. The longest that fits counts; the scheduler scales all of them alike.
 
+    A batch size that is assigned later, as a search for hyperparameters does, counts when training begins: that of the
+    global batch and that of a process follow each other.
+
     Defaults that differ from `TrainingArguments`: `remove_unused_columns=False` (columns become modalities in the
     collator), `label_names=[]`, `logging_steps=10`, `ddp_find_unused_parameters=False` and
     `ddp_broadcast_buffers=False` (the heads are used outside `forward`, and are the same on every process), and
@@ -89,7 +91,8 @@ class LatentTrainingArguments(TrainingArguments):
 
     Raises:
         UserError: If a number is out of its range, or a name unknown; if `global_batch_size` cannot be shared evenly
-            by the processes, or leaves fewer than 2 rows; if the weights were to be sharded (FSDP, DeepSpeed).
+            by the processes, or leaves fewer than 2 rows; if the weights were to be sharded (FSDP, DeepSpeed); if an
+            argument of `TrainingArguments` would do nothing here.
     """
 
     global_batch_size: int | None = field(
@@ -124,7 +127,7 @@ class LatentTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         self._refuse_shards()
-        self._check_values()
+        self.check_values()
         # Every process reads its own share of a stream; the first would otherwise read and send all of it.
         if self.accelerator_config is None:
             self.accelerator_config = {"dispatch_batches": False}
@@ -132,6 +135,8 @@ class LatentTrainingArguments(TrainingArguments):
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.fp16 and self.use_cpu:
             raise UserError("training.fp16: float16 trains on a GPU only: leave it out, or write bf16: true")
+        if self.greater_is_better is None and "_loss_" in f"_{self.metric_for_best_model}_":
+            self.greater_is_better = False  # of a term, too: `TrainingArguments` looks at the end of the name alone
         super().__post_init__()
         if self.n_gpu > 1:
             # DataParallel would contrast each replica's rows alone; processes are started by torchrun.
@@ -142,7 +147,18 @@ class LatentTrainingArguments(TrainingArguments):
         self.dataloader_drop_last = False  # of evaluation; training always drops, see the Trainer
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to copy to
+        self._shared = (self.global_batch_size, self.per_device_train_batch_size)
+        self.share_batch()
+
+    def share_batch(self) -> None:
+        """Fit the batch sizes together, of which one may have been assigned since the last time.
+
+        Raises:
+            UserError: As when the arguments are made.
+        """
         if self.global_batch_size is not None:
+            if self.global_batch_size == self._shared[0] and self.per_device_train_batch_size != self._shared[1]:
+                self.global_batch_size = self.rows_contrasted
             share, rest = divmod(self.global_batch_size, self.world_size)
             if rest:
                 raise UserError(
@@ -150,13 +166,25 @@ class LatentTrainingArguments(TrainingArguments):
                     f"write a multiple, such as {max(share, 1) * self.world_size}"
                 )
             self.per_device_train_batch_size = share
+        self._shared = (self.global_batch_size, self.per_device_train_batch_size)
         if self.rows_contrasted < 2:
             raise UserError(
                 f"global_batch_size={self.rows_contrasted}: a contrastive loss needs at least 2 rows to compare"
             )
 
-    def _check_values(self) -> None:
+    def check_values(self) -> None:
         """What the optimizer, the scheduler or a loader would stumble over when training begins."""
+        if self.label_smoothing_factor:
+            raise UserError(
+                f"training.label_smoothing_factor={self.label_smoothing_factor}: no objective reads it; leave it out. "
+                "The targets of LatentALBEF are softened by its alpha, in the config of the model"
+            )
+        for name in self.include_for_metrics:
+            if name != "loss":
+                raise UserError(
+                    f"include_for_metrics={self.include_for_metrics}: a row has an input of each modality, and none "
+                    "of them stands for it; write ['loss'], or find rows by label_ids, which are their labels or ids"
+                )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if isinstance(value, int | float) and not low <= value < high:

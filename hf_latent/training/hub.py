@@ -19,6 +19,7 @@ from ..files import remove
 from ..runs import METRICS, RECIPE
 from .arguments import LatentTrainingArguments
 from .checkpoints import staged_files
+from .lora import without_adapters
 
 # What goes on from a checkpoint needs, beside the model.
 RESUME = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
@@ -153,8 +154,7 @@ class HubTrainer(Trainer):
     @property
     def _base(self) -> Any:
         """The model, without the adapters around it."""
-        model: Any = self.model
-        return model.get_base_model() if hasattr(model, "get_base_model") else model
+        return without_adapters(self.model)
 
     def _publish(
         self,

@@ -12,6 +12,11 @@ from ..models.embeddings import LatentPreTrainedModel
 ATTENTION = ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin")
 
 
+def without_adapters(model: Any) -> Any:
+    """The model below the adapters of PEFT, if it has any."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 @dataclass(frozen=True)
 class Lora:
     """Low-rank adapters (Hu et al. 2022) instead of training the encoders whole.

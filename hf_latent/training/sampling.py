@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from accelerate.data_loader import prepare_data_loader
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ..errors import UserError
 from .arguments import LatentTrainingArguments
@@ -123,6 +123,37 @@ class PlacedRows(Dataset):
         placed = copy.copy(self.source[row])  # rows may know their number in the data set
         placed["place"] = place
         return placed
+
+
+class StreamShare(IterableDataset):
+    """The rows of one process, of a stream that ends: so many of each global batch, in their order.
+
+    Of several processes each gets as many rows: the last one fills up the last global batch.
+
+    Args:
+        source: The stream.
+        share: Rows of a process in a global batch.
+        process, processes: Which of how many processes this is.
+
+    Attributes:
+        rows: How many rows of the stream all processes have read.
+    """
+
+    def __init__(self, source: Any, share: int, process: int, processes: int) -> None:
+        self.source, self.rows = source, 0
+        self._own, self._total = range(process * share, (process + 1) * share), share * processes
+
+    def __iter__(self) -> Iterator[Any]:
+        self.rows, row = 0, None
+        for row in self.source:
+            place, self.rows = self.rows % self._total, self.rows + 1
+            if place in self._own:
+                yield row
+        rest = self.rows % self._total
+        if rest and self._total > len(self._own):
+            for place in self._own:
+                if place >= rest:
+                    yield row
 
 
 def stream_loader(source: Any, args: LatentTrainingArguments, collate: Callable[..., Any]) -> DataLoader:

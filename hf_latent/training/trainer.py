@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Collection, Sized
+from collections.abc import Callable, Collection, Mapping, Sized
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, cast
@@ -11,28 +11,31 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import ProgressCallback
+from transformers.trainer_utils import TrainOutput
 
 from ..data.collator import LatentCollator
 from ..errors import UserError, suggest
 from ..losses import loss_tile_size
 from ..memory import bytes_of, check_memory
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
-from ..objectives import Objective
 from ..views import ImageView, Views
 from .arguments import LatentTrainingArguments
 from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpointing import CheckpointTrainer
+from .checks import check_arguments, check_model, check_optimizers, check_rows
 from .distributed import average_gradients, gather_embeddings, mean_over_processes
+from .evaluation import EvaluationTrainer
 from .finite import FiniteCheck
 from .gradient_cache import cached_backward, rows_of
+from .lora import without_adapters
 from .optimizer import OptimizerTrainer
-from .prediction import PredictionTrainer
 from .sampling import PlacedRows, PlaceSampler, ShuffledSampler, UniqueIdSampler, stream_loader
+from .search import SearchTrainer
 from .two_passes import TwoPasses
 
 
-class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
+class LatentTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, OptimizerTrainer):
     """Trains a model that embeds, on an objective that scores the whole batch.
 
     One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with
@@ -40,16 +43,22 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
     gives the gradient of one process at the same `global_batch_size`.
 
     Args:
-        model: A model of this library.
-        args: [`LatentTrainingArguments`].
+        model: A model of this library, or adapters of PEFT on one.
+        args: [`LatentTrainingArguments`]; by default those of `output_dir="outputs/trainer"`.
         views: The augmentations of each modality. Without them the batch must hold the second view itself if the
             objective needs one.
-        **kwargs: Of `transformers.Trainer`. `data_collator` gives batches of
+        optimizers: An optimizer of this model and its scheduler, instead of those that `args` name.
+        **kwargs: Of `transformers.Trainer`, but `compute_loss_func`: the objective, which the config of the model
+            names, is the loss. `data_collator` gives batches of
             `{"modalities": {name: {...}}, "ids": (batch,)}`, or of what the model reads where there are no `views`; by
             default it stacks the columns that are named after the modalities, as `processing_class` says.
 
     Every term of the objective is logged as `loss_<term>`. A loss that is not finite stops the run and names the step
-    and the term. Checkpoints appear whole or not at all, and training goes on from whole ones only.
+    and the term. Checkpoints appear whole or not at all, and training goes on from whole ones only. With an
+    `eval_dataset`, [`evaluate`] gives `eval_loss` and what `compute_metrics` finds.
+
+    Raises:
+        UserError: If an argument is not what this Trainer works with; it says what to give instead.
     """
 
     def __init__(
@@ -58,17 +67,30 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
         args: LatentTrainingArguments | None = None,
         *,
         views: Views | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
         **kwargs: Any,
     ) -> None:
         if args is None:
             args = LatentTrainingArguments(output_dir="outputs/trainer")
+        check_arguments(args)
+        if kwargs.get("model_init") is None:
+            check_model(model)
+        if kwargs.get("compute_loss_func") is not None:
+            raise UserError(
+                "compute_loss_func: the loss is the objective that the config of the model names; leave it out, and "
+                "write config.objective and config.regularizers"
+            )
+        check_optimizers(optimizers, model)
+        for name in ("train_dataset", "eval_dataset"):
+            if kwargs.get(name) is not None and not (name == "eval_dataset" and isinstance(kwargs[name], Mapping)):
+                check_rows(name, kwargs[name])
         if kwargs.get("data_collator") is None and hasattr(kwargs.get("processing_class"), "stack"):
             # Without views, nothing after the collator would resize and normalise.
             kwargs["data_collator"] = LatentCollator(
                 kwargs["processing_class"], raw=views is not None, word_ids=views.of_words if views else ()
             )
-        super().__init__(model=model, args=args, **kwargs)
-        core = cast(LatentPreTrainedModel, self.model)
+        self.views = views
+        super().__init__(model=model, args=args, optimizers=optimizers, **kwargs)
         # The objective is a mean over rows: accumulation averages it, see `accepts_loss_kwargs` of the models.
         self.loss_is_scaled_for_ga = False
         if args.gradient_accumulation_steps > 1:
@@ -78,19 +100,32 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
                 "gradient_cache_chunk_size",
                 stacklevel=2,
             )
-        self.views = views
-        keep_rows_apart(cast(Any, core).get_base_model() if hasattr(core, "get_base_model") else core, args)
+        if self.model_init is None:
+            self._fit_to(cast(nn.Module, self.model))
         self.add_callback(LogBeforeSaveCallback)
         self.add_callback(OptimizerStepCallback)
         if not args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(LossProgressCallback)
-        self.objective: Objective = core.objective
-        self._augmented_first = self._first_views_to_augment()
+        self._begin_anew()
+
+    def _fit_to(self, model: nn.Module) -> None:
+        """What depends on the model, which `model_init` makes anew: BatchNorms, and the views that are augmented."""
+        keep_rows_apart(without_adapters(model), self.args)
+        self._augmented_first = self._first_views_to_augment(cast(LatentPreTrainedModel, model))
+        _ = model.objective  # what does not fit is said now
+
+    def _begin_anew(self) -> None:
         self._micro_batch = (-1, 0)
         self._finite = FiniteCheck()
         self._terms: dict[str, Tensor] = {}
         self._term_count = 0
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As in `CheckpointTrainer`, by the batch sizes that the arguments have now."""
+        self.share_batch()
+        self._begin_anew()
+        return super().train(*args, **kwargs)
 
     # Batches and views
 
@@ -113,6 +148,9 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
 
     def _checked_size(self) -> int | None:
         """The rows of the training set, at least one global batch; None of a stream."""
+        if self.train_dataset is None:
+            raise UserError("training needs rows: give the Trainer a train_dataset")
+        check_rows("train_dataset", self.train_dataset)
         size = len(self.train_dataset) if isinstance(self.train_dataset, Sized) else None
         rows = self.args.rows_contrasted
         if size is not None and size < rows:
@@ -166,7 +204,7 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         core = self.accelerator.unwrap_model(model)
-        inputs = super()._prepare_inputs(inputs)
+        inputs = self._on_device(inputs)
         key = self._view_key()
         size = self.args.per_device_train_batch_size
         passes = TwoPasses(core, partial(self._some_rows, inputs, key), size, chunk)
@@ -189,30 +227,37 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
         return loss + self._score_rows(passes.late) / share if passes.late else loss
 
     def _some_rows(
-        self, inputs: dict[str, Any], key: dict[str, Any], rows: slice | Tensor, only: Collection[str] | None = None
+        self,
+        inputs: dict[str, Any],
+        key: dict[str, Any],
+        rows: slice | Tensor,
+        only: Collection[str] | None = None,
+        training: bool = True,
     ) -> dict[str, Any]:
-        """What the model reads of some rows of this process; with `only`, the first view of those modalities."""
+        """What the objective reads of some rows of a batch; with `only`, the first view of those modalities. The first
+        view is plain unless for `training`."""
         chunk = rows_of(inputs, rows)
         if self.views is None:
             return chunk
         start = key["rows"].start
         moved = rows.cpu() + start if isinstance(rows, Tensor) else slice(start + rows.start, start + rows.stop)
-        return self._with_views(chunk, training=True, only=only, **{**key, "rows": moved})
+        second: list[str] | None = [] if only is not None else None
+        return self._with_views(chunk, training, second, only, **{**key, "rows": moved})
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        inputs = super()._prepare_inputs(inputs)
+        inputs = self._on_device(inputs)
         if self.views is None:
             return inputs
-        if "modalities" not in inputs:
-            raise UserError("views need a batch {'modalities': {name: inputs}}: leave out data_collator, or the views")
         training = cast(nn.Module, self.model).training
-        return self._with_views(inputs, training, **(self._view_key() if training else {}))
+        if not training:
+            return self._with_views(inputs, False, [])
+        return self._with_views(inputs, True, **self._view_key())
 
-    def _first_views_to_augment(self) -> list[str]:
+    def _first_views_to_augment(self, model: LatentPreTrainedModel) -> list[str]:
         names = [] if self.views is None else list(self.views.modalities)
         asked = self.args.augment_first_view
         if asked is None:
-            usual = cast(LatentPreTrainedModel, self.model).augments_first_view
+            usual = model.augments_first_view
             return [name for name in names if usual is True or (usual and name in usual)]
         for name in asked:
             if name not in names:
@@ -220,12 +265,19 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
         return asked
 
     def _with_views(
-        self, inputs: dict[str, Any], training: bool, only: Collection[str] | None = None, **key: Any
+        self,
+        inputs: dict[str, Any],
+        training: bool,
+        second: Collection[str] | None = None,
+        only: Collection[str] | None = None,
+        **key: Any,
     ) -> dict[str, Any]:
-        """What the model reads: the views of a batch that its objective needs."""
+        """What the model reads: the views of a batch; of `second`, or of what the objective needs, second ones."""
+        if "modalities" not in inputs:
+            raise UserError("views need a batch {'modalities': {name: inputs}}: leave out data_collator, or the views")
         rows, views = inputs["modalities"], cast(Views, self.views)
         core = cast(LatentPreTrainedModel, self.model)
-        second = core.second_views(rows) if training and only is None else None
+        second = core.second_views(rows) if second is None else second
         augmented = views.augmented(rows, view=1, only=second, **key) if second else None
         names = [name for name in rows if only is None or name in only]
         moved = [name for name in names if training and name in self._augmented_first]
@@ -265,7 +317,7 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
         core = self.accelerator.unwrap_model(model)
         with loss_tile_size(self.args.loss_tile_size):
             scored = core.score(whole)
-            loss, terms = self.objective(scored, core.scale, rows=rows, progress=self._progress, queue=core.queue)
+            loss, terms = core.objective(scored, core.scale, rows=rows, progress=self._progress, queue=core.queue)
         if model.training:
             core.on_batch_scored(scored)
             self._note(loss, terms)
@@ -276,7 +328,8 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
     def _score_rows(self, late: list[Embeddings]) -> Tensor:
         """The losses of rows that were not known when the batch was scored."""
         whole, _ = gather_embeddings(Embeddings.join(late))
-        loss, terms = self.objective.of_rows(cast(dict[str, Tensor], whole.row_losses), self._progress)
+        objective = cast(LatentPreTrainedModel, self.model).objective
+        loss, terms = objective.of_rows(cast(dict[str, Tensor], whole.row_losses), self._progress)
         self._note(cast(Tensor, loss), terms)
         return cast(Tensor, loss)
 
@@ -321,7 +374,7 @@ class LatentTrainer(PredictionTrainer, CheckpointTrainer, OptimizerTrainer):
         batch = self.data_collator(rows)
         told = f"a batch of {share:,} rows a process (training.global_batch_size)"
         check_memory(bytes_of(batch) * share / max(len(rows), 1), told)
-        inputs: dict[str, Any] = super()._prepare_inputs(batch)
+        inputs = self._on_device(batch)
         if self.views is not None:
             inputs = self._with_views(inputs, training=True)
         with torch.no_grad(), self.compute_loss_context_manager():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.embeddings import Embeddings, Partners
@@ -40,8 +41,9 @@ class TwoPasses:
         return any(known is not None for known in self._known.values())
 
     def meet(self, embeddings: Embeddings) -> None:
-        """Between the passes: all rows."""
-        self._picked = self.model.pick_partners(embeddings)
+        """Between the passes: all rows, but for those that only fill up the last chunk, which have no partner."""
+        picked, rows = self.model.pick_partners(embeddings), self.chunks[-1].stop
+        self._picked = {name: F.pad(of, (0, max(rows - len(of), 0)), value=-1) for name, of in picked.items()}
 
     def second(self, chunk: slice) -> Embeddings:
         known = self._known.pop(chunk.start)

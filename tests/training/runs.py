@@ -5,10 +5,11 @@ import itertools
 import json
 import sys
 import warnings
+from functools import partial
 
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 from transformers import TrainerCallback, set_seed
 
 from hf_latent import (
@@ -27,7 +28,7 @@ from hf_latent import (
 )
 from hf_latent.data.stream import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
-from hf_latent.training.distributed import rank, shut_down
+from hf_latent.training.distributed import rank, shut_down, world_size
 from hf_latent.training.lora import Lora, add_lora
 from tests.models.small import small_albef, small_clip
 
@@ -122,6 +123,16 @@ def captions_as_a_stream():
     features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
     stream = datasets.Dataset.from_dict(table, features=features).to_iterable_dataset()
     return ModalityStream(stream, ["image", "text"], ids="text", buffer=16, skip=False)
+
+
+class AsAStream(IterableDataset):
+    """Rows that come one after the other, of a length that nobody knows."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return (self.rows[i] for i in range(len(self.rows)))
 
 
 REGULARIZERS = {
@@ -231,6 +242,18 @@ def curve(trainer):
     return [{k: v for k, v in e.items() if k.startswith(keep)} for e in trainer.state.log_history if "loss" in e]
 
 
+def checksum(tensors):
+    return sum(tensor.double().abs().sum().item() for tensor in tensors.values())
+
+
+def of_all_processes(value):
+    """A list of the values of each."""
+    found = [value] * world_size()
+    if world_size() > 1:
+        torch.distributed.all_gather_object(found, value)
+    return found
+
+
 class FirstGradient(TrainerCallback):
     """Keeps the gradient of the first optimizer step, all parameters in one vector."""
 
@@ -245,7 +268,9 @@ class FirstGradient(TrainerCallback):
 def run(folder, options):
     """Train, and tell what happened."""
     options = dict(options)
-    resume = options.pop("resume", None)
+    resume, evaluated = options.pop("resume", None), options.pop("evaluate", {})
+    validated = options.pop("validate", 0)
+    options |= {"eval_dataset": RandomPairs(validated)} if validated else {}
     # Clipping would scale the gradient; a norm that is never reached only measures it.
     trainer = build(folder, **{"max_grad_norm": 1e9, **options})
     trainer.add_callback(gradient := FirstGradient())
@@ -255,6 +280,21 @@ def run(folder, options):
         rows = RandomCaptions(7) if options.get("clip") or options.get("albef") else RandomPairs(7)
         rows = LabelledCaptions(7, options["head"]) if "head" in options else rows
         result["features"] = trainer.features(rows)
+    if validated:
+        result["best"] = of_all_processes(
+            {"checkpoint": trainer.state.best_model_checkpoint, "weights": checksum(trainer.model.state_dict())}
+        )
+    if evaluated:
+        rows = RandomCaptions if options.get("clip") or options.get("albef") else RandomPairs
+        rows = partial(LabelledCaptions, head=options["head"]) if "head" in options else rows
+        result["state"] = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+        result["evaluated"] = {
+            name: trainer.evaluate(AsAStream(rows(count)) if name == "stream" else rows(count))
+            for name, count in evaluated.items()
+        }
+        trainer.compute_metrics = lambda found: {"found": found}
+        everything = trainer.evaluate(AsAStream(rows(29)))["eval_found"]
+        result["found"] = {"predictions": everything.predictions, "label_ids": everything.label_ids}
     if options.get("stream"):
         # What 52 rows are: one pass of all processes together.
         batches = itertools.islice(trainer.get_train_dataloader(), 5)

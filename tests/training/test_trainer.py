@@ -112,15 +112,16 @@ def test_views_of_every_micro_batch_are_keyed_by_the_rows_before_it(tmp_path):
 
 def test_nan_stops_with_the_step_and_the_term(tmp_path):
     trainer = build_trainer(tmp_path)
-    original = trainer.objective.__class__.__call__
+    objective = trainer.model.objective
+    original = objective.__class__.__call__
 
-    class Broken(trainer.objective.__class__):
+    class Broken(objective.__class__):
         def __call__(self, embeddings, *args, **kwargs):
             if trainer.state.global_step == 2:
                 embeddings.embeds["image2"] = embeddings.embeds["image2"] * math.nan
             return original(self, embeddings, *args, **kwargs)
 
-    trainer.objective.__class__ = Broken
+    objective.__class__ = Broken
     with pytest.raises(UserError, match="step 3, from image2=nan"):
         trainer.train()
 
