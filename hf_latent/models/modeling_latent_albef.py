@@ -109,7 +109,7 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
         return_loss: bool | None = None,
         return_fused: bool | None = None,
         **kwargs: Any,
-    ) -> LatentALBEFOutput:
+    ) -> ImageTextOutput:  # sentence-transformers would pool a `last_hidden_state`, which a sentence alone has not
         """Embed a batch of images, of texts, or of pairs, and fuse the pairs.
 
         Args:
