@@ -58,8 +58,10 @@ def test_encode_gives_the_features_of_the_model(tmp_path, family, padding):
 def test_encode_works_where_hf_latent_is_not_installed(tmp_path):
     folder = save(tmp_path / "model", "clip")
     with torch.no_grad():
-        expected = AutoModel.from_pretrained(folder).eval().get_text_features(
-            **AutoProcessor.from_pretrained(folder)(text=SENTENCES)
+        expected = (
+            AutoModel.from_pretrained(folder)
+            .eval()
+            .get_text_features(**AutoProcessor.from_pretrained(folder)(text=SENTENCES))
         )
     torch.save(expected, tmp_path / "expected.pt")
     script = f"""
