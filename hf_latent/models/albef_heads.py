@@ -31,7 +31,7 @@ class LatentALBEFHeadOutput(LatentALBEFOutput):
 class PairReader(LatentALBEFModel):
     """A [`LatentALBEFModel`] whose parts after the fusion are those of a head: what its momentum copy has, too."""
 
-    _auto_map: ClassVar[dict[str, str]] = {"AutoModel": "modeling_latent_albef.LatentALBEFModel"}
+    auto_map: ClassVar[dict[str, str]] = {"AutoModel": "modeling_latent_albef.LatentALBEFModel"}
     # Beside those of the other models, the heads of regularizers, which shape the space of contrast.
     _keys_to_ignore_on_load_unexpected = [
         *LatentALBEFModel._keys_to_ignore_on_load_unexpected,

@@ -95,6 +95,20 @@ class MomentumTaught(LatentALBEFModel):
             if not isinstance(copy, nn.Parameter):
                 copy.copy_(own)  # what a BatchNorm has counted
 
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **options: Any) -> Any:
+        """The word embeddings; another number of them is refused.
+
+        Raises:
+            ValueError: If it is another number: heads and the momentum copy know as many words.
+        """
+        table: Any = self.get_input_embeddings()
+        if new_num_tokens not in (None, table.weight.shape[0]):
+            raise ValueError(
+                f"resize_token_embeddings({new_num_tokens}): what {type(self).__name__} trains knows "
+                f"{table.weight.shape[0]} words; resize a LatentALBEFModel, save it, and load this class from there"
+            )
+        return table
+
     def save_pretrained(self, *args: Any, state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any) -> None:
         """As the base class, without what only training needs unless `keep_training_state` is set."""
         whole = self.state_dict() if state_dict is None else state_dict

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
 from .encoders import nearest
+from .library import from_library
 
 EXTRA_HEADS = ("independent", "log_variance")
 # What a model returns that is no prediction of a row: `transformers.Trainer` would pad, gather and keep it.
@@ -104,6 +105,8 @@ class LatentConfig(PreTrainedConfig):
             if head not in EXTRA_HEADS:
                 raise ValueError(f"extra_heads: {head!r}: {nearest(head, EXTRA_HEADS)}")
         heads_of = type(self).heads_of
+        if self.regularizers and heads_of is None:
+            heads_of = from_library("required_heads")
         heads = {*(self.extra_heads or []), *(heads_of(self.regularizers) if heads_of else [])}
         self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
 from .encoders import AutoEncoder, Encoder, build_encoder
+from .adapter_folder import adapted_model
+from .library import from_library
 
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
@@ -127,8 +129,10 @@ class LatentPreTrainedModel(PreTrainedModel):
     augments_first_view: ClassVar[bool | frozenset[str]] = False
     # Whether `save_pretrained` keeps what only training needs. The Trainer sets it while it writes a checkpoint.
     keep_training_state = False
-    # Set by `import hf_latent`. Code that was loaded from the Hub without the package has no objective.
+    # Set by `import hf_latent`; code that was loaded from the Hub looks for the package (`objective_builder`).
     build_objective: ClassVar[Callable[[Any], Any] | None] = None
+    # The Auto classes that load a folder which this class has saved, as `auto_map` in its config names them.
+    auto_map: ClassVar[dict[str, str]] = {}
 
     def __init__(self, config: Any) -> None:
         self._attention_asked_for = config._attn_implementation
@@ -155,6 +159,45 @@ class LatentPreTrainedModel(PreTrainedModel):
     def encoder_specs(self) -> dict[str, dict[str, Any]]:
         """What each encoder is built from; see `build_encoder`."""
         return self.config.modalities
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # the others travel in kwargs
+        cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As the base class; of a folder with adapters and no weights, the model that they name, with them in it.
+
+        Raises:
+            ValueError: If the adapters name no model.
+        """
+        folder = pretrained_model_name_or_path
+        base = adapted_model(folder, kwargs.get("subfolder") or "")
+        if base is not None:
+            adapters = {"_adapter_model_path": folder, **(kwargs.pop("adapter_kwargs", None) or {})}
+            folder, kwargs = base, {**kwargs, "adapter_kwargs": adapters}
+        return super().from_pretrained(folder, *args, **kwargs)
+
+    def _text_encoder(self) -> tuple[str, AutoEncoder]:
+        """The only encoder of transformers that reads text, with its name."""
+        texts = [(n, e) for n, e in self.encoders.items() if isinstance(e, AutoEncoder) and e.kind == "text"]
+        if len(texts) != 1:
+            raise NotImplementedError(
+                f"{len(texts)} modalities of this model are text: ask the model of encoders[name]"
+            )
+        return texts[0]
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings of the text encoder."""
+        return self._text_encoder()[1].model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self._text_encoder()[1].model.set_input_embeddings(value)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **options: Any) -> Any:
+        """As the base class, of the text encoder; its config is told."""
+        name, encoder = self._text_encoder()
+        table = encoder.model.resize_token_embeddings(new_num_tokens, *args, **options)
+        self.config.modalities[name]["config"]["vocab_size"] = table.weight.shape[0]
+        return table
 
     def load_pretrained(self) -> None:
         """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
@@ -194,15 +237,18 @@ class LatentPreTrainedModel(PreTrainedModel):
         for name in self.frozen_encoders:
             self.encoders[name].requires_grad_(False)
 
+    @classmethod
+    def objective_builder(cls) -> Callable[[Any], Any] | None:
+        """What makes the objective of a config; None where hf_latent is not installed."""
+        return cls.build_objective or from_library("build_objective")
+
     @property
     def objective(self) -> Any:
         """The training objective that the config names, built once."""
         if getattr(self, "_objective", None) is None:
-            build = type(self).build_objective
+            build = self.objective_builder()
             if build is None:
-                raise ImportError(
-                    "The loss needs the training code, which is in the library hf_latent: import it first"
-                )
+                raise ImportError("The loss needs the training code, which is in the library hf_latent: install it")
             self._objective = build(self.config)
         return self._objective
 
@@ -239,7 +285,12 @@ class LatentPreTrainedModel(PreTrainedModel):
         for those of the older versions of transformers, which are written otherwise (of a ViT, say)."""
         if self.keep_training_state:
             kwargs.setdefault("save_original_format", False)
+        self.name_auto_classes()
         super().save_pretrained(*args, **kwargs)
+
+    def name_auto_classes(self) -> None:
+        """Write `auto_map` into the config, which says what `trust_remote_code` loads of the folder."""
+        self.config.auto_map = dict(self.auto_map)
 
     def on_batch_scored(self, embeddings: Embeddings) -> None:
         """Told the scored embeddings of every training batch, of all processes."""
@@ -260,8 +311,8 @@ class LatentPreTrainedModel(PreTrainedModel):
         raise NotImplementedError
 
     def has_views(self, embeddings: Embeddings) -> bool:
-        """Whether a batch holds all that the objective, if there is one, reads."""
-        if type(self).build_objective is None:
+        """Whether a batch holds all that the objective, if there is one, reads; an exported graph has none."""
+        if is_torchdynamo_exporting() or self.objective_builder() is None:
             return False
         if any(getattr(embeddings, field) is None for field in self.objective.requires):
             return False
@@ -271,6 +322,7 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Those of the modalities whose second view the objective needs."""
         return self.objective.second_views(modalities)
 
+    @torch.compiler.disable  # it goes over a batch in tiles: compiled anew for each size, and no faster for it
     def loss_of(self, embeddings: Embeddings) -> Tensor:
         """The objective of one whole batch of raw embeddings, as a scalar."""
         # Of a schedule it is the end that counts: only a Trainer knows how far training is.

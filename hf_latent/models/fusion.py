@@ -1,6 +1,7 @@
 """The fusion transformer of CoMM: many subsets of the modalities in one pass."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -103,26 +104,38 @@ class FusionTransformer(nn.Module):
         Returns:
             `(batch, subsets, dim)`.
         """
-        batch, device = len(tokens[0]), tokens[0].device
+        batch, device = tokens[0].shape[0], tokens[0].device
         parts = list(tokens)
         if self.class_token is not None:
             parts.insert(0, self.class_token.expand(batch, -1, -1))
         context = torch.cat(parts, dim=1)
         real = self._real_tokens(parts, masks)
 
-        # Which tokens each subset holds; the class token belongs to all of them.
+        # The parts of each subset; the class token belongs to all of them. Sizes stay symbols under `torch.export`.
         first = int(self.class_token is not None)
-        owner = torch.cat([torch.full((part.shape[1],), i - first, device=device) for i, part in enumerate(parts)])
-        held = torch.stack([(owner < 0) | torch.isin(owner, owner.new_tensor(list(s))) for s in subsets])
+        members = [[i for i in range(len(parts)) if i < first or i - first in subset] for subset in subsets]
+        lengths = [part.shape[1] for part in parts]
+        begins = list(accumulate(lengths, initial=0))
+
+        def constant(size: int, value: int | bool) -> Tensor:
+            return torch.full((size,), value, device=device)
+
+        def places(begin: int, size: int) -> Tensor:
+            return torch.arange(begin, begin + size, device=device)
+
+        held = torch.stack([torch.cat([constant(n, i in own) for i, n in enumerate(lengths)]) for own in members])
 
         # `row_subset` and `source` say for every row of the running sequence whose subset it is and which token it
         # came from. Before the first layer the tokens are shared; after it each subset has its own copy.
-        row_subset, source = held.nonzero(as_tuple=True)
+        row_subset = torch.cat([constant(lengths[i], number) for number, own in enumerate(members) for i in own])
+        source = torch.cat([places(begins[i], lengths[i]) for own in members for i in own])
+        # The first row of each subset is its class token, where there is one.
+        firsts = list(accumulate((sum(lengths[i] for i in own) for own in members), initial=0))[:-1]
         shared = True
         for depth, layer in enumerate(self.layers):
             last = depth == len(self.layers) - 1
-            rows = (source == 0).nonzero().flatten() if last and self.class_token is not None else None
-            queries_from = source if shared else torch.arange(len(source), device=device)
+            rows = torch.cat([places(row, 1) for row in firsts]) if last and self.class_token is not None else None
+            queries_from = source if shared else places(0, source.shape[0])
             queries_subset = row_subset
             if rows is not None:
                 queries_from, queries_subset = queries_from[rows], queries_subset[rows]
@@ -135,7 +148,7 @@ class FusionTransformer(nn.Module):
         context = self.norm(context)
         if self.class_token is not None:
             return context
-        weight = (row_subset == torch.arange(len(subsets), device=device)[:, None]).to(context.dtype).unsqueeze(0)
+        weight = (row_subset == places(0, len(subsets))[:, None]).to(context.dtype).unsqueeze(0)
         if real is not None:
             weight = weight * real[:, source].unsqueeze(1)
         return (weight / weight.sum(-1, keepdim=True)) @ context

@@ -135,5 +135,6 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
 
 def is_paired(output: Embeddings) -> bool:
     """Whether there are as many images as texts."""
-    embeds = output.embeds or {}
-    return len(embeds) == 2 and len({len(rows) for rows in embeds.values()}) == 1
+    rows = list((output.embeds or {}).values())
+    # No set of sizes, nor `len`, which make constants of them under `torch.export`.
+    return len(rows) == 2 and rows[0].shape[0] == rows[1].shape[0]

@@ -84,7 +84,8 @@ def tokenize(
     tokenizer: Any,
     max_length: int,
     word_ids: bool = False,
-    padding: str = "longest",
+    padding: bool | str = "longest",
+    truncation: bool | str = True,
 ) -> dict[str, Tensor]:
     """Sentences as `input_ids` and `attention_mask`, padded to the longest or to `max_length`, and cut there.
 
@@ -93,7 +94,7 @@ def tokenize(
     for row, text in enumerate(values):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"row {row} of modality {name!r}: expected a sentence, found {text!r}")
-    options: Any = {"padding": padding, "truncation": True, "max_length": max_length, "return_tensors": "pt"}
+    options: Any = {"padding": padding, "truncation": truncation, "max_length": max_length, "return_tensors": "pt"}
     tokens = tokenizer(list(values), **options, return_attention_mask=True)  # views need it where the model does not
     inputs = dict(tokens)
     if word_ids:

@@ -1,7 +1,7 @@
 """CoMM: one fused space for any number of modalities."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ class CoMMModel(LatentPreTrainedModel):
 
     config: CoMMConfig
     config_class = CoMMConfig
+    auto_map: ClassVar[dict[str, str]] = {"AutoModel": "modeling_comm.CoMMModel"}
     _no_split_modules = ["FusionLayer"]
     augments_first_view = True
     scoring_modules = frozenset({"head", "extra_heads"})
@@ -127,7 +128,7 @@ class CoMMModel(LatentPreTrainedModel):
             )
         subsets: list[list[int]] = [[i] for i in range(len(names))] + [list(range(len(names)))]
         fused = self._fuse(modalities, augmented_modalities, names, subsets)
-        batch = len(fused) if augmented_modalities is None else len(fused) // 2
+        batch = fused.shape[0] if augmented_modalities is None else fused.shape[0] // 2
 
         def view(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
             return {name: rows[:, i] for i, name in enumerate(names)}, rows[:, -1]

@@ -55,7 +55,7 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
         *(r"^itm_head\.", r"^mlm_head\.", r"^momentum\.", r"^feature_queue\."),
         *(r"^decoder\.", r"^classifier\.", r"^second_layer\."),
     ]
-    _auto_map: ClassVar[dict[str, str]] = {
+    auto_map: ClassVar[dict[str, str]] = {
         "AutoModel": "modeling_latent_albef.LatentALBEFModel",
         "AutoModelForZeroShotImageClassification": "modeling_latent_albef.LatentALBEFForImageTextRetrieval",
     }
@@ -109,7 +109,7 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
         return_loss: bool | None = None,
         return_fused: bool | None = None,
         **kwargs: Any,
-    ) -> LatentALBEFOutput:
+    ) -> ImageTextOutput:  # sentence-transformers would pool a `last_hidden_state`, which a sentence alone has not
         """Embed a batch of images, of texts, or of pairs, and fuse the pairs.
 
         Args:
@@ -207,11 +207,6 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
         first = self.bert.config.num_hidden_layers
         for own, theirs in zip(self.fusion.layer, source.bert.encoder.layer[first:], strict=True):
             own.load_state_dict(theirs.state_dict(), strict=False)
-
-    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        # Whichever of the classes writes a folder, `AutoModel` finds the plain model in it.
-        self.config.auto_map = dict(self._auto_map)
-        super().save_pretrained(*args, **kwargs)
 
 
 class LatentALBEFForImageTextRetrieval(LatentALBEFModel):

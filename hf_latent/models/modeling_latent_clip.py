@@ -1,7 +1,7 @@
 """LatentCLIP: an image tower and a text tower of any backbone, in a space whose structure the config chooses."""
 
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,10 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
 
     config: LatentCLIPConfig
     config_class = LatentCLIPConfig
+    auto_map: ClassVar[dict[str, str]] = {
+        "AutoModel": "modeling_latent_clip.LatentCLIPModel",
+        "AutoModelForZeroShotImageClassification": "modeling_latent_clip.LatentCLIPModel",
+    }
 
     def build_projection(self, width: int) -> nn.Module:
         config = self.config
@@ -116,7 +120,7 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
         else:
             pooled = list(encoder(**concatenate_views(first, second)).pool().chunk(2))
 
-        if len({len(rows) for rows in pooled}) > 1:
+        if pooled[0].shape[0] != pooled[-1].shape[0]:
             raise ValueError(f"the second view of the {name} modality has {len(pooled[1])} rows, not {len(pooled[0])}")
 
         def add(field: str, rows: Tensor) -> None:

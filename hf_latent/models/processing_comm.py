@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,11 +76,22 @@ class CoMMProcessor(ProcessorMixin):
                     raise ValueError(f"modality {name!r} is text: give its tokenizer in tokenizers[{name!r}]")
                 options.setdefault("max_length", own_limit(self.tokenizers[name]))
 
-    def __call__(self, modalities: Mapping[str, Sequence[Any]], **kwargs: Any) -> BatchFeature:
+    def __call__(
+        self,
+        modalities: Mapping[str, Sequence[Any]],
+        *,
+        padding: bool | str = True,
+        truncation: bool | str = True,
+        max_length: int | None = None,
+        return_tensors: str = "pt",
+    ) -> BatchFeature:
         """Process a batch.
 
         Args:
             modalities: A sequence of raw values for each modality; any subset of the modalities.
+            padding, truncation, max_length: Of the tokenizers. By default (`padding=True`, no `max_length`) as each
+                modality says.
+            return_tensors: `"pt"` for torch tensors, `"np"` for arrays.
 
         Returns:
             `{"modalities": {name: {"pixel_values" | "input_ids" | "values" | "attention_mask": tensor}}}`.
@@ -88,17 +99,23 @@ class CoMMProcessor(ProcessorMixin):
         Raises:
             ValueError: If a modality is unknown, their lengths differ, or a value cannot be read; it names the row.
         """
+        if return_tensors not in ("pt", "np"):
+            raise ValueError(f"return_tensors={return_tensors!r}: write 'pt' or 'np'")
         lengths = {name: len(values) for name, values in modalities.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the modalities differ in their number of rows: {lengths}")
-        batch = {}
+        text = {"padding": padding, "truncation": truncation, "max_length": max_length}
+        asked = {key: value for key, value in text.items() if value is not None and value is not True}
+        batch: dict[str, Any] = {}
         for name, values in modalities.items():
-            stacked = self.stack(name, values)
+            stacked = self._stack(name, values, **asked)
             if self.modalities[name]["kind"] == "image":
                 options = self.modalities[name]
                 images = normalised(stacked["pixel_values"], options["mean"], options["std"])
                 stacked["pixel_values"] = images
             batch[name] = stacked
+        if return_tensors == "np":
+            batch = {name: {key: rows.numpy() for key, rows in stacked.items()} for name, stacked in batch.items()}
         return BatchFeature({"modalities": batch})
 
     def stack(self, name: str, values: Sequence[Any], word_ids: bool = False) -> dict[str, Tensor]:
@@ -106,6 +123,10 @@ class CoMMProcessor(ProcessorMixin):
 
         With `word_ids`, also the word that each token of a sentence belongs to, -1 where none.
         """
+        return self._stack(name, values, word_ids=word_ids)
+
+    def _stack(self, name: str, values: Sequence[Any], **text: Any) -> dict[str, Tensor]:
+        """`stack`; `text` are arguments of `tokenize` in place of those of the modality."""
         if name not in self.modalities:
             raise ValueError(f"unknown modality {name!r}: {nearest(name, list(self.modalities))}")
         options = self.modalities[name]
@@ -114,8 +135,8 @@ class CoMMProcessor(ProcessorMixin):
             pad = options.get("fit") == "pad"
             return stack_images(name, values, options["size"], partial(fitted, processor, pad=pad), keep)
         if options["kind"] == "text":
-            padding = options.get("padding", "longest")
-            return tokenize(name, values, self.tokenizers[name], options["max_length"], word_ids, padding)
+            own = {"max_length": options["max_length"], "padding": options.get("padding", "longest")}
+            return tokenize(name, values, self.tokenizers[name], **{**own, **text})
         return stack_series(name, values) if options["kind"] == "series" else stack_numbers(name, values)
 
     def crop_of(self, name: str) -> tuple[int, int]:
@@ -160,7 +181,7 @@ class CoMMProcessor(ProcessorMixin):
         tokenizers = {
             name: AutoTokenizer.from_pretrained(
                 pretrained_model_name_or_path,
-                subfolder=f"tokenizer_{name}",
+                subfolder=str(PurePosixPath(kwargs.get("subfolder") or "", f"tokenizer_{name}")),
                 **{key: value for key, value in kwargs.items() if key in HUB_OPTIONS},
             )
             for name in texts

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
+import torch
 from torch import Tensor
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
@@ -11,9 +13,11 @@ from .images import fitted, keeps_squares, mean_and_std, output_size, padded, sc
 from .inputs import IMAGENET_MEAN, IMAGENET_STD, images_per_row, read_row, stack_images, tokenize
 from .text_towers import own_limit
 
+FLOATS = (np.float16, np.float32, np.float64)
+
 
 class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
-    _defaults = {"text_kwargs": {"truncation": True}, "common_kwargs": {"return_tensors": "pt"}}  # type: ignore[misc]
+    _defaults = {"common_kwargs": {"return_tensors": "pt"}}  # type: ignore[misc]
 
 
 class LatentCLIPProcessor(ProcessorMixin):
@@ -63,18 +67,38 @@ class LatentCLIPProcessor(ProcessorMixin):
 
         Where `images` is a list of lists, as many in each, `pixel_values` is `(batch, images, 3, height, width)`.
 
+        Args:
+            images: One image, a list of images, or a list of lists of images, each as [`~images.read_image`] takes it.
+                Float arrays with `do_rescale=False` go to the image processor as they are.
+            text: A sentence or a list of sentences.
+            **kwargs: Of the tokenizer and the image processor, flat or in `text_kwargs`, `images_kwargs` and
+                `common_kwargs`, as every processor of transformers takes them. `padding=True` is the `padding` of
+                this processor.
+
         Raises:
             ValueError: If the lists differ in length; it names the row.
         """
-        if text is not None:
-            kwargs.setdefault("padding", self.padding)
+        if text is not None and self.tokenizer is not None:
+            kwargs = self._with_text_options(kwargs)
         count = images_per_row("image", images) if isinstance(images, list | tuple) else None
         if images is not None:
-            images = self._read(images)
+            images = self._read(images, kwargs)
         batch = super().__call__(images=images, text=text, **kwargs)
         if count is not None:
-            batch["pixel_values"] = batch["pixel_values"].unflatten(0, (len(images), count))
+            batch["pixel_values"] = _in_rows(batch["pixel_values"], count)
         return batch
+
+    def _with_text_options(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """`kwargs` with what this processor asks of its tokenizer wherever the caller asks for nothing else."""
+        own = {"padding": True, "truncation": True, "max_length": self.tokenizer.model_max_length}
+        text_kwargs = {key: value for key, value in own.items() if key not in kwargs} | (
+            kwargs.get("text_kwargs") or {}
+        )
+
+        def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
+            return {**options, "padding": self.padding} if options.get("padding") is True else dict(options)
+
+        return {**resolved(kwargs), "text_kwargs": resolved(text_kwargs)}
 
     @property
     def modalities(self) -> dict[str, dict[str, Any]]:
@@ -115,10 +139,15 @@ class LatentCLIPProcessor(ProcessorMixin):
         given = {"images": values.get("image"), "text": values.get("text")}
         return dict(self(**{name: list(rows) for name, rows in given.items() if rows is not None}))
 
-    def _read(self, images: Any) -> Any:
+    def _read(self, images: Any, kwargs: Mapping[str, Any]) -> Any:
         """One image, a list of images or one of lists of them, each in RGB; a ValueError names the row."""
+        scaled = {**kwargs, **(kwargs.get("images_kwargs") or {})}.get("do_rescale") is False
 
         def read(row: int, value: Any) -> Any:
+            if scaled and _holds_floats(value):
+                if self.pad_images:
+                    raise ValueError("do_rescale=False with float images, which this processor pads: leave it out")
+                return value
             image = read_row("image", row, value)
             return padded(image, self.image_processor.image_mean) if self.pad_images else image
 
@@ -128,6 +157,17 @@ class LatentCLIPProcessor(ProcessorMixin):
         return [
             [read(n, v) for v in value] if isinstance(value, list | tuple) else read(n, value) for n, value in rows
         ]
+
+
+def _holds_floats(value: Any) -> bool:
+    return torch.is_floating_point(value) if isinstance(value, Tensor) else getattr(value, "dtype", None) in FLOATS
+
+
+def _in_rows(pixels: Any, count: int) -> Any:
+    """`(rows * count, ...)`, a tensor, an array or a list, as `(rows, count, ...)`."""
+    if isinstance(pixels, list):
+        return [pixels[first : first + count] for first in range(0, len(pixels), count)]
+    return pixels.reshape(-1, count, *pixels.shape[1:])
 
 
 LatentCLIPProcessor.register_for_auto_class()

@@ -144,6 +144,7 @@ class HubTrainer(Trainer):
         super()._save(output_dir, state_dict)
         if self._base is not self.model and self.args.should_save:
             folder = output_dir or str(self._run)
+            self._base.name_auto_classes()
             custom_object_save(self._base, folder, config=self._base.config)
             self._base.config.save_pretrained(folder)
 

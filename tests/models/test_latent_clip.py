@@ -248,18 +248,22 @@ def test_it_loads_where_hf_latent_is_not_installed(folder, tmp_path):
         expected = AutoModel.from_pretrained(folder).eval()(**batch).logits_per_image
     picture().save(tmp_path / "picture.png")
     torch.save(expected, tmp_path / "expected.pt")
+    scores = pipeline("zero-shot-image-classification", model=str(folder))(picture(), candidate_labels=SENTENCES)
     script = f"""
 import sys
 sys.modules["hf_latent"] = None
 import torch
 from PIL import Image
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor, pipeline
 model = AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=True).eval()
 processor = AutoProcessor.from_pretrained({str(folder)!r}, trust_remote_code=True)
 batch = processor(images=[Image.open({str(tmp_path / "picture.png")!r})], text={SENTENCES!r})
 with torch.no_grad():
     logits = model(**batch).logits_per_image
 assert torch.equal(logits, torch.load({str(tmp_path / "expected.pt")!r})), logits
+classify = pipeline("zero-shot-image-classification", model={str(folder)!r}, trust_remote_code=True)
+for found, other in zip(classify("picture.png", candidate_labels={SENTENCES!r}), {scores!r}, strict=True):
+    assert found["label"] == other["label"] and abs(found["score"] - other["score"]) < 1e-6, found
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
