@@ -247,11 +247,14 @@ def _resizes_first(processor: Any) -> bool:
 
     It would copy each image to an array and back to resize it, and that takes as long as to decode it.
     """
-    if not isinstance(processor, PilBackend) or not processor.do_resize or not isinstance(processor.resample, int):
+    kind = type(processor)
+    usual = issubclass(kind, PilBackend) and all(
+        getattr(kind, name) is getattr(PilBackend, name) for name in ("_preprocess", "resize")
+    )
+    if not usual or not processor.do_resize or not isinstance(processor.resample, int):
         return False
-    usual = all(getattr(type(processor), name) is getattr(PilBackend, name) for name in ("_preprocess", "resize"))
     lengths = {name for name, length in dict(processor.size or {}).items() if length}
-    return usual and lengths in ({"height", "width"}, {"shortest_edge"})
+    return lengths in ({"height", "width"}, {"shortest_edge"})
 
 
 def _resized(processor: Any, image: Image.Image) -> tuple[int, int]:

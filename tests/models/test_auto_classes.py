@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from transformers import AutoConfig, AutoModelForZeroShotImageClassification, AutoProcessor, pipeline
+from transformers import AutoConfig, AutoModelForZeroShotImageClassification, pipeline
 
 import hf_latent
 from hf_latent import CoMMModel, LatentCLIPModel, LatentCLIPProcessor
