@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
-from .encoders import AutoEncoder, Encoder, build_encoder
 from .adapter_folder import adapted_model
+from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
 
 FIELDS = (

@@ -11,7 +11,7 @@ from transformers.utils import can_return_tuple
 
 from .configuration_comm import CoMMConfig
 from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision
-from .encoders import Encoder, FeatureTokenizer, couples_rows, nearest
+from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype, nearest
 from .fusion import FusionTransformer
 from .latent_converter import LatentConverter
 
@@ -150,7 +150,7 @@ class CoMMModel(LatentPreTrainedModel):
 
     def score(self, embeddings: Embeddings) -> Embeddings:
         """The projection head, with batch statistics of its own for each subset and view, and L2 normalisation."""
-        dtype = next(self.head.parameters()).dtype
+        dtype = float_dtype(self.head)
 
         def apply(head: nn.Module, rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
             return None if rows is None else {name: head(value.to(dtype)) for name, value in rows.items()}
