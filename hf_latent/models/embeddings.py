@@ -72,6 +72,11 @@ class Embeddings(ModelOutput):
         self.map(note)
         return found
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are; parameters that are offloaded are elsewhere."""
+        return next((rows.device for rows in self.tensors()), torch.device("cpu"))
+
     @classmethod
     def join(cls, parts: Sequence["Embeddings"]) -> "Embeddings":
         """The rows of several batches, one after the other; `loss` is dropped."""

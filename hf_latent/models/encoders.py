@@ -68,13 +68,18 @@ class Encoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        return float_dtype(self)
 
     def drop_pooler(self) -> None:
         """Do without the weights that only `pooled` needs, where only the tokens are read."""
 
     def load_pretrained(self) -> None:
         """Take the weights that the spec names, if it names any."""
+
+
+def float_dtype(module: nn.Module) -> torch.dtype:
+    """That of the floating-point parameters; quantized weights are integers."""
+    return next((part.dtype for part in module.parameters() if part.is_floating_point()), torch.get_default_dtype())
 
 
 def tokens_of_map(feature_map: Tensor) -> EncoderOutput:

@@ -91,7 +91,7 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
 
     def score(self, embeddings: Embeddings) -> Embeddings:
         """L2 normalisation, in float32 or wider; log variances and losses of rows stay as they are."""
-        with full_precision(self.device):
+        with full_precision(embeddings.device):
             return embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
 
     def add_logits(self, output: ImageTextOutput) -> None:

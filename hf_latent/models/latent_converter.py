@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .encoders import EncoderOutput
+from .encoders import EncoderOutput, float_dtype
 
 
 def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class LatentConverter(nn.Module):
         self.projection = nn.Linear(hidden_size, embed_dim)
 
     def forward(self, output: EncoderOutput) -> Tensor:
-        tokens = self.projection(cast(Tensor, output.tokens).to(self.projection.weight.dtype))
+        tokens = self.projection(cast(Tensor, output.tokens).to(float_dtype(self.projection)))
         if output.grid is not None:
             tokens = tokens + grid_positions(*output.grid, tokens.shape[-1], like=tokens)
         return tokens

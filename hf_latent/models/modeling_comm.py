@@ -11,7 +11,7 @@ from transformers.utils import can_return_tuple
 
 from .configuration_comm import CoMMConfig
 from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision
-from .encoders import Encoder, FeatureTokenizer, couples_rows, nearest
+from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype, nearest
 from .fusion import FusionTransformer
 from .latent_converter import LatentConverter
 
@@ -150,7 +150,7 @@ class CoMMModel(LatentPreTrainedModel):
 
     def score(self, embeddings: Embeddings) -> Embeddings:
         """The projection head, with batch statistics of its own for each subset and view, and L2 normalisation."""
-        dtype = next(self.head.parameters()).dtype
+        dtype = float_dtype(self.head)
 
         def apply(head: nn.Module, rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
             return None if rows is None else {name: head(value.to(dtype)) for name, value in rows.items()}
@@ -158,7 +158,7 @@ class CoMMModel(LatentPreTrainedModel):
         def unit(rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
             return None if rows is None else {name: F.normalize(value, dim=-1) for name, value in rows.items()}
 
-        with full_precision(self.device):
+        with full_precision(embeddings.device):
             scored = embeddings.map(lambda rows: F.normalize(self.head(rows.to(dtype)), dim=-1))
             if "independent" in self.extra_heads:
                 head = self.extra_heads["independent"]
@@ -192,11 +192,11 @@ class CoMMModel(LatentPreTrainedModel):
                 outputs = [encoder(**first[name]), encoder(**second[name])]
             else:
                 outputs = [encoder(**concatenate_views(first[name], second[name]))]
-            with full_precision(self.device):
+            with full_precision(outputs[0].tokens.device):
                 tokens.append(torch.cat([self.converters[name](output) for output in outputs]))
             mask = [output.attention_mask for output in outputs if output.attention_mask is not None]
             masks.append(torch.cat(mask) if mask else None)
-        with full_precision(self.device):
+        with full_precision(tokens[0].device):
             return self.fusion(tokens, subsets, masks)
 
 

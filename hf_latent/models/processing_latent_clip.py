@@ -91,14 +91,12 @@ class LatentCLIPProcessor(ProcessorMixin):
     def _with_text_options(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """`kwargs` with what this processor asks of its tokenizer wherever the caller asks for nothing else."""
         own = {"padding": True, "truncation": True, "max_length": self.tokenizer.model_max_length}
-        text_kwargs = {key: value for key, value in own.items() if key not in kwargs} | (
-            kwargs.get("text_kwargs") or {}
-        )
+        own = {key: value for key, value in own.items() if key not in kwargs}
 
         def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
             return {**options, "padding": self.padding} if options.get("padding") is True else dict(options)
 
-        return {**resolved(kwargs), "text_kwargs": resolved(text_kwargs)}
+        return {**resolved(kwargs), "text_kwargs": resolved({**own, **(kwargs.get("text_kwargs") or {})})}
 
     @property
     def modalities(self) -> dict[str, dict[str, Any]]:

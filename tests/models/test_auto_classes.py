@@ -80,8 +80,8 @@ def test_code_of_the_hub_has_a_loss_where_hf_latent_is_installed(tmp_path):
     views["augmented_modalities"] = small_batch(seed=1, dtype=torch.float32)
     expected = {}
     for name, model, inputs in (
-        ("clip", small_clip(dtype=torch.float32, regularizers={"geometric_consistency": {}}), {**batch, **second}),
         ("comm", small_model(dtype=torch.float32), views),
+        ("clip", small_clip(dtype=torch.float32, regularizers={"geometric_consistency": {}}), {**batch, **second}),
     ):
         model.save_pretrained(tmp_path / name)
         expected[name] = (inputs, model(**inputs).loss.item())

@@ -93,3 +93,25 @@ def test_bad_modalities_are_named():
         CoMMProcessor({"photo": {"kind": "imge"}})
     with pytest.raises(ValueError, match="give its tokenizer"):
         CoMMProcessor({"caption": {"kind": "text"}})
+
+
+def test_call_time_arguments_are_heeded_or_refused():
+    ours, texts = processor(), {"text": ["a red star", "star"]}
+
+    def length(**options):
+        return ours(texts, **options)["modalities"]["text"]["input_ids"].shape[1]
+
+    assert (length(), length(padding=True), length(max_length=3)) == (5, 5, 3)
+    assert length(padding="max_length", max_length=7) == 7
+    arrays = ours({**texts, "table": [[1.0], [2.0]]}, return_tensors="np")["modalities"]
+    assert all(isinstance(rows, np.ndarray) for part in arrays.values() for rows in part.values())
+    with pytest.raises(ValueError, match="return_tensors='tf': write 'pt' or 'np'"):
+        ours(texts, return_tensors="tf")
+    with pytest.raises(TypeError, match="text_kwargs"):
+        ours(texts, text_kwargs={"padding": True})
+
+
+def test_it_loads_from_a_subfolder(tmp_path):
+    processor().save_pretrained(tmp_path / "parts" / "processor")
+    loaded = AutoProcessor.from_pretrained(tmp_path, subfolder="parts/processor")
+    assert loaded({"text": ["a red star"]})["modalities"]["text"]["input_ids"].shape == (1, 5)
