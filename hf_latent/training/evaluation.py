@@ -107,7 +107,7 @@ class EvaluationTrainer(PredictionTrainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The share of this process of each global batch, in the order of the data set."""
-        key = eval_dataset if isinstance(eval_dataset, str) else "eval"
+        own = eval_dataset is None or isinstance(eval_dataset, str)
         rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(rows, str):
             rows = cast(Any, self.eval_dataset)[rows]
@@ -117,6 +117,8 @@ class EvaluationTrainer(PredictionTrainer):
         share = self.args.per_device_train_batch_size
         if isinstance(rows, IterableDataset):
             return self._stream_loader(rows, share)
+        # Its workers stay, if they are asked to, for as long as rows and batches are the same.
+        key = f"{id(rows)} by {share}" if own else None
         kept = getattr(self, "_eval_dataloaders", {})
         if self.args.dataloader_persistent_workers and key in kept:
             return kept[key]

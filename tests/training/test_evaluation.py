@@ -151,6 +151,14 @@ def test_several_data_sets_have_a_loss_each(tmp_path):
     assert metrics["eval_near_loss"] != metrics["eval_far_loss"]
 
 
+def test_workers_that_stay_read_the_rows_that_are_asked_for(tmp_path):
+    options = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    trainer = build_trainer(tmp_path, eval_dataset=RandomPairs(17), **options)
+    found = [trainer.evaluate(rows)["eval_loss"] for rows in (None, RandomPairs(13), None)]
+    expected = [build_trainer(tmp_path).evaluate(RandomPairs(count))["eval_loss"] for count in (17, 13, 17)]
+    assert found == pytest.approx(expected, rel=1e-6) and found[0] != found[1]
+
+
 def test_an_evaluation_changes_nothing(tmp_path):
     model = {"itm_weight": 1.0, "image": {"encoder": "cnn", "channels": [8, 16], "norm": "batch"}}
     trainer = build_albef_trainer(tmp_path, max_steps=2, model=model)
