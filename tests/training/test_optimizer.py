@@ -123,6 +123,13 @@ def test_the_longest_part_decides_on_the_learning_rate(tmp_path):
     assert found["encoders.image.layers.0.weight"][0] and not found["encoders.image.layers.1.weight"][0]
 
 
+def test_a_single_parameter_is_a_part_also_beside_adapters(tmp_path):
+    rates = {"logit_scale.weight": 0.25, "projections.image.weight": 0.5}
+    found = groups_of(build_clip_trainer(tmp_path, regularizers={}, lora={"rank": 2}, learning_rates=rates))
+    own = {rate: [name for name, (_, other) in found.items() if other == rate] for rate in (0.25, 0.5)}
+    assert len(own[0.25]) == len(own[0.5]) == 1 and "logit_scale" in own[0.25][0] and "projections" in own[0.5][0]
+
+
 @pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"])
 @pytest.mark.parametrize("lora", [None, {"rank": 2}])
 def test_rates_hold_for_every_optimizer_and_with_adapters(tmp_path, optim, lora):
