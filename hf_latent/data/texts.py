@@ -92,9 +92,9 @@ def report_texts(data: LoadedData, processor: Any) -> None:
         splits["test"] = data.captions.test
     for name, tokenizer in processor.tokenizers.items():
         if repeated := _repeated(data.train, data.columns[name]):
-            column, rows = data.columns[name], len(cast(Sized, data.train))
+            column, count = data.columns[name], len(cast(Sized, data.train))
             print(
-                f"{repeated:,} of {rows:,} training rows share their {column!r} with a row of another id, and are "
+                f"{repeated:,} of {count:,} training rows share their {column!r} with a row of another id, and are "
                 f"contrasted with it: data.ids={column} makes them positives of each other"
             )
         most = processor.modalities[name]["max_length"]
