@@ -158,9 +158,7 @@ class LatentPreTrainedModel(PreTrainedModel):
         return self.config.modalities
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # the others travel in kwargs
-        cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any
-    ) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As the base class; of a folder with adapters and no weights, the model that they name, with them in it.
 
         Raises:
