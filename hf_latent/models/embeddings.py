@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
-from .adapter_folder import adapted_model
 from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
+from .peft_folder import adapted_model
 
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
