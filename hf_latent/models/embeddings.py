@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
-from .adapter_folder import adapted_model
 from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
+from .peft_folder import adapted_model
 
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
@@ -166,9 +166,7 @@ class LatentPreTrainedModel(PreTrainedModel):
         return self.config.modalities
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # the others travel in kwargs
-        cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any
-    ) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As the base class; of a folder with adapters and no weights, the model that they name, with them in it.
 
         Raises:

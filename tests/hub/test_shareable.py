@@ -19,7 +19,15 @@ from tests.hub.runs import PRIVATE, save_run
 from tests.test_recipe import BASE
 
 CODE = {"configuration_base.py", "configuration_comm.py", "embeddings.py", "encoders.py", "fusion.py", "inputs.py"}
-CODE |= {"images.py", "text_towers.py", "latent_converter.py", "modeling_comm.py", "processing_comm.py"}
+CODE |= {
+    "images.py",
+    "library.py",
+    "peft_folder.py",
+    "text_towers.py",
+    "latent_converter.py",
+    "modeling_comm.py",
+    "processing_comm.py",
+}
 REST = {"README.md", "config.json", "processor_config.json", "recipe.yaml", "metrics.json", "model.safetensors"}
 
 

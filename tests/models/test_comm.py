@@ -185,7 +185,7 @@ def test_loads_everywhere_bit_for_bit(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["class"].startswith("transformers_modules")
-    assert "which is in the library hf_latent: import it first" in found["message"]
+    assert "which is in the library hf_latent: install it" in found["message"]
     assert found["processor"] == ["image", "series"]
     assert torch.equal(torch.load(tmp_path / "features.pt"), features)
 
