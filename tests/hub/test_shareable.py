@@ -21,6 +21,7 @@ from tests.test_recipe import BASE
 CODE = {"configuration_base.py", "configuration_comm.py", "embeddings.py", "encoders.py", "fusion.py", "inputs.py"}
 CODE |= {
     "images.py",
+    "image_positions.py",
     "library.py",
     "peft_folder.py",
     "text_towers.py",
