@@ -10,6 +10,12 @@ MANY = 50  # words, such as the arguments of a Trainer, among which a sentence w
 class UserError(ValueError):
     """Something that the user can put right. The command line prints its text alone and exits with code 2."""
 
+    def __init__(self, text: str = "") -> None:
+        if text.startswith("Caught UserError in "):
+            # torch makes an error of a data loader's worker anew, with the traceback as its text.
+            text = text.rpartition(f"{__name__}.UserError: ")[2].strip()
+        super().__init__(text)
+
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """What to write instead of a misspelled word: the nearest known one, and all of them unless they are very many."""

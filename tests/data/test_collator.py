@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from hf_latent import CoMMProcessor, LatentALBEFProcessor, LatentCLIPProcessor
 from hf_latent.data.collator import LatentCollator
@@ -124,3 +125,16 @@ def test_what_is_no_image_is_named_by_its_row(processor):
         ValueError, match="row 1 of modality 'image' is not an image that can be read: expected an image, found a text"
     ):
         LatentCollator(processor)(given)
+
+
+def refused(rows):
+    try:
+        raise KeyError("image")
+    except KeyError as error:
+        raise UserError("row 3, column 'image' is empty: repair it\nor remove it") from error
+
+
+def test_an_error_in_a_worker_of_a_data_loader_is_its_text_alone():
+    with pytest.raises(UserError) as error:
+        next(iter(DataLoader([1, 2], collate_fn=refused, num_workers=1)))
+    assert str(error.value) == "row 3, column 'image' is empty: repair it\nor remove it"
