@@ -76,7 +76,7 @@ def test_it_survives_saving(tmp_path):
             "row 0 of modality 'image' is not an image that can be read: exp",
         ),
         ({"image": [np.full((4, 4, 3), np.nan)]}, "image that can be read: it holds NaN or infinity"),
-        ({"image": ["/etc/hostname.png"]}, "image that can be read: expected an image, found str"),
+        ({"image": ["/etc/hostname.png"]}, "image that can be read: expected an image, found a text"),
         ({"text": ["star", " "]}, "row 1 of modality 'text': expected a sentence"),
         ({"table": [[1.0], [float("nan")]]}, "row 1 of modality 'table' holds NaN"),
         ({"table": [[1.0], [1.0, 2.0]]}, "rows of different shapes"),
