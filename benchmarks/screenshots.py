@@ -50,7 +50,9 @@ def card_of(browser: Browser, run: Path) -> Image.Image:
     """The top of the card on the left, its results on the right."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "card.html"
-        file.write_text(card_page((run / "README.md").read_text(encoding="utf-8"), run), encoding="utf-8")
+        file.write_text(
+            card_page((run / "README.md").read_text(encoding="utf-8"), run), encoding="utf-8", newline="\n"
+        )
         page = browser.new_page(viewport={"width": 880, "height": 600}, color_scheme="light")
         page.goto(file.as_uri())
         parts = []

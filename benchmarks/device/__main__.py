@@ -51,8 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         results["machine"] = found.pop("machine") or results.get("machine") or platform.platform()
         results["parts"][name] = found
         print(f"{name}: {found['status']}, {found['seconds']:.0f} s", flush=True)
-        (given.output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        (given.output / "results.md").write_text(markdown(results), encoding="utf-8")
+        (given.output / "results.json").write_text(
+            json.dumps(results, indent=2) + "\n", encoding="utf-8", newline="\n"
+        )
+        (given.output / "results.md").write_text(markdown(results), encoding="utf-8", newline="\n")
     print(f"\n{markdown(results)}")
     return int(any(part["status"] != "done" for part in results["parts"].values()))
 
