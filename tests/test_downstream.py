@@ -94,6 +94,7 @@ for folder, auto in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
+@pytest.mark.slow
 def test_what_is_published_loads(downstream, tmp_path):
     arguments, expected = [], []
     for name, cls in CLASSES.items():

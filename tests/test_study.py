@@ -59,6 +59,7 @@ def study(folder):
     return folder / "runs"
 
 
+@pytest.mark.slow
 def test_a_study_leaves_runs_a_table_and_a_picture(study):
     names = {path.name for path in study.iterdir()}
     assert names == {"plain_1", "plain_2", "both_1", "both_2", "study.json", "study.md", "trade_offs.png"}
@@ -72,6 +73,7 @@ def test_a_study_leaves_runs_a_table_and_a_picture(study):
     assert table[0].startswith("| structure | zero_shot |") and table[2].startswith("| plain |") and "±" in table[3]
 
 
+@pytest.mark.slow
 def test_finished_runs_are_used_as_they_are(folder, study, monkeypatch):
     monkeypatch.setattr(experiment.LatentTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
     summary = run_study(load_study(folder / "tiny_study.yaml", study))
@@ -93,6 +95,7 @@ structures: {{plain: {{}}}}
 """
 
 
+@pytest.mark.slow
 def test_each_run_is_fine_tuned_and_its_results_join(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(trifeature_task_data, "load_trifeature", drawn_once)
     albef = TINY.replace("latent_clip", "latent_albef").replace("num_hidden_layers: 1", "num_hidden_layers: 2")
@@ -118,6 +121,7 @@ def test_each_run_is_fine_tuned_and_its_results_join(tmp_path, monkeypatch, caps
     assert run_study(study) == summary and "answer" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_of_two_towers_is_whole(study, capsys):
     run = study / "both_1"
     metrics = json.loads((run / "metrics.json").read_text())

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from tests.hub.server import serving
 
 
+@pytest.mark.slow
 def test_a_process_computes_on_the_threads_of_its_test(tmp_path):
     with serving() as server:
         for environment in (None, server.environment(tmp_path)):

@@ -109,6 +109,7 @@ def features(folder, name):
         return CoMMModel.from_pretrained(folder / name).eval().get_fused_features(**batch)
 
 
+@pytest.mark.slow
 def test_torch_and_transformers_are_enough_and_the_network_only_once(published):
     server, folder = published
     told, (comm, older, logits, words) = run(published, ALONE)
@@ -125,6 +126,7 @@ def test_torch_and_transformers_are_enough_and_the_network_only_once(published):
     assert all(torch.equal(a, b) for a, b in zip(found, (comm, older, logits, words), strict=True))
 
 
+@pytest.mark.slow
 def test_with_the_package_nothing_has_to_be_trusted(published):
     package = str(Path(hf_latent.__file__).parents[1])
     told, found = run(published, INSTALLED, PYTHONPATH=package)
@@ -132,6 +134,7 @@ def test_with_the_package_nothing_has_to_be_trusted(published):
     assert all(torch.equal(rows, features(published[1], "new")) for rows in found)
 
 
+@pytest.mark.slow
 def test_what_is_private_is_for_its_owner(published):
     server, folder = published
     done = subprocess.run(

@@ -70,6 +70,7 @@ def test_its_readme_says_what_runs_and_names_the_model(hub, run, tmp_path):
     assert f"gradio=={head['sdk_version']}\n" in pinned  # the version that is tested
 
 
+@pytest.mark.slow
 def test_a_space_runs_on_the_library_that_it_carries(tmp_path):
     """Nothing is installed by the bare name of this library, which anybody may register on an index."""
     space.write_space(tmp_path / "space", ["user/model"])

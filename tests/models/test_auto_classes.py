@@ -53,6 +53,7 @@ def in_a_new_process(script, folder):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_zero_shot_pipeline_runs_where_hf_latent_is_not_installed(tmp_path):
     tokenizer = word_tokenizer(LABELS)
     small_albef(dtype=torch.float32, vocab_size=len(tokenizer)).save_pretrained(tmp_path / "model")
@@ -73,6 +74,7 @@ for (label, score), other in zip({expected!r}, found, strict=True):
     in_a_new_process(script, tmp_path)
 
 
+@pytest.mark.slow
 def test_code_of_the_hub_has_a_loss_where_hf_latent_is_installed(tmp_path):
     batch = {key: value for key, value in small_pairs(dtype=torch.float32).items()}
     second = {f"augmented_{key}": value for key, value in small_pairs(seed=1, dtype=torch.float32).items()}

@@ -82,6 +82,7 @@ def test_an_exported_tower_takes_one_modality():
             torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [clip, comm])
 def test_onnxruntime_gives_the_same_values(case, tmp_path):
     pytest.importorskip("onnxscript")
@@ -100,6 +101,7 @@ def test_onnxruntime_gives_the_same_values(case, tmp_path):
     assert any(part.shape == expected.shape and np.allclose(part, expected, rtol=1e-4, atol=1e-5) for part in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [clip, albef, comm])
 def test_two_graphs_serve_all_sizes_of_batches(case):
     model, batch, _, field = case()
@@ -112,6 +114,7 @@ def test_two_graphs_serve_all_sizes_of_batches(case):
     assert counter.frame_count <= 2
 
 
+@pytest.mark.slow
 def test_compiled_training_has_the_loss_and_gradients_of_eager():
     model = clip()[0]
     torch._dynamo.reset()

@@ -252,6 +252,7 @@ def test_each_auto_class_gives_its_model(folder):
     assert retrieval.itm_logits.shape == (3, 2) and plain.itm_logits is None
 
 
+@pytest.mark.slow
 def test_it_loads_where_hf_latent_is_not_installed(folder, tmp_path):
     batch = AutoProcessor.from_pretrained(folder)(images=[picture()] * 3, text=SENTENCES)
     with torch.no_grad():

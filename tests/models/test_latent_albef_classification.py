@@ -147,6 +147,7 @@ def test_it_is_saved_and_found_again(tmp_path, cls, images):
     assert type(AutoModel.from_pretrained(tmp_path)) is LatentALBEF
 
 
+@pytest.mark.slow
 def test_all_heads_load_where_hf_latent_is_not_installed(tmp_path):
     expected = {}
     for (cls, images), auto in zip(

@@ -55,6 +55,7 @@ def test_encode_gives_the_features_of_the_model(tmp_path, family, padding):
     torch.testing.assert_close(again.encode(SENTENCES, convert_to_tensor=True), texts)
 
 
+@pytest.mark.slow
 def test_encode_works_where_hf_latent_is_not_installed(tmp_path):
     folder = save(tmp_path / "model", "clip")
     with torch.no_grad():

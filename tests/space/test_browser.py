@@ -63,6 +63,7 @@ def test_the_latent_map(visit):
     expect(page.locator("table.numbers")).to_contain_text("Modality gap")
 
 
+@pytest.mark.slow
 def test_redundant_unique_synergistic(visit):
     page = visit()
     go_to(page, "R, U, S")
@@ -117,6 +118,7 @@ def test_ask(visit, tmp_path):
     expect(found.first).not_to_have_text(first)
 
 
+@pytest.mark.slow
 def test_structure(visit):
     page = visit()
     go_to(page, "Structure")

@@ -69,6 +69,7 @@ def test_every_tab_says_which_models_it_leaves_out(served_heads):
     assert "see the tab Questions" in page and "To look takes a LatentALBEF" in page
 
 
+@pytest.mark.slow
 def test_look(visit, photo):
     page = visit()
     go_to(page, "Look")
@@ -114,6 +115,7 @@ def test_questions(visit, photo):
     expect(rows).to_have_count(4)
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_refused_and_the_page_goes_on(visit, tmp_path):
     (tmp_path / "wrong.png").write_text("no image")
     page = visit()
@@ -144,6 +146,7 @@ def test_on_a_phone_everything_fits(visit, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_an_example_is_the_picture_itself(visit, heads):
     from tabs import look
 

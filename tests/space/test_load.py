@@ -45,6 +45,7 @@ def answered(visitor, seconds=5.0):
     return time.monotonic() - start < seconds
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_visitors_that_are_gone_is_bounded(served, visitor, queue, monkeypatch):
     state, messages = served.demo.app.state_holder, queue.pending_messages_per_session
     assert state.capacity == calls.SESSIONS

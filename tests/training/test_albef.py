@@ -36,7 +36,7 @@ def two(tmp_path_factory):
     return torchrun(tmp_path_factory.mktemp("two"), 2, CASES)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_one_gradient_and_one_curve(request, one, name, processes):
     """Six steps, in which the momentum copy moves, the queue wraps and the teacher's share rises.
@@ -59,6 +59,7 @@ def test_the_terms_are_logged(one):
     assert {"loss_itc", "loss_mlm", "loss_geometric_consistency", "loss_feature_separation"} < set(first)
 
 
+@pytest.mark.slow
 def test_matching_runs_on_two_processes(one, two):
     """The gradient of contrast, words and regularizers is that of one process; matching's comes near."""
     found, expected = (results["all three losses"] for results in (two, one))

@@ -103,6 +103,7 @@ def test_the_loss_is_that_of_whole_batches(one, tmp_path, name, rows):
     assert len(wanted) > 1 and losses(one[name]["evaluated"][rows]) == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_processes_and_chunks_change_nothing(one, two, name):
     for rows in ROWS:
@@ -232,6 +233,7 @@ def test_a_lower_loss_is_better(tmp_path, metric):
         trainer.train()
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_best_checkpoint(tmp_path):
     """A rate that is much too large: the first step is the best one."""
     options = {**BEST, "save_steps": 1, "max_steps": 3, "learning_rate": 3.0, "validate": 17}

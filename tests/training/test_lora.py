@@ -70,6 +70,7 @@ def test_adapters_and_the_merged_model_reload_equal(folder):
         assert torch.equal(weights[name], old) != trained, name
 
 
+@pytest.mark.slow
 def test_resume_goes_on_from_the_adapters(folder):
     assert main(["train", str(folder / "cut.yaml"), "training.max_steps=2"]) == 0
     assert main(["train", str(folder / "cut.yaml"), "--resume"]) == 0

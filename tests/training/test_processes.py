@@ -48,12 +48,14 @@ def resumed(lost):
     return step_of(last), torchrun(folder, 2, cases)
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_run_with_a_sentence(lost):
     _, code, said, seconds = lost
     assert code != 0 and seconds < 300  # seconds on a free machine
     assert "process 0 of 2 lost another process of this run" in said and "--resume" in said
 
 
+@pytest.mark.slow
 def test_the_run_goes_on_from_the_last_checkpoint(tmp_path, resumed):
     step, results = resumed
     whole = run(tmp_path, {**SAVED, "save_strategy": "no"})["curve"]
@@ -62,11 +64,13 @@ def test_the_run_goes_on_from_the_last_checkpoint(tmp_path, resumed):
         assert ours == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_shared_stream_resumes_at_the_same_row(resumed):
     results = resumed[1]
     assert results["stream resumed"]["curve"] == results["stream"]["curve"]
 
 
+@pytest.mark.slow
 def test_processes_share_the_rows_of_a_stream(resumed):
     """In one pass every caption, which is the id here, comes as often as there are rows of it."""
     rows = RandomCaptions()
