@@ -106,6 +106,7 @@ def test_the_code_of_a_card_runs_and_gives_the_shapes_that_it_names(folder, run_
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_code_runs_where_hf_latent_is_not_installed(folder):
     scripts = [blocks(card_of(folder, name))[number] for name, number in (("clip", 0), ("comm", 0), ("lora", 2))]
     shapes = "print(probabilities.shape, features.shape, type(adapted).__name__)"

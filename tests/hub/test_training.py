@@ -193,6 +193,7 @@ def logits(model):
         return model.eval()(**batch).logits_per_image
 
 
+@pytest.mark.slow
 def test_a_lora_run_is_pushed_merged_and_as_adapters(hub, base, tmp_path):
     (tmp_path / "lora.yaml").write_text(LORA.format(clip=base))
     run = tmp_path / "run"

@@ -242,6 +242,7 @@ def test_the_zero_shot_pipeline_runs(folder):
     assert scores["red star"] == pytest.approx(expected[0].item(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_it_loads_where_hf_latent_is_not_installed(folder, tmp_path):
     batch = AutoProcessor.from_pretrained(folder)(images=[picture()], text=SENTENCES)
     with torch.no_grad():

@@ -89,6 +89,7 @@ def test_redundant_unique_synergistic(visit):
     expect(page.locator(".views .pair").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_ask(visit, tmp_path):
     page = visit()
     go_to(page, "Ask")
