@@ -4,7 +4,7 @@ A step is forward, loss, backward and a fused AdamW on pixels and tokens that li
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,18 +20,11 @@ from transformers import (
 from hf_latent import LatentCLIP, LatentCLIPConfig
 
 from .. import albef_step
+from ..clip_step import REGULARIZERS
 from .common import Options, Row, half, seconds_a_step
 
 TITLE = "Training steps in bf16"
-REGULARIZERS = {
-    "feature_separation": {"weight": 1.0},
-    "brownian_bridge": {"weight": 1.0},
-    "geometric_consistency": {"weight": 0.1},
-    "information_bottleneck": {"weight": 1.0},
-    "alignment": {"weight": 0.01},
-}
 WORDS = 32
-Loss = Callable[[Any, dict[str, torch.Tensor]], torch.Tensor]
 
 
 def run(options: Options) -> Iterator[Row]:
