@@ -38,7 +38,7 @@ GROUPS: dict[str, Group] = {
         "Redundant, unique and synergistic information",
         "What a linear probe reads from the frozen representation of a pair of images, as macro accuracy: what both "
         "of them show, what only one of them shows, and what only the two together tell. On synergy, a representation "
-        "that holds none is below chance, not at it: a color that is frequent among the training images of a shape is "
+        "that holds none may lie below chance: a color that is frequent among the training images of a shape is "
         "rare among the held-out ones, and what a probe learns of such frequencies is reversed on held-out pairs.",
     ),
     "probes": Group("Factors", "What a linear probe reads from the frozen embedding of an image, as accuracy."),

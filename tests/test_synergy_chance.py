@@ -24,4 +24,4 @@ def test_what_one_side_tells_of_synergy_is_reversed_on_held_out_pairs():
         scores[name] = linear_probe(known[name], labels[0], asked[name], labels[1], balanced=True).auroc
     *sides, both = scores.values()
     assert max(sides) < 0.45 and both > 0.9999
-    assert "is below chance, not at it" in GROUPS["interactions"].text
+    assert "may lie below chance" in GROUPS["interactions"].text
