@@ -10,7 +10,7 @@ class Page:
         self.url, self.names = f"{served.url.rstrip('/')}/gradio_api", {}
 
 
-def eventually(holds, seconds=10):
+def eventually(holds, seconds=30):
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -24,9 +24,15 @@ def visitor(served):
 
 @pytest.fixture
 def queue(served):
+    """The queue of the page, without calls of other tests: a browser that closes leaves some that nobody reads."""
     queue = served.demo._queue
-    eventually(lambda: not len(queue) and not any(queue.active_jobs))
+    give_up_all(queue)
+    eventually(lambda: not len(queue) and not any(queue.active_jobs), 60)
     yield queue
+    give_up_all(queue)
+
+
+def give_up_all(queue):
     for each in queue.event_queue_per_concurrency_id.values():
         for event in list(each.queue):
             queue._give_up(event)
