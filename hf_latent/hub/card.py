@@ -53,8 +53,9 @@ TASKS = {
     "visual-question-answering": "Visual question answering",
     "zero-shot-image-classification": "Zero-shot image classification",
 }
-# What a model is loaded with and what it is for; the Hub's one task of a picture with a sentence is questions.
-PIPELINES = {"latent_clip": "zero-shot-image-classification"}
+# What a model is loaded with and what it is for; the Hub's one task of a picture with a sentence is questions. CoMM
+# has none: `pipeline("feature-extraction")` reads text alone.
+PIPELINES = dict.fromkeys(("latent_albef", "latent_clip"), "zero-shot-image-classification")
 HEADS = {
     "answer": ("AutoModelForVisualQuestionAnswering", "visual-question-answering"),
     "class": ("AutoModelForSequenceClassification", "visual-question-answering"),
@@ -397,7 +398,7 @@ def _header(
     tags = ["hf_latent", "multimodal"] if head else ["hf_latent", "multimodal", *CONTRASTIVE]
     header = ModelCardData(
         library_name="peft" if adapters == "" else "transformers",
-        pipeline_tag=head[1] if head else PIPELINES.get(config.model_type, "feature-extraction"),
+        pipeline_tag=head[1] if head else PIPELINES.get(config.model_type),
         tags=[*tags, config.model_type, *(["lora"] if adapters is not None else []), *regularizers],
         base_model=(bases[0] if len(bases) == 1 else bases) or None,
         base_model_relation=relation if len(bases) == 1 else None,

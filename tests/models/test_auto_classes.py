@@ -1,5 +1,6 @@
 """What the Auto classes and `trust_remote_code` find in a saved folder, with this library and without it."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,10 +55,12 @@ def in_a_new_process(script, folder):
 
 
 @pytest.mark.slow
-def test_the_zero_shot_pipeline_runs_where_hf_latent_is_not_installed(tmp_path):
+def test_the_zero_shot_pipeline_and_subfolders_load_where_hf_latent_is_not_installed(tmp_path):
     tokenizer = word_tokenizer(LABELS)
     small_albef(dtype=torch.float32, vocab_size=len(tokenizer)).save_pretrained(tmp_path / "model")
     LatentCLIPProcessor.for_size(16, tokenizer).save_pretrained(tmp_path / "model")
+    for file in (tmp_path / "model").glob("*.py"):  # transformers looks for code in the root alone
+        shutil.copy(file, tmp_path)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
     picture.save(tmp_path / "picture.png")
     classify = pipeline("zero-shot-image-classification", model=str(tmp_path / "model"))
@@ -65,7 +68,9 @@ def test_the_zero_shot_pipeline_runs_where_hf_latent_is_not_installed(tmp_path):
     script = f"""
 import sys
 sys.modules["hf_latent"] = None
-from transformers import pipeline
+from transformers import AutoModel, AutoProcessor, pipeline
+for auto in (AutoModel, AutoProcessor):
+    auto.from_pretrained(".", subfolder="model", trust_remote_code=True)
 classify = pipeline("zero-shot-image-classification", model="model", trust_remote_code=True)
 found = classify("picture.png", candidate_labels={LABELS!r})
 for (label, score), other in zip({expected!r}, found, strict=True):
