@@ -42,6 +42,7 @@ class CallQueue(Queue):
     def __init__(self, demo: gr.Blocks) -> None:
         super().__init__(True, demo.max_threads, 1, None, demo)
         self.sleep_when_free = 0.005  # it looks through the calls that wait each time
+        self.order = random.Random()  # a thread of its own draws from it: the numbers of others stay as they are
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Take a call in, or refuse it in a sentence."""
@@ -65,7 +66,7 @@ class CallQueue(Queue):
     def get_events(self) -> tuple[list[Event], bool, str] | None:
         """The next call to compute; no function of the page takes batches."""
         queues = list(self.event_queue_per_concurrency_id.items())
-        random.shuffle(queues)
+        self.order.shuffle(queues)
         now = time.monotonic()
         for name, queue in queues:
             for event in list(queue.queue):

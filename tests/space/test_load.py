@@ -1,5 +1,6 @@
 """The page under load: what it keeps of its visitors is bounded, and one of them does not hold up the others."""
 
+import random
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,12 @@ def answered(visitor, seconds=5.0):
     start = time.monotonic()
     assert visitor.ask("find", FIND)[0] == "complete"
     return time.monotonic() - start < seconds
+
+
+def test_a_page_leaves_the_random_numbers_of_its_process_alone(queue):
+    before = random.getstate()
+    time.sleep(0.1)  # it looks for calls every 5 ms
+    assert random.getstate() == before
 
 
 @pytest.mark.slow
