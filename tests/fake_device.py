@@ -5,6 +5,7 @@ is looked at as an accelerator would have to run it.
 """
 
 import traceback
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -84,7 +85,7 @@ def run(function, arguments, options):
 
 
 class FakeDevice(TorchDispatchMode):
-    """Notes what would fail on the device or let the host wait for it.
+    """Counts, by their places, what would fail on the device or let the host wait for it.
 
     Attributes:
         mixed: Operations on tensors of both devices, other than copies and scalars.
@@ -94,7 +95,7 @@ class FakeDevice(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.mixed, self.waits, self.wide = set(), set(), set()
+        self.mixed, self.waits, self.wide = Counter(), Counter(), Counter()
 
     def __enter__(self):
         # Or numbers of Python that `torch.tensor` puts on the device would get there unseen.
@@ -139,9 +140,11 @@ class FakeDevice(TorchDispatchMode):
             return
         frames = [f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__]
         if frames[-1].filename.startswith(OURS):
-            places.add(f"{name} in {Path(frames[-1].filename).name}:{frames[-1].lineno}")
+            places.update([f"{name} in {Path(frames[-1].filename).name}:{frames[-1].lineno}"])
         elif "/transformers/" not in frames[-1].filename:
-            places.add(f"{name} in the backward pass" if "backward" in frames[-1].line else f"{name} in {frames[-1]}")
+            places.update(
+                [f"{name} in the backward pass" if "backward" in frames[-1].line else f"{name} in {frames[-1]}"]
+            )
 
 
 def put(value):
