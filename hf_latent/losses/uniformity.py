@@ -24,7 +24,8 @@ def uniformity(sets: Sequence[Tensor], t: float = 2.0) -> Tensor:
         Scalar, in float32 or wider. It can be differentiated once.
     """
     sums = torch.cat([_kernel_logsumexp(wide(embeds), t) for embeds in sets])
-    return sums.logsumexp(0) - torch.tensor(len(sets[0]), dtype=sums.dtype, device=sums.device).log()
+    # A scalar of the CPU goes with the operation; one on the device would be copied there first.
+    return sums.logsumexp(0) - torch.tensor(len(sets[0]), dtype=sums.dtype).log()
 
 
 def _kernel_logsumexp(embeds: Tensor, t: float) -> Tensor:

@@ -22,7 +22,7 @@ def matrix(values: ArrayLike | Tensor, name: str, *, min_rows: int = 1) -> Tenso
         ValueError: not (N, D) with D >= 1, fewer than `min_rows` rows, NaN or infinite values.
     """
     if isinstance(values, Tensor):
-        x = values.detach().to("cpu", torch.float64)
+        x = values.detach().cpu().double()  # MPS, which has no float64, could not do it before the copy
     else:
         x = torch.tensor(np.asarray(values, dtype=np.float64))
     if x.ndim != 2 or not x.shape[1]:

@@ -30,6 +30,7 @@ class FeatureQueue(nn.Module):
             self.register_buffer(f"{name}_features", torch.zeros(size, dim))
         self.register_buffer("ids", torch.full((size,), -1))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))  # of all that was ever pushed
+        self._known: tuple[Tensor, int, int] | None = None
 
     def initialize(self) -> None:
         """Empty it; what was loaded stays."""
@@ -48,11 +49,24 @@ class FeatureQueue(nn.Module):
             buffer = self.get_buffer(f"{name}_features")
             buffer[places] = features[name][own].to(buffer)
         self.ids[places] = -1 if ids is None else ids[own].to(self.ids)
+        pushed = self.pushed + rows
         self.count += rows
+        if not self.count.is_inference():
+            self._known = self.count, self.count._version, pushed
+
+    @property
+    def pushed(self) -> int:
+        """`count` as a number. It is read from the device once: afterwards, `push` knows it."""
+        count = self.count
+        if count.is_inference():  # it has no version
+            return int(count)
+        if self._known is None or self._known[0] is not count or self._known[1] != count._version:
+            self._known = count, count._version, int(count)  # it was loaded or moved
+        return self._known[2]
 
     def embeddings(self) -> Embeddings:
         """What it holds, as the second view of earlier rows."""
-        held = slice(0, min(int(self.count), self.size))
+        held = slice(0, min(self.pushed, self.size))
         return Embeddings(
             augmented={name: self.get_buffer(f"{name}_features")[held] for name in self.names}, ids=self.ids[held]
         )

@@ -12,15 +12,17 @@ def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
     """Fixed 2-D sine-cosine positions, `(height * width, dim)`: one half codes the row, the other the column."""
     if dim % 4:
         raise ValueError(f"embed_dim={dim}: positions of images need a multiple of 4")
-    frequency = 10_000.0 ** (-torch.arange(dim // 4, device=like.device, dtype=torch.float64) / (dim // 4))
+    # Other devices may have no float64, as MPS has none.
+    device = like.device if like.device.type in ("cpu", "cuda", "meta") else torch.device("cpu")
+    frequency = 10_000.0 ** (-torch.arange(dim // 4, device=device, dtype=torch.float64) / (dim // 4))
 
     def waves(length: int) -> Tensor:
-        angle = torch.arange(length, device=like.device, dtype=torch.float64)[:, None] * frequency
+        angle = torch.arange(length, device=device, dtype=torch.float64)[:, None] * frequency
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
     columns = waves(width).expand(height, -1, -1)
     rows = waves(height)[:, None].expand(-1, width, -1)
-    return torch.cat([rows, columns], dim=-1).flatten(0, 1).to(like.dtype)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1).to(like.dtype).to(like.device, non_blocking=True)
 
 
 class LatentConverter(nn.Module):

@@ -40,9 +40,11 @@ class SupervisedClassifier(LabelTrained, PairClassifier):
                 f"labels {tuple(labels.shape)} {labels.dtype}: classes are whole numbers, one a row, ({len(logits)},)"
             )
         classes = logits.shape[1]
-        wrong = labels[(labels < 0) | (labels >= classes)].tolist()
-        if wrong:
-            raise ValueError(f"labels {wrong[0]}: this model has {classes} classes, give 0 to {classes - 1}")
+        wrong = (labels < 0) | (labels >= classes)
+        if wrong.any():
+            raise ValueError(
+                f"labels {labels[wrong].tolist()[0]}: this model has {classes} classes, give 0 to {classes - 1}"
+            )
         if taught is not None:
             with torch.no_grad():
                 taught = self.momentum.classify(taught)

@@ -1,6 +1,8 @@
 """Pre-training of LatentALBEF: contrast, matching and masked words, with momentum encoders as teachers."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -16,6 +18,24 @@ from .embeddings import Embeddings, Partners, full_precision, image_inputs, text
 from .encoders import EncoderOutput
 from .feature_queue import FeatureQueue
 from .modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel, LatentALBEFOutput
+
+
+@dataclass(frozen=True)
+class MaskedWords:
+    """Texts with masked words.
+
+    Attributes:
+        inputs: Of the text encoder.
+        labels: `(batch, length)`, the token at each place that is to be guessed, -100 at all others.
+    """
+
+    inputs: dict[str, Tensor]
+    labels: Tensor
+
+    @cached_property
+    def read(self) -> TokensRead:
+        """Where the words are that are to be guessed. An accelerator is waited for once, whoever asks."""
+        return TokensRead.where(self.labels != IGNORED)
 
 
 class LatentALBEFTeacher(LatentALBEFModel):
@@ -164,7 +184,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
     # words in the second.
 
     def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
-        image, text, words = self._inputs(batch)
+        image, text = inputs_of(batch)
+        words = self._words(text, batch.get("masked_input_ids"), batch.get("labels"))
         output, _ = self.embed(image, text, batch.get("ids"))
         self.check_paired(output)
         taught = self._taught(output, image, text, words)
@@ -173,9 +194,9 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         if self.config.itm_weight:
             losses["itm"] = blank.expand(-1, 2).clone()
         if words is not None:
-            losses["mlm"] = torch.cat([blank, blank, (words[1] != IGNORED).sum(1, keepdim=True).to(blank)], dim=1)
+            losses["mlm"] = torch.cat([blank, blank, (words.labels != IGNORED).sum(1, keepdim=True).to(blank)], dim=1)
         output.row_losses = losses or None
-        return output, (output.augmented, output.independent_augmented, taught)
+        return output, (output.augmented, output.independent_augmented, words, taught)
 
     @torch.no_grad()
     def pick_partners(self, embeddings: Embeddings) -> dict[str, Tensor]:
@@ -188,27 +209,27 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         return negatives
 
     def embed_again(self, known: Any, partners: Mapping[str, Partners], **batch: Any) -> Embeddings:
-        image, text, words = self._inputs(batch)
+        image, text = inputs_of(batch)
         output, encoded = self.embed(image, text, batch.get("ids"))
-        output.augmented, output.independent_augmented, taught = known
+        output.augmented, output.independent_augmented, words, taught = known
         self._add_row_losses(output, encoded, words, taught, partners)
         return output
 
-    def _inputs(self, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
-        image, text = inputs_of(batch)
-        return image, text, self._words(text, batch.get("masked_input_ids"), batch.get("labels"))
-
-    def _words(self, text: dict[str, Tensor], masked: Tensor | None, labels: Tensor | None) -> Any:
-        """The inputs of the text encoder with masked words, and what they were; None without the task."""
+    def _words(self, text: dict[str, Tensor], masked: Tensor | None, labels: Tensor | None) -> MaskedWords | None:
+        """None without the task."""
         if not self.config.mlm_weight:
             return None
         if masked is None or labels is None:
             raise ValueError("masked language modelling needs masked_input_ids and labels, or mlm_weight 0")
-        return {**text, "input_ids": masked}, labels
+        return MaskedWords({**text, "input_ids": masked}, labels)
 
     @torch.no_grad()
     def _taught(
-        self, output: LatentALBEFOutput, image: dict[str, Tensor], text: dict[str, Tensor], words: Any
+        self,
+        output: LatentALBEFOutput,
+        image: dict[str, Tensor],
+        text: dict[str, Tensor],
+        words: MaskedWords | None,
     ) -> Tensor | None:
         """Adds the second view, that of the momentum copy; returns what it makes of the masked words, `(words,
         hidden_size)`, or None where it is not heard."""
@@ -216,10 +237,9 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         output.augmented, output.independent_augmented = taught.embeds, taught.independent
         if words is None or not self.config.alpha:
             return None
-        masked = self.momentum.encoders["text"](**words[0])
+        masked = self.momentum.encoders["text"](**words.inputs)
         seen = self.momentum.fusion.image_tokens(tokens["image"])
-        read = TokensRead.where(words[1] != IGNORED)
-        return self.momentum.fusion(masked.tokens, seen, masked.attention_mask, read=read)
+        return self.momentum.fusion(masked.tokens, seen, masked.attention_mask, read=words.read)
 
     def _negatives(self, output: Embeddings) -> dict[str, Tensor]:
         """For each row the text that is wrong for its image, and the image that is wrong for its text; -1 for none."""
@@ -239,7 +259,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         self,
         output: LatentALBEFOutput,
         encoded: dict[str, EncoderOutput],
-        words: Any,
+        words: MaskedWords | None,
         taught: Tensor | None,
         partners: Mapping[str, Partners],
     ) -> None:
@@ -257,9 +277,9 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
             mask = None if text.attention_mask is None else text.attention_mask[which]
             first = TokensRead.first(len(which), which.device)
             tasks["itm"] = cast(Tensor, text.tokens)[which], mask, torch.cat([rows, rows, wrong_image]), first
-        if self.config.mlm_weight:
-            masked, guessed = self.encoders["text"](**words[0]), TokensRead.where(words[1] != IGNORED)
-            tasks["mlm"] = cast(Tensor, masked.tokens), masked.attention_mask, rows, guessed
+        if words is not None:
+            masked = self.encoders["text"](**words.inputs)
+            tasks["mlm"] = cast(Tensor, masked.tokens), masked.attention_mask, rows, words.read
         texts, masks, seen, reads = zip(*tasks.values(), strict=True)
         mask = None if masks[0] is None else torch.cat(masks)
         hidden = self.fusion(torch.cat(texts), images, mask, torch.cat(seen) % len(images), TokensRead.join(reads))
@@ -268,8 +288,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         if self.config.itm_weight:
             there = torch.cat([torch.ones_like(rows), wrong_text >= 0, wrong_image >= 0])
             losses["itm"] = self._matching_losses(fused["itm"], there)
-        if self.config.mlm_weight:
-            losses["mlm"] = self._word_losses(fused["mlm"], guessed, words[1], taught)
+        if words is not None:
+            losses["mlm"] = self._word_losses(fused["mlm"], words.read, words.labels, taught)
         output.row_losses = losses
 
     def _with_partners(

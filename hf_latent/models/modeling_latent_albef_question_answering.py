@@ -96,10 +96,10 @@ class LatentALBEFForQuestionAnswering(LabelTrained, AnswerDecoder):
                 f"({len(question)}, length), with {IGNORED} behind their ends"
             )
         mask, words = labels != IGNORED, self.decoder.config.vocab_size
-        wrong = labels[mask & ((labels < 0) | (labels >= words))].tolist()
-        if wrong:
-            raise ValueError(f"labels {wrong[0]}: the tokens of this model are 0 to {words - 1}")
-        if (mask[:, 1:] & ~mask[:, :-1]).any():
+        wrong, torn = mask & ((labels < 0) | (labels >= words)), mask[:, 1:] & ~mask[:, :-1]
+        if wrong.any() | torn.any():  # the host waits for it: once
+            if wrong.any():
+                raise ValueError(f"labels {labels[wrong].tolist()[0]}: the tokens of this model are 0 to {words - 1}")
             raise ValueError(f"labels: {IGNORED} stands behind the end of an answer, not before or in one")
         answer = labels.masked_fill(~mask, self.decoder.config.pad_token_id or 0), mask.long()
         rows, places = mask[:, 1:].nonzero(as_tuple=True)

@@ -4,6 +4,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, cast
 
 import torch
 from accelerate.utils import str_to_bool
@@ -87,7 +88,8 @@ class LatentTrainingArguments(TrainingArguments):
     Defaults that differ from `TrainingArguments`: `remove_unused_columns=False` (columns become modalities in the
     collator), `label_names=[]`, `logging_steps=10`, `ddp_find_unused_parameters=False` and
     `ddp_broadcast_buffers=False` (the heads are used outside `forward`, and are the same on every process), and
-    `logging_nan_inf_filter=False` (a loss that is not finite stops the run).
+    `logging_nan_inf_filter=False` (a loss that is not finite stops the run). Without an `accelerator_config`,
+    batches are copied from pinned memory to a GPU while the host goes on (its `non_blocking`).
 
     Raises:
         UserError: If a number is out of its range, or a name unknown; if `global_batch_size` cannot be shared evenly
@@ -129,7 +131,8 @@ class LatentTrainingArguments(TrainingArguments):
         self._refuse_shards()
         self.check_values()
         # Every process reads its own share of a stream; the first would otherwise read and send all of it.
-        if self.accelerator_config is None:
+        usual = self.accelerator_config is None
+        if usual:
             self.accelerator_config = {"dispatch_batches": False}
         # Said out loud, or accelerate takes the processes of a machine without GPUs for strangers to each other.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
@@ -147,6 +150,8 @@ class LatentTrainingArguments(TrainingArguments):
         self.dataloader_drop_last = False  # of evaluation; training always drops, see the Trainer
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to copy to
+        if usual:
+            cast(Any, self.accelerator_config).non_blocking = self.copies_without_waiting
         self._shared = (self.global_batch_size, self.per_device_train_batch_size)
         self.share_batch()
 
@@ -219,6 +224,11 @@ class LatentTrainingArguments(TrainingArguments):
                     "batch and for momentum copies: leave it out, and start the processes with torchrun "
                     "(DistributedDataParallel); for memory, write gradient_cache_chunk_size or gradient_checkpointing"
                 )
+
+    @property
+    def copies_without_waiting(self) -> bool:
+        """Whether a batch travels to the device while the host goes on: from pinned memory to a GPU."""
+        return self.dataloader_pin_memory and self.device.type == "cuda"
 
     @property
     def rows_contrasted(self) -> int:

@@ -20,6 +20,7 @@ from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from .arguments import LatentTrainingArguments
 from .checks import check_rows
 from .distributed import gather_batch, gather_embeddings, world_size
+from .gradient_cache import random_state, set_random_state
 from .lora import without_adapters
 from .prediction import PredictionTrainer
 from .sampling import StreamShare
@@ -133,7 +134,8 @@ class EvaluationTrainer(PredictionTrainer):
         # Read by this process, in order: each worker would read rows of its own.
         loader = DataLoader(stream, share, collate_fn=collate, pin_memory=self.args.dataloader_pin_memory)
         alone = {"num_processes": 1, "process_index": 0, "dispatch_batches": False}
-        return prepare_data_loader(loader, self.args.device, put_on_device=True, **alone)
+        free = self.args.copies_without_waiting
+        return prepare_data_loader(loader, self.args.device, put_on_device=True, non_blocking=free, **alone)
 
     def evaluation_loop(
         self,
@@ -247,10 +249,10 @@ def _prefixed(values: dict[str, Any], prefix: str) -> dict[str, Any]:
 @contextmanager
 def same_random_numbers(device: torch.device) -> Iterator[None]:
     """Whatever is drawn inside, afterwards torch, numpy and Python draw as if nothing had been."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+    states = random.getstate(), np.random.get_state(), random_state(device)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        set_random_state(states[2], device)

@@ -68,11 +68,16 @@ def rows_of(inputs: Any, rows: slice | torch.Tensor) -> Any:
 def random_state(device: torch.device) -> list[torch.Tensor]:
     """The states of the generators that dropout draws from."""
     states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+    return states if device.type == "cpu" else [*states, torch.get_device_module(device).get_rng_state(*_of(device))]
 
 
 def set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
     """Go back to a state of `random_state`."""
     torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1], *_of(device))
+
+
+def _of(device: torch.device) -> tuple[torch.device, ...]:
+    """How a generator is asked for; MPS has one alone."""
+    return () if device.type == "mps" else (device,)

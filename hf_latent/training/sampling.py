@@ -174,4 +174,6 @@ def stream_loader(source: Any, args: LatentTrainingArguments, collate: Callable[
     )
     # As of a single process: accelerate would read and decode everything and keep a share.
     alone = {"num_processes": 1, "process_index": 0, "dispatch_batches": False}
-    return prepare_data_loader(loader, args.device, put_on_device=True, **alone)
+    return prepare_data_loader(
+        loader, args.device, put_on_device=True, non_blocking=args.copies_without_waiting, **alone
+    )

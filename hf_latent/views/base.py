@@ -55,6 +55,10 @@ class NoView(View):
 
 
 def send(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers of the CPU on the device of a tensor. The host does not wait: of a GPU, which copies on its own from
+    pinned memory only, not for what it has still to do."""
+    if like.device.type == "cuda":
+        numbers = numbers.pin_memory()
     return numbers.to(like.device, non_blocking=True)
 
 

@@ -180,8 +180,8 @@ class ImageView(View):
         images, unit = _as_float(pixels.flatten(0, -4))
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        images = torch.addcmul(-mean / std, images, unit / std)
+        mean, std = (torch.tensor(values, dtype=images.dtype).view(3, 1, 1) for values in (self.mean, self.std))
+        images = torch.addcmul(send(-mean / std, images), images, send(unit / std, images))
         return {**_uncut(inputs), "pixel_values": images.unflatten(0, pixels.shape[:-3])}
 
     def _crop(self, images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from .base import PROBABILITY, TOKEN, Inputs, Rule, View, check, send, take
-from .text import TOKENS, fill_in, known, or_none
+from .text import TOKENS, fill_in, is_one_of, known, or_none
 
 IGNORED = -100
 COUNT: Rule = (lambda v: isinstance(v, int) and v > 0, "a whole number above 0")
@@ -54,14 +54,10 @@ class MaskedView(View):
         ids = take(inputs, "input_ids", "masked")
         mask_token_id, vocab_size = known(self, "mask_token_id"), known(self, "vocab_size")
         noise = {name: send(numbers, ids) for name, numbers in noise.items()}
-        chosen = (noise["choose"] < self.mask_probability) & ~self._special(ids)
+        chosen = (noise["choose"] < self.mask_probability) & ~is_one_of(ids, self.special_token_ids)
         if "attention_mask" in inputs:
             chosen &= inputs["attention_mask"].bool()
         masked = torch.where(chosen & (noise["become"] < 0.8), mask_token_id, ids)
         random = (noise["token"] * vocab_size).long().clamp(max=vocab_size - 1)  # rounding may reach vocab_size
         masked = torch.where(chosen & (noise["become"] >= 0.9), random.to(ids.dtype), masked)
         return {**inputs, "input_ids": masked, "labels": ids.masked_fill(~chosen, IGNORED)}
-
-    def _special(self, ids: Tensor) -> Tensor:
-        special = torch.tensor(self.special_token_ids or (), dtype=ids.dtype, device=ids.device)
-        return torch.isin(ids, special)

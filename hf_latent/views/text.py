@@ -47,8 +47,7 @@ class TextView(View):
     def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
         ids = take(inputs, "input_ids", "text")
         mask_token_id = known(self, "mask_token_id")
-        special = torch.tensor(self.special_token_ids or (), dtype=ids.dtype, device=ids.device)
-        masked = send(noise["mask"], ids) & ~torch.isin(ids, special)
+        masked = send(noise["mask"], ids) & ~is_one_of(ids, self.special_token_ids)
         if "attention_mask" in inputs:
             masked &= inputs["attention_mask"].bool()
         return {**inputs, "input_ids": ids.masked_fill(masked, mask_token_id)}
@@ -163,7 +162,7 @@ class WordsView(View):
             spoken = names >= 0
         else:
             names = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-            spoken = ~torch.isin(ids, torch.tensor(self.special_token_ids or (), dtype=ids.dtype, device=ids.device))
+            spoken = ~is_one_of(ids, self.special_token_ids)
         spoken &= real
         so_far = spoken.cumsum(1)
         before = so_far == 0
@@ -184,6 +183,11 @@ class WordsView(View):
         opposite = (count - 1 - rank).clamp(min=0)
         trades = rank.minimum(opposite) < wants.sum(1, keepdim=True)  # beyond the last word it does not matter
         return torch.where(trades, order.gather(1, opposite), torch.arange(rank.shape[1], device=rank.device))
+
+
+def is_one_of(ids: Tensor, tokens: tuple[int, ...] | None) -> Tensor:
+    """Where the tokens of a batch are some of the given ones."""
+    return torch.isin(ids, send(torch.tensor(tokens or (), dtype=ids.dtype), ids))
 
 
 def or_none(rule: Rule) -> Rule:

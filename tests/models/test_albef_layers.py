@@ -61,6 +61,16 @@ def test_the_last_layer_makes_nothing_else(monkeypatch):
     assert shapes == [*[(6, 5, 16)] * (len(model.fusion.layer) - 1), (int(READ.sum()), 16)]
 
 
+def test_tokens_are_found_as_nonzero_finds_them():
+    draw = torch.Generator().manual_seed(0)
+    for share in (0.0, 0.15, 0.5, 1.0):
+        mask = torch.rand(7, 9, generator=draw) < share
+        read = TokensRead.where(mask)
+        assert torch.equal(torch.stack([read.rows, read.places], 1), mask.nonzero())
+        assert torch.equal(read.turns, mask.cumsum(1)[mask] - 1)
+        assert read.most == max(mask.sum(1).max(), 1)
+
+
 def test_tokens_of_batches_are_joined():
     parts = [TokensRead.where(READ[:2]), TokensRead.first(1, READ.device), TokensRead.where(READ[3:])]
     joined = TokensRead.join(parts)

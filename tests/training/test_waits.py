@@ -1,57 +1,118 @@
-"""A training step does not wait for the device: nothing that it computes there decides what the host does next."""
+"""A training step on an accelerator: the host does not wait for it, and nothing that it needs is elsewhere."""
 
-import traceback
+from collections import Counter
+from functools import partial
 
 import pytest
-from torch.utils._python_dispatch import TorchDispatchMode
+import torch
 
+from hf_latent.training.gradient_cache import rows_of
+from tests.fake_device import FakeDevice, OnDevice, put, put_model
 from tests.training.runs import REGULARIZERS, build
 
-WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount"}
 BRIDGED = {**REGULARIZERS, "brownian_bridge": {**REGULARIZERS["brownian_bridge"], "bridged": ["image1"]}}
+# How many words are masked, or are those of answers, decides the shapes of what follows.
+MASKED = {"_to_copy in albef_layers.py": 1}
+# Wrong labels are an error that names them; on the device, they would end the process.
+CLASSES = {"_local_scalar_dense in modeling_latent_albef_classification.py": 1}
+ANSWERS = {f"{name} in modeling_latent_albef_question_answering.py": 1 for name in ("nonzero", "_local_scalar_dense")}
+PARTNERS = {f"{name} in two_passes.py" for name in ("index", "_unique2")} | {"_to_copy in trainer.py"}
+CASES = {
+    "clip": ({"clip": True}, {}),
+    "photos": ({"clip": True, "photos": True}, {}),
+    "comm": ({"objective": "comm", "regularizers": BRIDGED}, {}),
+    "cross": ({"objective": "cross", "regularizers": BRIDGED}, {}),
+    "cross_self": ({"objective": "cross_self", "regularizers": BRIDGED}, {}),
+    "albef": ({"albef": True, "model": {"itm_weight": 1.0}}, MASKED),
+    "albef without words": ({"albef": True, "model": {"itm_weight": 1.0, "mlm_weight": 0}}, {}),
+    "answers": ({"head": "answers"}, ANSWERS),
+    "classes": ({"head": "classes"}, CLASSES),
+    "statements": ({"head": "statements"}, CLASSES),
+}
 
 
-class Waits(TorchDispatchMode):
-    """Notes where an operation whose result has to be known on the host was called by hf_latent itself."""
-
-    def __init__(self):
-        super().__init__()
-        self.places = set()
-
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        name = function.__name__.split(".")[0]
-        by_mask = name.startswith("index") and any(
-            str(getattr(index, "dtype", "")) == "torch.bool"
-            for index in (arguments[1] if isinstance(arguments[1], list) else ())
-        )
-        if name in WAITS or by_mask:
-            frames = [frame for frame in traceback.extract_stack()[:-1] if "/torch/" not in frame.filename]
-            if "/hf_latent/" in frames[-1].filename:  # a tower of transformers looks whether anything is padded
-                self.places.add(f"{name} in {frames[-1].filename}:{frames[-1].lineno}")
-        return function(*arguments, **(options or {}))
-
-
-def waits(trainer, monkeypatch):
+def on_device(folder, monkeypatch, **case):
+    """A trainer whose model is on the device, and a batch, which is not."""
+    trainer = build(folder, **case)
     monkeypatch.setattr(trainer._finite, "note", lambda *args: None)  # it reads what was copied a step before
-    inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-    with Waits() as found:
-        trainer.compute_loss(trainer.model.train(), inputs).backward()
-    return found.places
+    monkeypatch.setattr(trainer, "_on_device", put)
+    batch = next(iter(trainer.get_train_dataloader()))
+    put_model(trainer.model.train())
+    if getattr(trainer.model, "queue", None) is not None:
+        trainer.model.queue.ids  # noqa: B018  # how many it holds is read once, after it was loaded
+    return trainer, batch
+
+
+def files(places):
+    """How often in each file, whatever the line."""
+    found = Counter()
+    for place, count in places.items():
+        found[place.rsplit(":", 1)[0]] += count
+    return found
+
+
+@pytest.mark.parametrize("case, known", CASES.values(), ids=CASES)
+def test_a_step_stays_on_the_device(tmp_path, monkeypatch, case, known):
+    trainer, batch = on_device(tmp_path, monkeypatch, **case)
+    with FakeDevice() as found:
+        for _ in range(2):  # steps
+            loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch))
+            loss.backward()
+            getattr(trainer.model, "on_optimizer_step", lambda: None)()
+    assert isinstance(loss, OnDevice)
+    assert not found.mixed and not found.wide
+    assert files(found.waits) == {place: 2 * count for place, count in known.items()}
+
+
+@pytest.mark.parametrize("name", ["clip", "comm", "albef"])
+def test_the_gradient_cache_stays_there(tmp_path, monkeypatch, name):
+    case, known = CASES[name]
+    trainer, batch = on_device(tmp_path, monkeypatch, gradient_cache_chunk_size=5, **case)
+    trainer.current_gradient_accumulation_steps = 1
+    with FakeDevice() as found:
+        loss = trainer.training_step(trainer.model, batch)
+    assert isinstance(loss, OnDevice)
+    assert not found.mixed and not found.wide
+    waits = files(found.waits)
+    if name == "albef":
+        assert set(waits) == set(known) | PARTNERS
+    assert all(
+        waits[place] == 3 * count for place, count in known.items()
+    )  # once for each chunk, in one of its passes
+    assert known or not waits
+
+
+@pytest.mark.parametrize("name", ["clip", "comm", "albef", "answers", "classes", "statements"])
+def test_what_is_predicted_stays_there(tmp_path, monkeypatch, name):
+    trainer, batch = on_device(tmp_path, monkeypatch, **CASES[name][0])
+    trainer.model.eval()
+    with FakeDevice() as found, torch.no_grad():
+        _, predicted, _ = trainer.prediction_step(trainer.model, rows_of(batch, slice(5)), False)
+    assert all(isinstance(rows, OnDevice) for rows in torch.utils._pytree.tree_leaves(predicted))
+    assert not found.mixed and not found.wide and not found.waits
+
+
+def on_the_cpu(x):
+    return x + torch.arange(2)
 
 
 @pytest.mark.parametrize(
-    "case",
+    "function, kind",
     [
-        {"clip": True},
-        {"objective": "comm", "regularizers": BRIDGED},
-        {"objective": "cross_self", "regularizers": BRIDGED},
+        (on_the_cpu, "mixed"),
+        (lambda x: x.sum().item(), "waits"),
+        (lambda x: x[x > 0], "waits"),
+        (lambda x: x.cpu(), "waits"),
+        (lambda x: x + torch.tensor([1.0, 2.0], device=x.device), "waits"),
+        (lambda x: x.new_tensor([1.0, 2.0]), "waits"),
+        (lambda x: x + torch.ones(2, device=x.device, dtype=torch.float64), "wide"),
+        (lambda x: x.to("cpu", torch.float64), "wide"),
     ],
-    ids=["clip", "comm", "cross_self"],
 )
-def test_a_step_waits_nowhere(tmp_path, monkeypatch, case):
-    assert waits(build(tmp_path, **case), monkeypatch) == set()
-
-
-def test_a_wait_would_be_seen(tmp_path, monkeypatch):
-    trainer = build(tmp_path, albef=True)  # words are masked: how many is known only on the device
-    assert any("albef_layers.py" in place for place in waits(trainer, monkeypatch))
+def test_what_is_wrong_is_seen(monkeypatch, function, kind):
+    monkeypatch.setattr("tests.fake_device.OURS", __file__)
+    with FakeDevice() as found:
+        function(put(torch.ones(2)))
+        assert getattr(found, kind)
+        right = partial(torch.add, alpha=2)(put(torch.ones(2)), torch.tensor(1.0).to(put(torch.ones(2))))
+    assert isinstance(right, OnDevice) and right.data_on_cpu.tolist() == [3, 3]
