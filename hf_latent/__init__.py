@@ -32,7 +32,8 @@ from .objectives import build_objective, required_heads
 
 if TYPE_CHECKING:
     from .data.trifeature import load_trifeature
-    from .training import LatentTrainer, LatentTrainingArguments
+    from .hub.trainer import LatentTrainer
+    from .training import LatentTrainingArguments
     from .views import Views, build_view
 
 __version__ = "0.1.0"
@@ -89,7 +90,7 @@ AutoProcessor.register(LatentCLIPConfig, LatentCLIPProcessor)
 
 # Names that bring the Trainer or a data set with them are imported when they are used.
 _LAZY = {
-    "LatentTrainer": "training",
+    "LatentTrainer": "hub.trainer",
     "LatentTrainingArguments": "training",
     "Views": "views",
     "build_view": "views",

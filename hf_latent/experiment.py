@@ -1,7 +1,6 @@
 """One run: train a recipe, measure what it learned, and leave its folder behind."""
 
 import copy
-import json
 from collections.abc import Mapping, Sized
 from dataclasses import replace
 from importlib.metadata import version
@@ -19,22 +18,21 @@ from .data.collator import LatentCollator
 from .data.hub_data import HubData
 from .data.loaded import LoadedData
 from .data.mixture import MixtureData
-from .data.texts import check_words, report_texts
+from .data.texts import report_texts
 from .errors import UserError, blamed_on
-from .evaluation import Evaluation, evaluations_of
-from .fit_to_data import build_processor, fit_classes, fit_image_sizes, fit_vocabularies
-from .hub.card import write_card
+from .fit_to_data import build_processor, fit_image_sizes, fit_recipe
 from .hub.push import push_run
+from .hub.trainer import LatentTrainer
+from .measuring import benchmarks_of, measure, validation_of
 from .memory import check_model_memory
 from .models.image_text import ImageTextPreTrainedModel
 from .models.text_towers import check_text_tower
-from .plots import plot_losses
 from .pretrained import check_vocabulary, load_pretrained_head
 from .recipe import Recipe, load_run
 from .recipe_file import read_values
-from .results import RESULTS, table
+from .results import read, table
 from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
-from .training import LatentTrainer, LatentTrainingArguments
+from .training import LatentTrainingArguments
 from .training.checkpoints import STAGING, last_checkpoint, staged_files
 from .training.distributed import barrier
 from .training.lora import add_lora
@@ -64,14 +62,6 @@ RESUME_MAY_CHANGE = frozenset(
         "dataloader_num_workers",
     ]
 )
-# Training arguments that need rows which are not trained on.
-NEED_VALIDATION = {
-    "eval_strategy": ("steps", "epoch"),
-    "eval_on_start": (True,),
-    "do_eval": (True,),
-    "load_best_model_at_end": (True,),
-    "save_strategy": ("best",),
-}
 MAX_TERMS = 100  # of a log; each loss among them is a panel of a figure
 # What of the training arguments matters when a model is measured.
 EVALUATION_ARGUMENTS = (
@@ -108,12 +98,10 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     """Train a recipe in a folder that is this run's alone."""
     main = arguments.should_save
     data = _load(recipe, progress=main and not arguments.disable_tqdm)
-    _ = _evaluations(recipe, data)  # what cannot be measured is said before training
     if not isinstance(data.train, Sized) and arguments.max_steps < 1:
         raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
     with blamed_on("model"):
-        fit_vocabularies(recipe.config, data.tokenizers)
-        fit_classes(recipe, data.task)
+        recipe = fit_recipe(recipe, data)
         optim = OptimizerNames(arguments.optim).value
         check_model_memory(lambda: _without_weights(recipe), optim, arguments.device)
     with blamed_on("training.seed"):
@@ -142,7 +130,10 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             model = add_lora(model, recipe.lora)
     trainer = _trainer(model, processor, arguments, data, recipe)
     print(data.summary)
-    check_words(data, processor)
+    benchmarks = benchmarks_of(recipe, trainer, data)  # what cannot be measured is said before training
+    if (validation := validation_of(recipe, data)) is not None:
+        with blamed_on("training"):
+            trainer.measure_with(benchmarks, replace(cast(Any, data.evaluation), test=validation))
     if main:
         report_texts(data, processor)
     with blamed_on("the first batch cannot be embedded"):
@@ -162,8 +153,9 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         if checkpoint is not None:
             # The clock of the Trainer knows the last stretch only.
             metrics |= {"train_runtime": None, "train_samples_per_second": None}
-    metrics = _measure(run, recipe, trainer, data, metrics if main else {})
+    metrics = measure(run, trainer, data, benchmarks, metrics if main else {})
     if main:
+        _report(run, metrics)
         _push(run, recipe)
     return metrics
 
@@ -208,17 +200,13 @@ def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
             metrics = read_metrics(run)
         except UserError:
             metrics = _training_metrics(trainer, recipe)
-    return _measure(run, recipe, trainer, data, metrics)
+    return _report(run, measure(run, trainer, data, benchmarks_of(recipe, trainer, data), metrics))
 
 
 def _load(recipe: Recipe, progress: bool) -> LoadedData:
     if isinstance(recipe.data, HubData | MixtureData):
         return recipe.data.load(progress, recipe.config.modalities)
     return recipe.data.load(progress)
-
-
-def _evaluations(recipe: Recipe, data: LoadedData) -> list[Evaluation]:
-    return evaluations_of(data, recipe.evaluation.protocol, recipe.evaluation.rerank)
 
 
 def _without_weights(recipe: Recipe) -> Any:
@@ -269,12 +257,6 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
 def _arguments(recipe: Recipe) -> LatentTrainingArguments:
     if "hub_token" in recipe.training:
         raise UserError("training.hub_token: recipes are kept and shared; run hf auth login, or set HF_TOKEN, instead")
-    for key, values in NEED_VALIDATION.items():
-        if recipe.training.get(key) in values:
-            raise UserError(
-                f"training.{key}={recipe.training[key]}: a recipe has no rows to validate on yet; leave it out. From "
-                "Python, LatentTrainer(eval_dataset=...) evaluates while it trains and keeps the best checkpoint"
-            )
     with blamed_on("training"):
         return LatentTrainingArguments(
             **{"per_device_eval_batch_size": recipe.evaluation.batch_size, **recipe.training}
@@ -284,6 +266,7 @@ def _arguments(recipe: Recipe) -> LatentTrainingArguments:
 def _trainer(
     model: Any, processor: Any, arguments: LatentTrainingArguments, data: LoadedData, recipe: Recipe
 ) -> LatentTrainer:
+    validation = validation_of(recipe, data)
     with blamed_on("training"):
         views = Views(
             {name: view.for_tokenizer(processor.tokenizers.get(name)) for name, view in recipe.views.items()},
@@ -294,6 +277,7 @@ def _trainer(
             args=arguments,
             views=views,
             train_dataset=data.train,
+            eval_dataset=None if validation is None else validation.rows,
             data_collator=LatentCollator(processor, data.columns, word_ids=views.of_words),
             processing_class=processor,
         )
@@ -313,31 +297,6 @@ def _save(run: Path, trainer: LatentTrainer) -> None:
         trainer.state.save_to_json(str(staging / STATE))
 
 
-def _measure(
-    run: Path, recipe: Recipe, trainer: LatentTrainer, data: LoadedData, metrics: dict[str, Any]
-) -> dict[str, Any]:
-    """Probe, draw and write the card; every file appears whole."""
-    evaluations = _evaluations(recipe, data)
-    for evaluation in evaluations:
-        evaluation.embed(trainer)
-    if not trainer.args.should_save:
-        return {}
-    for evaluation in evaluations:
-        print("Measuring ...")
-        with blamed_on("the model cannot be measured"):
-            metrics |= evaluation.metrics()
-    with staged_files(run) as staging:
-        (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8", newline="\n")
-        (staging / "figures").mkdir()
-        with blamed_on("the figures cannot be drawn"):
-            if any("loss" in entry for entry in trainer.state.log_history):
-                plot_losses(trainer.state.log_history, staging / "figures" / "losses.png")
-            for evaluation in evaluations:
-                evaluation.figures(staging / "figures", run.resolve().name, metrics)
-    write_card(run)
-    return _report(run, metrics)
-
-
 def _push(run: Path, recipe: Recipe) -> None:
     """Publish what was measured, where the recipe says so."""
     options = recipe.training
@@ -348,8 +307,8 @@ def _push(run: Path, recipe: Recipe) -> None:
 
 def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     """Say what was measured and where it lies."""
-    if any(key in metrics for key in RESULTS):
-        print("\n" + table({run.resolve().name: metrics}))
+    if found := read(metrics):
+        print("\n" + table({run.resolve().name: found}))
     print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
     return metrics
 

@@ -1,9 +1,11 @@
 """What the data decides of a run: vocabularies, classes, and the processor that reads it."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
-from .data.loaded import TaskBenchmark
+from .data.loaded import EvaluationData, LoadedData
 from .errors import UserError, blamed_on, suggest
 from .memory import check_memory
 from .models.configuration_base import LatentConfig
@@ -83,6 +85,18 @@ def fit_image_sizes(model: LatentPreTrainedModel, views: Mapping[str, View]) -> 
             model.resize_images(name, view.size)
 
 
+def fit_recipe(recipe: Recipe, data: LoadedData) -> Recipe:
+    """A recipe with the vocabularies and the classes of its data; the recipe that was read stays as it is.
+
+    Raises:
+        UserError: If what the recipe writes of them does not fit the data.
+    """
+    fitted = replace(recipe, config=copy.deepcopy(recipe.config))
+    fit_vocabularies(fitted.config, data.tokenizers)
+    fit_classes(fitted, data.evaluation)
+    return fitted
+
+
 def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
     """A text encoder that is trained from scratch takes the vocabulary and the special tokens of its tokenizer."""
     for name, tokenizer in tokenizers.items():
@@ -104,11 +118,11 @@ def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
             )
 
 
-def fit_classes(recipe: Recipe, task: TaskBenchmark | None) -> None:
+def fit_classes(recipe: Recipe, data: EvaluationData | None) -> None:
     """A head of classes takes those of its data; a recipe may give them other names."""
-    if task is None or task.kind != "classes":
+    if data is None or data.task is None or data.task.kind != "classes":
         return
-    written, classes = recipe.values["model"], task.classes
+    written, classes = recipe.values["model"], data.labels[data.task.label].names
     own = written.get("num_labels", len(written.get("id2label") or classes))
     if own != len(classes):
         raise UserError(

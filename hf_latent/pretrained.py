@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from .data.tokenizers import load_tokenizer
 from .errors import UserError, blamed_on
-from .models.albef_heads import LabelTrained
+from .models.albef_heads import SupervisedLatentALBEF
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .resources import available_resources
@@ -35,7 +35,7 @@ _OF_A_FILE = (
 def model_options(config_class: type[LatentConfig], model_class: type[LatentPreTrainedModel]) -> dict[str, Any]:
     """The keys that a recipe may write for a model, with their types."""
     options = config_class.options()
-    if not issubclass(model_class, LabelTrained):
+    if not issubclass(model_class, SupervisedLatentALBEF):
         return options
     labels = {"num_labels": int, "id2label": dict[int, str]} if model_class.task == "class" else {}
     return {key: kind for key, kind in options.items() if key not in UNREAD} | {"pretrained": str, **labels}
@@ -43,7 +43,7 @@ def model_options(config_class: type[LatentConfig], model_class: type[LatentPreT
 
 def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedModel], name: str) -> None:
     """Refuse keys of pre-training that a head does not read."""
-    for key in UNREAD if issubclass(model_class, LabelTrained) else ():
+    for key in UNREAD if issubclass(model_class, SupervisedLatentALBEF) else ():
         if key in options:
             raise UserError(f"model.{key}: {name} does not read it, pre-training does: leave it out")
 

@@ -1,18 +1,16 @@
 """Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
 
-import typing
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from huggingface_hub.dataclasses import type_validator
-from huggingface_hub.errors import StrictDataclassFieldValidationError
 from omegaconf import OmegaConf
 
 from .data.loading import SOURCES, Source
 from .errors import UserError, blamed_on, suggest
+from .evaluation.chosen import build_benchmarks
 from .metrics.linear_probe import PROTOCOLS
 from .models.configuration_base import LatentConfig
 from .models.configuration_comm import CoMMConfig
@@ -26,6 +24,7 @@ from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
 from .models.modeling_latent_albef_question_answering import LatentALBEFForQuestionAnswering
 from .models.modeling_latent_albef_visual_reasoning import LatentALBEFForNaturalLanguageVisualReasoning
 from .models.modeling_latent_clip import LatentCLIPModel
+from .options import checked, typed
 from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options
 from .recipe_file import SECTIONS, in_file, read_values
 from .resources import available_resources, resource_path
@@ -52,11 +51,14 @@ class Evaluation:
         protocol: How the linear probes are fitted, a name in `hf_latent.metrics.PROTOCOLS`.
         batch_size: Rows that are embedded at a time.
         rerank: In retrieval, so many candidates of each query are ordered anew by a model that can tell pairs.
+        benchmarks: Name -> options, `{}` for the defaults; by default all that columns, labels and the model allow. A
+            name other than that of a benchmark needs `benchmark` among its options, and its keys begin with it.
     """
 
     protocol: str = "standard"
     batch_size: int = 256
     rerank: int = 16
+    benchmarks: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def _recipe(
     for key in ("batch_size", "rerank"):
         if getattr(evaluation, key) < 1:
             raise UserError(f"evaluation.{key}={getattr(evaluation, key)}: write 1 or more")
+    build_benchmarks(evaluation.benchmarks or {})
     if evaluation.protocol not in PROTOCOLS:
         raise UserError(f"evaluation.protocol={evaluation.protocol!r}: {suggest(evaluation.protocol, PROTOCOLS)}")
     data = _data(values["data"])
@@ -219,7 +222,7 @@ def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, 
     options = dict(section)
     name = str(options.pop("type"))
     check_read(options, model_class, name)
-    options = _typed("model", options, model_options(config_class, model_class))
+    options = typed("model", options, model_options(config_class, model_class))
     check_labels(options)
     pretrained = options.pop("pretrained", None)
     try:
@@ -323,43 +326,3 @@ def _views(
         if modality not in views:
             raise UserError(f"views.{modality} is missing: write its augmentation, or kind: none")
     return views
-
-
-def checked(section: str, values: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """`values` as keyword arguments of the dataclass `cls`, with names and types checked."""
-    hints = typing.get_type_hints(cls)
-    own = {spec.name: spec for spec in fields(cls) if spec.init}
-    options = _typed(section, values, {key: hints[key] for key in own})
-    missing = [k for k, s in own.items() if s.default is MISSING and s.default_factory is MISSING and k not in options]
-    if missing:
-        raise UserError(f"{section}.{missing[0]} is missing")
-    return options
-
-
-def _typed(section: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
-    typed = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise UserError(f"unknown key {section}.{key}: {suggest(key, hints)}")
-        (item,) = typing.get_args(hints[key])[:1] or (None,)
-        if isinstance(value, list) and is_dataclass(item) and all(isinstance(part, Mapping) for part in value):
-            parts = ((f"{section}.{key}.{number}", part) for number, part in enumerate(value))
-            typed[key] = [cast(Any, item)(**checked(place, part, cast(type, item))) for place, part in parts]
-            continue
-        whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63  # a float holds it
-        if whole and float in (hints[key], *typing.get_args(hints[key])) and int not in typing.get_args(hints[key]):
-            value = float(value)
-        if isinstance(value, Mapping) and "dict[str, float]" in str(hints[key]):
-            value = {k: float(v) if type(v) is int and abs(v) < 2**63 else v for k, v in value.items()}
-        if isinstance(value, list) and "list[float]" in str(hints[key]):
-            value = [float(item) if isinstance(item, int) and abs(item) < 2**63 else item for item in value]
-        if value is False and str in typing.get_args(hints[key]) and bool not in typing.get_args(hints[key]):
-            value = "no"  # what YAML makes of an unquoted no
-        try:
-            type_validator(f"{section}.{key}", value, hints[key])
-        except (TypeError, StrictDataclassFieldValidationError):
-            wanted = getattr(hints[key], "__name__", None) or str(hints[key])
-            wanted = str(hints[key]) if typing.get_args(hints[key]) else wanted
-            raise UserError(f"{section}.{key}={value!r}: expected {wanted}") from None
-        typed[key] = value
-    return typed

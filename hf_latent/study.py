@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,16 +12,16 @@ import numpy as np
 
 from . import experiment
 from .errors import UserError, blamed_on, suggest
-from .hub.card_fields import number
-from .metrics import TASKS
-from .plots import MAX_RUNS, PERCENT, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs
+from .evaluation import Measurement
+from .plots import MAX_RUNS, PERCENT, Axis, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe
 from .recipe_file import read_values
-from .results import GROUPS, RESULTS, STRUCTURE, markdown, table
+from .results import columns, group_of, markdown, read, table
 from .runs import read_metrics
 from .training.checkpoints import staged_files
 
 SPACE = "The structure of the space"
+MOST_PRIVATE = 2  # labels that a figure of a study draws
 KEYS = ("recipe", "seeds", "changes", "structures", "then")
 
 
@@ -39,16 +39,19 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
     Raises:
         UserError: If there are too many runs, or nothing that can be drawn was measured of any.
     """
-    metrics = {name: _numbers(read_metrics(run)) for name, run in _named(runs).items()}
-    print(table(metrics))
-    if len(metrics) > MAX_RUNS:
-        raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(metrics)}: compare fewer at a time")
-    panels = _panels(metrics)
+    found = {name: read(read_metrics(run)) for name, run in _named(runs).items()}
+    print(table(found))
+    if len(found) > MAX_RUNS:
+        raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(found)}: compare fewer at a time")
+    panels = _panels(found)
     if not panels:
-        raise UserError(f"{', '.join(metrics)}: nothing that can be drawn was measured: see metrics.json of each run")
+        raise UserError(
+            f"{', '.join(found)}: nothing that can be drawn was measured: see metrics.json of each run, or "
+            "write those of an earlier version anew with hf-latent evaluate RUN"
+        )
     path = output or _free(runs[0].resolve().parent / "comparison.png")
     with blamed_on("the picture cannot be drawn"):
-        plot_comparison(panels, list(metrics), path)
+        plot_comparison(panels, list(found), path)
     print(f"\nPicture: {path}")
     return path
 
@@ -68,59 +71,55 @@ def _free(path: Path) -> Path:
     return next(found for found in itertools.chain([path], numbered) if not found.exists())
 
 
-def _panels(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Bars]:
-    """What runs reach, by kind of measure, on axes that do not depend on the runs; kinds that no run has are left out.
+def _panels(found: Mapping[str, Mapping[str, Measurement]]) -> dict[str, Bars]:
+    """What runs reach, by group of measurements, on axes that do not depend on the runs.
 
-    What describes the space is one panel: its measures are 0 to 1, and the modality gap 2 at most.
+    What describes the space is one panel: its measures are 0 to 1, and the modality gap 2 at most. A group whose
+    numbers have no common axis, such as those of a file without descriptions, has none.
     """
-    kinds: dict[str, dict[str, str]] = {}
-    for key, result in RESULTS.items():
-        of_task = result.group in ("answers", "classes") and result.chance
-        drawn = key in TASKS if result.group == "interactions" else result.column or of_task
-        if drawn and any(number(row.get(key)) is not None for row in metrics.values()):
-            title = SPACE if result.group in STRUCTURE else GROUPS[result.group].title
-            kinds.setdefault(title, {})[key] = _label(key)
+    shown: dict[str, dict[str, Measurement]] = {}
+    order: dict[str, int] = {}
+    for row in found.values():
+        for key, measurement in row.items():
+            structure = group_of(measurement).structure
+            if _is_drawn(measurement) and (structure or measurement.unit == "%"):
+                title = SPACE if structure else group_of(measurement).title
+                shown.setdefault(title, {}).setdefault(key, measurement)
+                order[title] = min(group_of(measurement).order, order.get(title, 100))
     panels = {}
-    for title, labels in kinds.items():
-        runs = {name: _cells(row, labels) for name, row in metrics.items()}
+    for title in sorted(shown, key=order.__getitem__):
+        runs = {
+            name: {_label(row[key]): (row[key].value, _chance(row[key])) for key in shown[title] if key in row}
+            for name, row in found.items()
+        }
         values = [value for cells in runs.values() for value, _ in cells.values()]
         top, unit = (1.0 if max(values) <= 1 else 2.0, "") if title == SPACE else (PERCENT, "%")
         panels[title] = Bars(unit, runs, top)
     return panels
 
 
-def _cells(metrics: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """Label -> value and chance of what was measured of a run; NaN where no chance is known."""
-    cells = {}
-    for key, label in labels.items():
-        value, chance = number(metrics.get(key)), RESULTS[key].chance
-        if value is not None:
-            level = number(metrics.get(chance)) if chance.isidentifier() else float(chance or "nan")
-            cells[label] = value, float("nan") if level is None else level
-    return cells
+def _is_drawn(measurement: Measurement) -> bool:
+    return measurement.headline or bool(measurement.short)
 
 
-def _label(key: str) -> str:
+def _chance(measurement: Measurement) -> float:
+    return float("nan") if measurement.chance is None else measurement.chance
+
+
+def _label(measurement: Measurement) -> str:
     """What a measure is called below its bars."""
-    result = RESULTS[key]
-    if result.group in ("answers", "classes") and result.column:
-        return f"all {result.group}"
-    return (result.short or key).replace("yes_no", "yes/no").replace("_", " ")
+    if measurement.group in ("answers", "classes") and measurement.headline:
+        return f"all {measurement.group}"
+    return (measurement.short or measurement.key).replace("yes_no", "yes/no").replace("_", " ")
 
 
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Measurements without what is no number: others may have written the file."""
-    return {key: found for key, value in metrics.items() if (found := number(value)) is not None}
-
-
-def _accuracies(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """What a downstream run reaches, over all and by kind of question, each with its chance."""
-    found = {}
-    for key, result in RESULTS.items():
-        chance = metrics.get(result.chance, result.chance)
-        if result.group in ("answers", "classes") and key in metrics and chance:
-            found[f"all {result.group}" if result.column else result.short] = metrics[key], float(chance)
-    return found
+def _accuracies(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """What a downstream run reaches, over all and by kind of question, by what it is called in a figure."""
+    return {
+        _label(measurement): measurement
+        for measurement in found.values()
+        if measurement.group in ("answers", "classes") and _is_drawn(measurement)
+    }
 
 
 @dataclass(frozen=True)
@@ -209,17 +208,23 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
     """
     summary: dict[str, dict[str, Any]] = {}
     pictures: list[Path] = []
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Measurement]]] = {}
+    known: dict[str, Measurement] = {}
     for place, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
         print(f"[{place}/{len(study.runs)}] {structure}, seed {seed}")
-        metrics = experiment.train(recipe, resume=True)
+        measured = read(experiment.train(recipe, resume=True))
         if study.then is not None:
-            metrics = _fine_tune(study.then, recipe) | metrics
-        found.setdefault(structure, []).append(metrics)
-        summary = {name: _summary(metrics) for name, metrics in found.items()}
-        fine_tuned = {name: _fine_tuned(metrics) for name, metrics in found.items()} if study.then else {}
-        pictures = _write(study, summary, fine_tuned)
-    print("\n" + table({name: {key: cell["mean"] for key, cell in row.items()} for name, row in summary.items()}))
+            measured = read(_fine_tune(study.then, recipe)) | measured
+        found.setdefault(structure, []).append(measured)
+        known = measured | known
+        summary = {name: _summary(runs) for name, runs in found.items()}
+        fine_tuned = {name: _fine_tuned(runs) for name, runs in found.items()} if study.then else {}
+        pictures = _write(study, summary, known, fine_tuned)
+    means = {
+        name: {key: replace(known[key], value=cell["mean"]) for key, cell in row.items()}
+        for name, row in summary.items()
+    }
+    print("\n" + table(means))
     drawn = " ".join(map(str, pictures))
     print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   pictures: {drawn}" if drawn else ""))
     return summary
@@ -232,20 +237,20 @@ def _fine_tune(then: str, recipe: Recipe) -> dict[str, Any]:
     return experiment.train(load_recipe(then, changes=[own]), resume=True)
 
 
-def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | int]]:
-    """The mean and the spread over seeds of each number that all runs have."""
-    values = {key: [run[key] for run in metrics if key in run] for key in RESULTS}
-    return {key: _cell(numbers) for key, numbers in values.items() if len(numbers) == len(metrics)}
+def _summary(runs: Sequence[Mapping[str, Measurement]]) -> dict[str, dict[str, float | int]]:
+    """The mean and the spread over seeds of each measurement that all runs have."""
+    shared = [key for key in runs[0] if all(key in run for run in runs)]
+    return {key: _cell([run[key].value for run in runs]) for key in shared}
 
 
-def _fine_tuned(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | int]]:
+def _fine_tuned(runs: Sequence[Mapping[str, Measurement]]) -> dict[str, dict[str, float | int]]:
     """The mean, the spread over seeds and the mean chance of each accuracy that all runs have."""
-    runs = [_accuracies(run) for run in metrics]
+    accuracies = [_accuracies(run) for run in runs]
     found = {}
-    for measure in runs[0]:
-        if all(measure in run for run in runs):
-            values, chances = zip(*(run[measure] for run in runs), strict=True)
-            found[measure] = _cell(values) | {"chance": float(np.mean(chances))}
+    for measure in accuracies[0]:
+        if all(measure in run for run in accuracies):
+            values = [run[measure].value for run in accuracies]
+            found[measure] = _cell(values) | {"chance": float(np.mean([_chance(run[measure]) for run in accuracies]))}
     return found
 
 
@@ -255,14 +260,42 @@ def _cell(values: Sequence[float]) -> dict[str, float | int]:
     return {"mean": float(np.mean(values)), "std": std, "runs": len(values)}
 
 
-def _write(study: Study, summary: dict[str, dict[str, Any]], fine_tuned: dict[str, dict[str, Any]]) -> list[Path]:
+def _write(
+    study: Study,
+    summary: dict[str, dict[str, Any]],
+    known: Mapping[str, Measurement],
+    fine_tuned: dict[str, dict[str, Any]],
+) -> list[Path]:
     """The files of the study; returns the pictures."""
     drawn = []
     with staged_files(study.output_dir) as staging:
         (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8", newline="\n")
-        (staging / "study.md").write_text(markdown(summary), encoding="utf-8", newline="\n")
-        if any("zero_shot_top1" in row for row in summary.values()):
-            drawn.append(plot_trade_offs(summary, staging / "trade_offs.png").name)
+        (staging / "study.md").write_text(markdown(summary, known), encoding="utf-8", newline="\n")
+        if axes := trade_offs(known):
+            drawn.append(plot_trade_offs(summary, axes, staging / "trade_offs.png").name)
         if any(fine_tuned.values()):
             drawn.append(plot_fine_tuned(fine_tuned, staging / "fine_tuned.png").name)
     return [study.output_dir / name for name in drawn]
+
+
+def trade_offs(known: Mapping[str, Measurement]) -> list[tuple[Axis, Axis]]:
+    """Which measurements a study draws against each other: what the modalities share against what one of them has
+    alone, and the two headlines of the space."""
+    heads = columns({"": known})
+    shared = [m for m in heads.values() if m.information == "redundant" and m.unit == "%"]
+    unique = [
+        m
+        for key, m in known.items()
+        if m.information == "unique" and m.unit == "%" and m.headline and not key.endswith("_full")
+    ]
+    space = [m for m in heads.values() if group_of(m).structure]
+    pairs = [(shared[0], private) for private in unique[:MOST_PRIVATE]] if shared else []
+    pairs += [(space[0], space[1])] if len(space) > 1 else []
+    return [(_axis(x, known), _axis(y, known)) for x, y in pairs]
+
+
+def _axis(measurement: Measurement, known: Mapping[str, Measurement]) -> Axis:
+    full = f"{measurement.key}_full"
+    return Axis(
+        measurement.key, measurement.title, measurement.unit, measurement.chance, full if full in known else None
+    )

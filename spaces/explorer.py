@@ -20,7 +20,7 @@ from hf_latent.data.collator import LatentCollator
 from hf_latent.data.trifeature_data import TrifeatureCaptionsData
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.metrics import retrieval
-from hf_latent.models.albef_heads import LabelTrained
+from hf_latent.models.albef_heads import SupervisedLatentALBEF
 from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
 from hf_latent.models.images import read_image
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
@@ -66,7 +66,7 @@ class Explorer:
         self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
         self.note = ""
         self.head: Head | None = None
-        if isinstance(self.model, LabelTrained):
+        if isinstance(self.model, SupervisedLatentALBEF):
             self.head = Head(self.model, self.processor, self.recipe, folder, trust_recipe)
             return
         try:

@@ -24,12 +24,12 @@ from hf_latent.data.loading import (
     TrifeatureTextAssignmentData,
 )
 from hf_latent.errors import UserError
-from hf_latent.models.albef_heads import LabelTrained
+from hf_latent.models.albef_heads import SupervisedLatentALBEF
 from hf_latent.trust import permitted
 
 # `AutoModel` finds the plain model in a folder, whatever head was trained. What a pre-trained model has beside that of
 # retrieval is for training.
-HEADS: dict[str, type[LatentALBEFForImageTextRetrieval] | type[LabelTrained]] = {
+HEADS: dict[str, type[LatentALBEFForImageTextRetrieval] | type[SupervisedLatentALBEF]] = {
     "LatentALBEFForPreTraining": LatentALBEFForImageTextRetrieval,
     **{
         head.__name__: head

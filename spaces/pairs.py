@@ -9,7 +9,7 @@ from explorer import Explorer
 from sample import trifeature_of
 
 from hf_latent.data.trifeature import COLORS, TEXTURES, TrifeaturePairs
-from hf_latent.data.trifeature_data import PAIR_CLASSES, TrifeatureData
+from hf_latent.data.trifeature_data import PAIR_LABELS, TrifeatureData
 from hf_latent.metrics import TASKS, Probe, fit_probe, score_probe
 from hf_latent.models.embeddings import Embeddings
 
@@ -75,7 +75,7 @@ class PairProbes:
             found[task] = {}
             for view, probe in probes.items():
                 shares = probe.probabilities(pair[view])[0]
-                said, wanted = PAIR_CLASSES[task][probe.classes[shares.argmax()]], truth[task][view]
+                said, wanted = PAIR_LABELS[task].names[probe.classes[shares.argmax()]], truth[task][view]
                 found[task][view] = Answer(said, float(shares.max()), None if wanted is None else said == wanted)
         return found
 

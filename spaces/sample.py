@@ -32,7 +32,7 @@ from hf_latent.data.trifeature import (
 )
 from hf_latent.data.trifeature_scenes import TrifeatureScenes, TrifeatureScenesData
 from hf_latent.errors import UserError, blamed_on, suggest
-from hf_latent.recipe import checked
+from hf_latent.options import checked
 from hf_latent.runs import RECIPE
 
 ROWS = 200
@@ -105,7 +105,7 @@ def load_sample(source: Source) -> Sample:
     if isinstance(source, HubData | MixtureData):
         return _stored(source if isinstance(source, HubData) else source.shown)
     if isinstance(source, TrifeatureScenesData):
-        return _scenes(cast(TrifeatureScenes, replace(source, scenes=1, test_scenes=ROWS).load().captions.test))
+        return _scenes(cast(TrifeatureScenes, replace(source, scenes=1, test_scenes=ROWS).load().evaluation.test.rows))
     images = trifeature_of(source).test
     return _captioned(images) if isinstance(source, TrifeatureCaptionsData) else _paired(trifeature_of(source))
 
@@ -178,9 +178,8 @@ def _paired(trifeature: Trifeature) -> Sample:
 
 def _stored(source: HubData) -> Sample:
     """The first rows of a data set of the Hub or of the disk, read as a stream: the rest is not downloaded."""
-    split = source.test_split or source.split
-    options: dict[str, Any] = {"test_split": None, "streaming": True, "shuffle_buffer": 0, "tokenizers": {}}
-    stream: Any = replace(source, split=split, **options).load().train
+    shown = source.first_rows
+    split, stream = shown.splits["train"], cast(Any, shown.load().train)
     rows: list[dict[str, Any]] = []
     ids: list[str] = []
     with blamed_on(source.path):

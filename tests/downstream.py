@@ -1,6 +1,7 @@
 """What the downstream recipes begin with, and tiny runs of them."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +29,20 @@ BEGINS = {
 def chance(labels):
     """Percent of the rows that are right where all are given the commonest label."""
     return 100 * np.bincount(labels).max() / len(labels)
+
+
+def task_of(loaded):
+    """What is right of the test rows of a task: their labels, their kinds in words, and the classes."""
+    data = loaded.evaluation
+    name, kinds = data.task.label, data.labels[data.task.groups].names
+    groups = np.array(kinds)[data.test.labels[data.task.groups]]
+    return SimpleNamespace(
+        test=data.test.rows,
+        labels=data.test.labels[name],
+        groups=groups,
+        classes=list(data.labels[name].names),
+        kind=data.task.kind,
+    )
 
 
 def group_chances(task):

@@ -50,7 +50,9 @@ def test_metrics_are_flat_and_complete(run):
     assert 0 <= metrics["synergy_auroc"] <= 1
     assert metrics["train_loss"] > 0 and metrics["train_runtime"] > 0 and metrics["train_samples_per_second"] > 0
     assert metrics["seed"] == 42 and metrics["torch_version"] == torch.__version__
+    described = metrics.pop("measurements")
     assert all(not isinstance(value, dict | list) for value in metrics.values())
+    assert {*percent, "synergy_auroc"} == described.keys() and described["synergy"]["chance"] == 50
 
 
 def test_the_run_loads_from_python(run):

@@ -68,7 +68,8 @@ def test_evaluated_again_it_says_the_same(downstream, tmp_path):
     recipe = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(recipe.replace(str(downstream), "/nowhere"))
     assert main(["evaluate", str(run)]) == 0
-    assert read(run) == pytest.approx(read(downstream / "statements"))
+    again, first = read(run), read(downstream / "statements")
+    assert again.pop("measurements") == first.pop("measurements") and again == pytest.approx(first)
     assert load_recipe(run / "recipe.yaml").pretrained == "/nowhere/text_assignment"
 
 

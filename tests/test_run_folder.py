@@ -41,7 +41,7 @@ def train(tmp_path, monkeypatch, capsys, pictures):
     """Run the command; returns the exit code and what was said. Pictures are drawn once, and nothing is measured."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(BASE)
-    monkeypatch.setattr(experiment, "_measure", lambda *_: {})
+    monkeypatch.setattr(experiment, "measure", lambda *_: {})
 
     def train(*changes):
         code = main(["train", "tiny.yaml", *SMALL, *changes])
@@ -218,7 +218,7 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated(train, drawn, tmp
 def test_a_text_tower_that_tells_no_captions_apart_is_refused(drawn, tmp_path, monkeypatch, capsys):
     """A causal model whose first token is read gives all captions one embedding."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(experiment, "_measure", lambda *_: {})
+    monkeypatch.setattr(experiment, "measure", lambda *_: {})
     (tmp_path / "captions.yaml").write_text(CAPTIONS)
     assert main(["train", "captions.yaml", "model.modalities.text.pooling=cls"]) == 2
     said = capsys.readouterr().err

@@ -1,20 +1,21 @@
-"""Data sets of the Hub or of the disk, whose columns become modalities."""
+"""Data sets of the Hub or of the disk, whose columns become modalities and labels."""
 
-import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import UserError, suggest
 from .cells import Shape, shapes_of
-from .loaded import CaptionBenchmark, LoadedData
+from .columns import check_column, label_columns, read_labels, split_of
+from .description import Description, on_the_hub
+from .loaded import EvaluationData, Label, LoadedData
+from .opening import NAMES, Opener, check_split, choose_splits
 from .rows import ModalityRows
 from .stream import ModalityStream
 from .tokenizers import WORDS, load_tokenizer
@@ -29,14 +30,25 @@ class HubData:
     Args:
         path: A folder written by `save_to_disk`, or what `datasets.load_dataset` takes: the name of a data set, a
             folder of parquet files, `imagefolder`, `csv`, `webdataset` (with `data_files` in `options`).
-        split: The training split.
         columns: `{modality: column}`.
+        split, test_split: The old names of `splits.train` and `splits.test`.
+        splits: The splits `train`, `validation` and `test`, as `datasets` writes them: `{train: "train[:90%]", test:
+            "train[90%:]"}`. `train` is by default the split of that name. A name of the other two that is left out is
+            looked for in the data set, as `validation`, `val`, `dev` or `valid`, and as `test`, among the splits that
+            nothing else names; null switches it off. Of a stream they are looked for in a folder that `save_to_disk`
+            wrote alone: of other data sets, reading one split may download all. The validation split is to choose by
+            during training, the test split is to report; where there is a validation split alone, it is both.
+        validation_share: Cut this share of the training rows off and validate on them, by whole ids, so that all
+            captions of a row and all rows of an id are on one side. The draw is the same in every process and run. 0
+            cuts nothing.
+        labels: What columns tell of the rows: `{name: column}`, or `{name: {column: ..., kind: class | multilabel |
+            number | text, of: [modality, ...], title: ..., names: [...]}}`. See [`read_labels`] for what a column is
+            taken for, and [`LabelColumn`] for the keys. A label that is missing does not make a row a bad one.
         ids: A column whose equal values make rows positives of each other, such as the column of the captions. By
             default every row of the data set is its own, and its captions are positives of each other; so is a row
             whose value is missing (None, NaN or empty).
-        test_split: A split of images and texts to measure retrieval and geometry on.
         streaming: Read the rows as they come instead of downloading them first; training then needs `max_steps`. The
-            stream starts again at its end.
+            stream starts again at its end. No probes are fit on it.
         shuffle_buffer: Of a stream, how many rows wait to be drawn from; 0 keeps the order.
         on_bad_row: `"error"` stops at a row that cannot be read and names it, before training unless it is an image;
             `"skip"` reads every row once before training, leaves the bad ones out and counts them; of a stream they
@@ -50,7 +62,7 @@ class HubData:
 
     path: str
     columns: dict[str, str]
-    split: str = "train"
+    split: str | None = None
     ids: str | None = None
     test_split: str | None = None
     streaming: bool = False
@@ -58,32 +70,161 @@ class HubData:
     on_bad_row: Literal["error", "skip"] = "error"
     tokenizers: dict[str, str | list[str]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    splits: dict[str, str | None] = field(default_factory=dict)
+    validation_share: float = 0.0
+    labels: dict[str, str | dict[str, Any]] = field(default_factory=dict)
 
-    def load(self, progress: bool = False, encoders: Mapping[str, Mapping[str, Any]] | None = None) -> LoadedData:
+    @staticmethod
+    def described(options: Mapping[str, Any]) -> Description:
+        """What a card tells of the data: its `paths` on the Hub, and what was measured on."""
+        return on_the_hub(options["paths"], options["test_split"], options["path"])
+
+    def load(
+        self, progress: bool = False, encoders: Mapping[str, Mapping[str, Any]] | None = None, find: bool = True
+    ) -> LoadedData:
         """The rows and what comes with them.
+
+        `evaluation` is None where there is no validation and no test split. Its `train` are the training rows, with
+        their labels, and None of a stream.
 
         Args:
             progress: Show how far the check of the rows is.
             encoders: The encoder of each modality, as in a model's config: a row that it cannot read is a bad one.
+            find: Look in the data set for splits to measure on that are not written.
 
         Raises:
-            UserError: If the data cannot be read; it names the row.
+            UserError: If the data cannot be read, and it names the row; if a column, a split or a key does not exist;
+                or if a label tells nothing, see [`read_labels`].
         """
         for name in self.tokenizers:
             if name not in self.columns:
                 raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, self.columns)}")
-        found = {
-            self.columns[name]: shapes_of(spec) for name, spec in (encoders or {}).items() if name in self.columns
+        columns = label_columns(self.labels, self.columns)
+        shapes = self._shapes(encoders or {})
+        opener = self._opener()
+        splits = self._choose(opener, find)
+        rows: ModalityRows | ModalityStream
+        if self.streaming:
+            rows = self._stream(opener, splits["train"], shapes)
+        else:
+            rows = self._rows(opener, "train", splits["train"], shapes, progress)
+        held: dict[str, ModalityRows] = {
+            role: self._rows(opener, role, splits[role], shapes, progress)
+            for role in ("validation", "test")
+            if role in splits
         }
-        shapes = {column: shapes for column, shapes in found.items() if shapes}
-        rows = self._stream(shapes) if self.streaming else self._rows(self.split, shapes, progress)
+        if self.validation_share and isinstance(rows, ModalityRows):
+            with _prefixed(f"data.validation_share={self.validation_share}: "):
+                rows, held["validation"] = rows.cut(self.validation_share)
         tokenizers = {name: self._tokenizer(name, value, rows) for name, value in self.tokenizers.items()}
-        captions = None
-        if self.test_split is not None:
-            captions = self._benchmark(self._rows(self.test_split, shapes, progress))
-        size = f"{len(rows):,} rows" if isinstance(rows, ModalityRows) else "a stream of rows"
-        summary = f"{Path(self.path).name}: {size}"
-        return LoadedData(rows, dict(self.columns), summary, tokenizers, captions=captions)
+        there = dict(held)
+        if isinstance(rows, ModalityRows):
+            there = {"train": rows, **held}
+        cut = ["validation"] if self.validation_share else []
+        labels, values = read_labels(columns, there, cut) if there else ({}, {})
+        evaluation = None
+        if held:
+            measured = {name: split_of(own, self.columns, values[name]) for name, own in there.items()}
+            evaluation = EvaluationData(
+                test=measured["test" if "test" in held else "validation"],
+                train=measured.get("train"),
+                validation=measured.get("validation"),
+                columns=dict(self.columns),
+                labels=labels,
+            )
+        summary = self._summary(rows, held, splits, labels)
+        return LoadedData(rows, dict(self.columns), summary, tokenizers, evaluation)
+
+    @property
+    def written_splits(self) -> dict[str, str | None]:
+        """The splits that are written, whether by their old names or by their new ones.
+
+        Raises:
+            UserError: If one is written twice, or `splits` has another name.
+        """
+        for role in self.splits:
+            if role not in NAMES:
+                raise UserError(f"unknown key data.splits.{role}: {suggest(role, NAMES)}")
+        written = dict(self.splits)
+        for role, key, value in (("train", "split", self.split), ("test", "test_split", self.test_split)):
+            if value is not None and role in written:
+                raise UserError(f"data.{key} is the old name of data.splits.{role}: write one of them")
+            if value is not None:
+                written[role] = value
+        if "train" in written and written["train"] is None:
+            raise UserError("data.splits.train=None: write the rows to train on")
+        return written
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether rows to measure on are written, without a look into the data set."""
+        written = self.written_splits
+        return bool(self.validation_share or written.get("test") or written.get("validation"))
+
+    @property
+    def first_rows(self) -> "HubData":
+        """These data as a stream in the order of the rows, to show some of them: of the split that is written to
+        measure on, or else of that to train on. Nothing is measured; a slice of a split is the split."""
+        written = self.written_splits
+        split = written.get("test") or written.get("validation") or written.get("train") or "train"
+        whole = split.partition("+")[0].partition("[")[0].strip()
+        nothing: dict[str, Any] = {"split": None, "test_split": None, "validation_share": 0.0, "labels": {}}
+        splits = {"train": whole, "validation": None, "test": None}
+        return replace(self, splits=splits, streaming=True, shuffle_buffer=0, tokenizers={}, **nothing)
+
+    def _opener(self) -> Opener:
+        if "streaming" in self.options:
+            raise UserError("data.options.streaming: write data.streaming: true")
+        return Opener(self.path, self.options, self.is_on_hub)
+
+    def _choose(self, opener: Opener, find: bool) -> dict[str, str]:
+        """The splits to use, by `train`, `validation` and `test`."""
+        written, share = self.written_splits, self.validation_share
+        if not 0 <= share < 1:
+            raise UserError(f"data.validation_share={share}: write a number above 0 and below 1, or 0 for none")
+        if share and self.streaming:
+            raise UserError(
+                f"data.validation_share={share}: a stream cannot be cut; write data.splits.validation, or leave it out"
+            )
+        known = [] if self.streaming and not opener.is_saved else opener.known()
+        splits = choose_splits(written, known if find else ())
+        for role, split in splits.items():
+            check_split(self._key(role), split, known)
+        if share and "validation" in splits:
+            raise UserError(
+                f"data.validation_share={share}: there is a validation split, {splits['validation']!r}: leave the "
+                "share out, or write data.splits.validation: null"
+            )
+        return splits
+
+    def _key(self, role: str) -> str:
+        """What the recipe calls a split."""
+        old = {"train": ("data.split", self.split), "test": ("data.test_split", self.test_split)}
+        key, value = old.get(role, ("", None))
+        return f"data.splits.{role}" if value is None else key
+
+    def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[Shape]]:
+        found = {self.columns[name]: shapes_of(spec) for name, spec in encoders.items() if name in self.columns}
+        return {column: shapes for column, shapes in found.items() if shapes}
+
+    def _summary(
+        self,
+        rows: ModalityRows | ModalityStream,
+        held: Mapping[str, ModalityRows],
+        splits: Mapping[str, str],
+        labels: Mapping[str, Label],
+    ) -> str:
+        parts = [f"{len(rows):,} rows" if isinstance(rows, ModalityRows) else "a stream of rows"]
+        for role, own in held.items():
+            origin = f"the split {splits[role]!r}" if role in splits else "cut off the training rows"
+            parts.append(f"{role}: {len(own):,} rows, {origin}")
+        if held and "test" not in held:
+            parts.append("no test split: the validation rows are reported, too")
+        if self.labels and not held:
+            parts.append("no split to measure on: the labels are not used")
+        elif labels:
+            parts.append(f"labels: {', '.join(f'{name} ({_said(label)})' for name, label in labels.items())}")
+        return f"{Path(self.path).name}: {'; '.join(parts)}"
 
     def _tokenizer(self, name: str, value: str | list[str], rows: "ModalityRows | ModalityStream") -> Any:
         if isinstance(value, str) and value != WORDS:
@@ -98,63 +239,35 @@ class HubData:
                 )
         return load_tokenizer(WORDS, itertools.chain.from_iterable(map(rows.texts, columns)))
 
-    def _rows(self, split: str, shapes: Mapping[str, Sequence[Shape]], progress: bool) -> "ModalityRows":
-        opened, columns = self._open(split), list(self.columns.values())
+    def _rows(
+        self, opener: Opener, role: str, split: str, shapes: Mapping[str, Sequence[Shape]], progress: bool
+    ) -> ModalityRows:
+        opened, columns = self._open(opener, role, split), list(self.columns.values())
         rows = ModalityRows(opened, columns, self.ids, from_hub=self.is_on_hub, shapes=shapes)
-        with _in_split(split):
+        with _prefixed(f"the split {split!r}: "):
+            if not len(rows):
+                raise UserError(f"{self._key(role)} has no rows")
             if self.on_bad_row == "skip":
                 return rows.without_bad_rows(progress)
             rows.check()
         return rows
 
-    def _stream(self, shapes: Mapping[str, Sequence[Shape]]) -> "ModalityStream":
-        opened = self._open(self.split, streaming=True)
+    def _stream(self, opener: Opener, split: str, shapes: Mapping[str, Sequence[Shape]]) -> ModalityStream:
+        if not opener.is_saved and set(split) & set("[+"):
+            raise UserError(f"{self._key('train')}={split!r}: a stream reads a whole split; write its name alone")
+        opened = self._open(opener, "train", split, streaming=True)
         skip = self.on_bad_row == "skip"
         columns = list(self.columns.values())
         return ModalityStream(opened, columns, self.ids, self.shuffle_buffer, skip, self.is_on_hub, shapes)
 
-    def _benchmark(self, test: "ModalityRows") -> CaptionBenchmark:
-        missing = {"image", "text"} - set(self.columns)
-        if missing:
-            raise UserError(f"data.test_split is for images and texts, and data.columns has no {', '.join(missing)}")
-        # Captions that differ in case or in spaces alone are one: most tokenizers make the same tokens of them.
-        texts = [" ".join(text.casefold().split()) for text in test.sentences(self.columns["text"])]
-        return CaptionBenchmark(
-            test=test,
-            test_ids=test.ids,
-            captions=np.unique(texts, return_inverse=True)[1],
-            images=np.unique([number for number, _ in test.index], return_index=True)[1],
-            columns=dict(self.columns),
-        )
-
-    def _open(self, split: str, streaming: bool = False) -> Any:
-        import datasets
-
-        if "streaming" in self.options:
-            raise UserError("data.options.streaming: write data.streaming: true")
-        path = f"hf://datasets/{self.path}" if self.is_on_hub else self.path
-        try:
-            if self.is_on_hub and "data_files" not in self.options:
-                self._refuse_other_files(path)
-            if (Path(self.path) / "state.json").exists() or (Path(self.path) / "dataset_dict.json").exists():
-                opened = datasets.load_from_disk(self.path)
-                opened = opened[split] if isinstance(opened, datasets.DatasetDict) else opened
-                opened = opened.to_iterable_dataset() if streaming else opened
-            else:
-                opened = datasets.load_dataset(path, split=split, streaming=streaming, **self.options)
-        except UserError:
-            raise
-        except KeyError:
-            raise UserError(f"data.split={split!r}: {self.path} has no such split") from None
-        except Exception as error:  # the builders of datasets raise what they like
-            raise UserError(f"data.path={self.path!r} cannot be opened: {error}") from error
-        if opened.features is None:  # a stream may not say what it holds before it is read
-            opened = opened._resolve_features()
+    def _open(self, opener: Opener, role: str, split: str, streaming: bool = False) -> Any:
+        opened = opener.open(split, streaming)
         for modality, column in self.columns.items():
-            if column not in opened.column_names:
-                raise UserError(f"data.columns.{modality}={column!r}: {suggest(column, opened.column_names)}")
-        if self.ids is not None and self.ids not in opened.column_names:
-            raise UserError(f"data.ids={self.ids!r}: {suggest(self.ids, opened.column_names)}")
+            check_column(f"data.columns.{modality}", column, opened.column_names)
+        if self.ids is not None:
+            check_column("data.ids", self.ids, opened.column_names)
+        for label in label_columns(self.labels, self.columns):
+            check_column(f"data.labels.{label.name}", label.column, opened.column_names)
         return opened
 
     @property
@@ -175,23 +288,16 @@ class HubData:
         path = {} if self.is_on_hub else {"data.path": self.path}
         return path | {f"data.options.{key}": value for key, value in options.items()}
 
-    def _refuse_other_files(self, path: str) -> None:
-        """A data set of the Hub lists its files itself, and may list some of this machine, or of other hosts."""
-        import datasets
 
-        known = inspect.signature(datasets.load_dataset_builder).parameters
-        only_loading = set(inspect.signature(datasets.load_dataset).parameters) - set(known)
-        options = {key: value for key, value in self.options.items() if key not in only_loading}
-        files: Any = datasets.load_dataset_builder(path, **options).config.data_files or {}
-        for file in itertools.chain.from_iterable(files.values()):
-            if not str(file).startswith(f"hf://datasets/{self.path}@"):
-                raise UserError(f"data.path={self.path!r}: this data set lists {file}, which is not one of its files")
+def _said(label: Label) -> str:
+    """What a label is, in words."""
+    return f"{len(label.names)} classes" if label.kind == "class" else label.kind
 
 
 @contextmanager
-def _in_split(split: str) -> Iterator[None]:
-    """An error in here tells the split."""
+def _prefixed(text: str) -> Iterator[None]:
+    """An error in here begins with this text."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"the split {split!r}: {error}") from error
+        raise UserError(f"{text}{error}") from error

@@ -1,85 +1,85 @@
 """What a source of data gives: a training set, and what to measure a model with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from torch.utils.data import Dataset
 
-
-@dataclass(frozen=True)
-class Probes:
-    """Labelled rows for the probes.
-
-    Attributes:
-        train, test: Two data sets.
-        train_labels, test_labels: The labels of each task, in the order of the rows.
-        class_names: The names of the classes of each task.
-        titles: What the tasks ask, in words, for those that a map of the latent space can show.
-    """
-
-    train: Dataset
-    train_labels: dict[str, np.ndarray]
-    test: Dataset
-    test_labels: dict[str, np.ndarray]
-    class_names: dict[str, list[str]]
-    titles: dict[str, str]
+LabelKind = Literal["class", "multilabel", "number", "text"]
 
 
 @dataclass(frozen=True)
-class CaptionBenchmark:
-    """Held-out images with captions, to measure a two-tower model with.
+class Label:
+    """What is known of each row beside its modalities.
 
     Attributes:
-        test: Rows with an image, a text and `ids`; rows with equal ids are right for each other.
-        test_ids: The ids, in the order of the rows.
-        captions: `(rows,)` int64, equal where the captions are equal: for retrieval they are one.
-        images: The rows that stand for the distinct images.
-        classes: One sentence a class, for zero-shot classification; none by default.
-        test_classes: The class of each row.
-        train: Rows to fit linear probes on, where there are labels.
-        train_labels, test_labels: The factors of the images.
-        class_names: The names of their classes.
-        private: The factors that no caption names.
-        columns: The columns of `image` and `text` in the rows.
+        kind: `class`, one of `names`; `multilabel`, any number of them; `number`; or `text`.
+        names: Of the classes; none of numbers and texts.
+        of: The modalities that tell it, where that is known: what only some of them tell is unique to these.
+        title: What it is, in words; by default its name.
+        titles: What each class is, in words; by default its name.
     """
 
-    test: Dataset
-    test_ids: np.ndarray
-    captions: np.ndarray
-    images: np.ndarray
-    classes: list[str] = field(default_factory=list)
-    test_classes: np.ndarray | None = None
-    train: Dataset | None = None
-    train_labels: dict[str, np.ndarray] = field(default_factory=dict)
-    test_labels: dict[str, np.ndarray] = field(default_factory=dict)
-    class_names: dict[str, list[str]] = field(default_factory=dict)
-    private: tuple[str, ...] = ()
-    columns: dict[str, str] = field(default_factory=lambda: {"image": "image", "text": "text"})
+    kind: LabelKind = "class"
+    names: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    title: str = ""
+    titles: tuple[str, ...] = ()
 
-    @property
-    def texts(self) -> np.ndarray:
-        """The rows that stand for the distinct captions, the first of each."""
-        return np.unique(self.captions, return_index=True)[1]
+    def title_of(self, name: str) -> str:
+        """A class in words."""
+        return self.titles[self.names.index(name)] if self.titles else name
 
-    @property
-    def pairs(self) -> np.ndarray:
-        """`(pairs, 2)` int64: an image, by its place in `images`, and a caption that is right for it, in `texts`.
 
-        A caption is right for the images that have its words or the id of a row with its words. That is not passed on:
-        two images that share one caption do not share their others.
+@dataclass(frozen=True)
+class Split:
+    """Rows with their ids and labels.
+
+    Attributes:
+        rows: A data set of rows, keyed by column.
+        ids: `(rows,)` int64; rows with equal ids are right for each other.
+        labels: Name -> the value of each row: `(rows,)` int64 of a class, `(rows, classes)` bool of a multilabel,
+            `(rows,)` float64 of a number, `(rows,)` str of a text. A value that is missing is -1, a row of False, NaN,
+            or "".
+        items: Modality -> `(rows,)` int64, equal where rows hold the same item, such as an image that has several
+            captions, or a caption that several images have. A modality that is left out has an item a row.
+    """
+
+    rows: Dataset
+    ids: np.ndarray
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    items: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def distinct(self, modality: str) -> np.ndarray:
+        """The rows that stand for the distinct items of a modality, the first of each."""
+        items = self.items.get(modality)
+        return np.arange(len(self)) if items is None else np.unique(items, return_index=True)[1]
+
+    def pairs(self, first: str, second: str) -> np.ndarray:
+        """`(pairs, 2)` int64: which items of two modalities are right for each other, by their places in `distinct`.
+
+        Two items are where a row of the one has the id of a row of the other. That is not passed on: two images that
+        share a caption do not share their others.
         """
-        images: dict[int, list[int]] = {}
-        for image, number in enumerate(self.test_ids[self.images]):
-            images.setdefault(number, []).append(image)
-        numbers = np.unique(self.captions, return_inverse=True)[1]
-        ids_of_texts = np.unique(np.stack([numbers, self.test_ids], axis=1), axis=0)
-        pairs = [(image, text) for text, number in ids_of_texts for image in images.get(number, ())]
-        return np.array(pairs, dtype=np.int64)
+        places = [
+            np.unique(self.items.get(name, np.arange(len(self))), return_inverse=True)[1] for name in (first, second)
+        ]
+        _, ids = np.unique(self.ids, return_inverse=True)
+        found: dict[int, list[int]] = {}
+        for item, number in np.unique(np.stack([places[0], ids], axis=1), axis=0):
+            found.setdefault(int(number), []).append(int(item))
+        others = np.unique(np.stack([places[1], ids], axis=1), axis=0)
+        pairs = [(item, int(other)) for other, number in others for item in found[int(number)]]
+        return np.unique(np.array(pairs, dtype=np.int64), axis=0)
 
 
 @dataclass(frozen=True)
-class GroundingBenchmark:
+class Regions:
     """Held-out pictures with phrases and the boxes of what they name.
 
     Attributes:
@@ -100,22 +100,43 @@ class GroundingBenchmark:
 
 
 @dataclass(frozen=True)
-class TaskBenchmark:
-    """Held-out rows of pictures and sentences with what is right of them.
+class Task:
+    """What a downstream model is asked of the rows, and what is right.
 
     Attributes:
-        test: Rows with `image`, one picture or a list of them, `text`, `labels` and `ids`.
         kind: Whether the model gives one of many `answers` in words, or tells `classes` apart.
-        labels: `(rows,)` int64, the right one of `classes` for each row.
-        classes: The answers, or the names of the classes.
-        groups: `(rows,)` str, what kind of question or statement each row is.
+        label: The label that is right, whose names are the answers or the classes.
+        groups: A label that says what kind of question or statement each row is, if there is one.
     """
 
-    test: Dataset
     kind: Literal["answers", "classes"]
-    labels: np.ndarray
-    classes: list[str]
-    groups: np.ndarray
+    label: str
+    groups: str | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """What a model is measured with; a benchmark reads what it needs.
+
+    Attributes:
+        test: Held-out rows, to report.
+        train: Rows to fit probes on, where there are labels.
+        validation: Held-out rows to choose by, if there are any.
+        columns: The column of each modality in the rows.
+        labels: What is known of the rows.
+        benchmarks: The benchmarks that the data was made for, with their options, as `evaluation.benchmarks` of a
+            recipe writes them; by default all that columns and labels allow.
+        regions, task: Where there is something.
+    """
+
+    test: Split
+    train: Split | None = None
+    validation: Split | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    benchmarks: Mapping[str, Mapping[str, Any]] | None = None
+    regions: Regions | None = None
+    task: Task | None = None
 
 
 @dataclass(frozen=True)
@@ -127,17 +148,11 @@ class LoadedData:
         columns: The column of each modality.
         summary: One sentence about it.
         tokenizers: Of each text modality.
-        probes: What to probe the fused features with, where there is something.
-        captions: What to measure an image and a text tower with, where there is something.
-        grounding: What to measure with where a model sees what a phrase names, where there is something.
-        task: What to measure the answers or the classes of a downstream model with, where there is something.
+        evaluation: What to measure a model with, where there is something.
     """
 
     train: Dataset
     columns: dict[str, str]
     summary: str
     tokenizers: dict[str, Any] = field(default_factory=dict)
-    probes: Probes | None = None
-    captions: CaptionBenchmark | None = None
-    grounding: GroundingBenchmark | None = None
-    task: TaskBenchmark | None = None
+    evaluation: EvaluationData | None = None

@@ -12,8 +12,9 @@ from torch.utils.data import Dataset, IterableDataset
 
 from ..errors import UserError
 from .cells import stable_hash
+from .description import Description, on_the_hub
 from .hub_data import HubData
-from .loaded import CaptionBenchmark, LoadedData
+from .loaded import EvaluationData, LoadedData, Split
 from .rows import ModalityRows, Row
 from .stream import ModalityStream, own_numbers
 from .tokenizers import WORDS, load_tokenizer
@@ -25,8 +26,10 @@ class MixtureData:
 
     Args:
         sources: Each as a data section with `name: dataset` would describe it, without `name`, `streaming` and
-            `tokenizers`: `{path: ..., columns: {image: ..., text: ...}}`. All have the same modalities, and one may
-            have a `test_split` to measure on. Rows of different sources are never positives of each other.
+            `tokenizers`: `{path: ..., columns: {image: ..., text: ...}}`. All have the same modalities. One may have
+            rows to measure on: `splits` with `validation` or `test`, or a `validation_share`; in others they are not
+            looked for. That source may have `labels`, and probes are fit on its training rows alone. Rows of different
+            sources are never positives of each other.
         shares: The share of each source among the rows of training, such as `[1, 1, 2]`; only what they are to each
             other matters. An epoch then has every row of the source that is largest for its share, and repeats the
             rows of the others. By default each row comes once an epoch, as in ALBEF; of streams, whose sizes are not
@@ -56,15 +59,30 @@ class MixtureData:
                 raise UserError(
                     f"data.sources.{lacks}.columns.{name} is missing: all sources have the same modalities"
                 )
-        tested = [number for number, source in enumerate(self.sources) if source.test_split is not None]
-        if len(tested) > 1:
-            raise UserError(f"data.sources.{tested[1]}.test_split: source {tested[0]} has one; leave one of them out")
+        self._check_measured()
         shares = self.shares
         if shares is None:
             if self.streaming:
                 raise UserError(f"data.shares is missing: write one a source, such as {[1] * len(self.sources)}")
         elif len(shares) != len(self.sources) or not all(0 < share < float("inf") for share in shares):
             raise UserError(f"data.shares={shares}: write a number above 0 for each of {len(self.sources)} sources")
+
+    def _check_measured(self) -> None:
+        measured = []
+        for number, source in enumerate(self.sources):
+            with in_source(number):
+                measured += [number] if source.is_measured else []
+        if len(measured) > 1:
+            raise UserError(
+                f"data.sources.{measured[1]} has rows to measure on, and so has source {measured[0]}: write a test "
+                "split, a validation split and a validation_share for one of them alone"
+            )
+        for number, source in enumerate(self.sources):
+            if source.labels and number not in measured:
+                raise UserError(
+                    f"data.sources.{number}.labels: this source has no rows to measure on; write its splits.test, or "
+                    "leave the labels out"
+                )
 
     @property
     def columns(self) -> dict[str, str]:
@@ -73,18 +91,26 @@ class MixtureData:
 
     @property
     def shown(self) -> HubData:
-        """The source to take a sample of: that with a test split, or the first."""
-        return next((source for source in self.sources if source.test_split is not None), self.sources[0])
+        """The source to take a sample of: that with rows to measure on, or the first."""
+        return next((source for source in self.sources if source.is_measured), self.sources[0])
+
+    @staticmethod
+    def described(options: Mapping[str, Any]) -> Description:
+        """What a card tells of the data: its `paths` on the Hub, and what was measured on."""
+        return on_the_hub(options["paths"], options["test_split"], options["path"])
 
     def load(self, progress: bool = False, encoders: Mapping[str, Mapping[str, Any]] | None = None) -> LoadedData:
         """As [`HubData.load`]; errors name the source."""
         parts: list[LoadedData] = []
         for number, source in enumerate(self.sources):
             with in_source(number):
-                parts.append(replace(source, streaming=self.streaming).load(progress, encoders))
+                own = replace(source, streaming=self.streaming)
+                parts.append(own.load(progress, encoders, find=source.is_measured))
         columns = [source.columns for source in self.sources]
-        captions = [
-            self._benchmark(number, part.captions) for number, part in enumerate(parts) if part.captions is not None
+        measured = [
+            self._evaluation(number, part.evaluation)
+            for number, part in enumerate(parts)
+            if part.evaluation is not None
         ]
         train: MixedRows | MixedStream
         if self.streaming:
@@ -95,12 +121,19 @@ class MixtureData:
         tokenizers = {name: self._tokenizer(name, value, train) for name, value in self.tokenizers.items()}
         size = f"{len(train):,} rows" if isinstance(train, MixedRows) else "a stream of rows"
         summary = f"{size} of {', '.join(part.summary for part in parts)}"
-        return LoadedData(train, self.columns, summary, tokenizers, captions=captions[0] if captions else None)
+        return LoadedData(train, self.columns, summary, tokenizers, measured[0] if measured else None)
 
-    def _benchmark(self, number: int, captions: CaptionBenchmark) -> CaptionBenchmark:
-        source = self.sources[number]
-        test = MixedRows([cast(ModalityRows, captions.test)], [source.columns], first=number)
-        return replace(captions, test=test, columns=self.columns)
+    def _evaluation(self, number: int, data: EvaluationData) -> EvaluationData:
+        """What one source is measured with, keyed by modality."""
+
+        def keyed(split: Split) -> Split:
+            rows = MixedRows([cast(ModalityRows, split.rows)], [self.sources[number].columns], first=number)
+            return replace(split, rows=rows)
+
+        test = keyed(data.test)
+        train = None if data.train is None else keyed(data.train)
+        validation = test if data.validation is data.test else data.validation and keyed(data.validation)
+        return replace(data, test=test, train=train, validation=validation, columns=self.columns)
 
     def _tokenizer(self, name: str, value: str, rows: "MixedRows | MixedStream") -> Any:
         if name not in self.columns:

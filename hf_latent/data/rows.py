@@ -1,7 +1,8 @@
 """Rows of a data set of `datasets`, decoded one by one; a bad one is named."""
 
+import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,8 @@ class ModalityRows(Dataset):
             index = [(row, caption) for row, count in enumerate(counts) for caption in range(count)]
         self.index = list(index)
 
-    def _column(self, name: str) -> Iterable[Any]:
-        return self.dataset.select_columns(name)[name]
+    def _column(self, name: str) -> list[Any]:
+        return self.dataset.select_columns(name)[name][:]  # a slice is read at once, and much faster than row by row
 
     @property
     def ids(self) -> np.ndarray:
@@ -144,7 +145,7 @@ class ModalityRows(Dataset):
 
     def sentences(self, column: str) -> Iterator[str]:
         """The texts of one column, row by row."""
-        texts = list(self._column(column))
+        texts = self._column(column)
         listed = column in self.reader.lists
         return (str((texts[row] or [""])[caption] if listed else texts[row]) for row, caption in self.index)
 
@@ -155,7 +156,7 @@ class ModalityRows(Dataset):
 
     def texts(self, column: str) -> Iterator[str]:
         """Every text of a column, of the rows that are read."""
-        values = list(self._column(column))
+        values = self._column(column)
         for row in dict.fromkeys(row for row, _ in self.index):
             texts = values[row] if isinstance(values[row], list) else [values[row]]
             yield from (text for text in texts if text is not None)
@@ -205,8 +206,61 @@ class ModalityRows(Dataset):
             raise UserError(f"none of its {len(self)} rows can be read; the first: {str(first).split(': ')[0]}")
         if first is not None:
             print(f"Skipped {len(self) - len(good)} of {len(self)} rows; the first: {str(first).split(': ')[0]}")
-        reader = self.reader
-        return ModalityRows(self.dataset, reader.columns, self.id_column, good, reader.from_hub, reader.shapes)
+        return self.part(good)
+
+    def part(self, index: Sequence[tuple[int, int]]) -> "ModalityRows":
+        """Some of these rows, with the ids that they have here.
+
+        Args:
+            index: `(row, caption)` of each, as in `index`.
+        """
+        part = copy.copy(self)
+        part.index = list(index)
+        return part
+
+    def cut(self, share: float, seed: int = 0) -> tuple["ModalityRows", "ModalityRows"]:
+        """These rows in two parts, both in their order; rows with equal ids are on one side.
+
+        Args:
+            share: Of the rows, in the second part; above 0 and below 1. It has no more rows where whole ids allow
+                that, and each part has one id at least.
+            seed: Of the draw, which is the same in every process.
+
+        Raises:
+            UserError: If all rows have one id.
+        """
+        numbers, places, counts = np.unique(self.ids, return_inverse=True, return_counts=True)
+        if len(numbers) < 2:
+            raise UserError(f"all of the {len(self)} rows have one id, which cannot be cut in two")
+        order = np.random.default_rng(seed).permutation(len(numbers))
+        drawn: list[int] = []
+        space = round(share * len(self))
+        for number in order:
+            if counts[number] <= space and len(drawn) < len(numbers) - 1:
+                drawn.append(number)
+                space -= counts[number]
+        second_side = np.isin(places, drawn or [order[counts[order].argmin()]])
+        first, second = (
+            self.part([row for row, other in zip(self.index, second_side, strict=True) if other == side])
+            for side in (False, True)
+        )
+        return first, second
+
+    def values(self, column: str) -> tuple[list[Any], np.ndarray]:
+        """A column as `datasets` stores it, of the rows of the data set that are read.
+
+        Returns:
+            The values, one a row of the data set, and `(rows,)` int64, the place among them of each of our rows, which
+            are several where a row of the data set has several captions.
+        """
+        numbers, places = np.unique(self.numbers, return_inverse=True)
+        values = self._column(column)
+        return [values[number] for number in numbers], places
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """`(rows,)` int64, the row of the data set that each of our rows is of."""
+        return np.array([row for row, _ in self.index], dtype=np.int64)
 
 
 def _in_cache(path: Any) -> bool:

@@ -77,19 +77,14 @@ def check_known(tokenizer: Any, sentences: Iterable[str], what: str) -> None:
             )
 
 
-def check_words(data: LoadedData, processor: Any) -> None:
-    """A UserError where a class or an answer that is told in words holds one that the tokenizer does not know."""
-    if data.captions is not None:
-        check_known(processor.tokenizers["text"], data.captions.classes, "class")
-    if data.task is not None and data.task.kind == "answers":
-        check_known(processor.tokenizers["text"], data.task.classes, "answer")
-
-
 def report_texts(data: LoadedData, processor: Any) -> None:
     """Print what share of the words is unknown to the tokenizers, and how many texts they cut; of streams not."""
     splits: dict[str, Dataset] = {"training": data.train}
-    if data.captions is not None:
-        splits["test"] = data.captions.test
+    if data.evaluation is not None:
+        if data.evaluation.validation is not None:
+            splits["validation"] = data.evaluation.validation.rows
+        if data.evaluation.test is not data.evaluation.validation:
+            splits["test"] = data.evaluation.test.rows
     for name, tokenizer in processor.tokenizers.items():
         if repeated := _repeated(data.train, data.columns[name]):
             column, count = data.columns[name], len(cast(Sized, data.train))

@@ -1,13 +1,16 @@
 """Trifeature as recipes name it: pairs of images, or images with captions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from ..citations import DUFUMIER_2025, HERMANN_2020
 from ..errors import UserError
-from .loaded import CaptionBenchmark, LoadedData, Probes
+from .description import Description
+from .loaded import EvaluationData, Label, LoadedData, Split
 from .tokenizers import WORDS, load_tokenizer
 from .trifeature import (
     CAPTIONS,
@@ -18,19 +21,31 @@ from .trifeature import (
     SYNERGY,
     TEXTURES,
     TrifeatureImages,
+    TrifeaturePairs,
     load_trifeature,
 )
+from .trifeature_validation import cut_combinations
 
-PAIR_TITLES = {
-    "redundancy": "shape of both images",
-    "uniqueness1": "texture of image 1",
-    "uniqueness2": "texture of image 2",
+IMAGES = ("image1", "image2")
+TITLE = "trifeature, held-out combinations"
+COMBINATIONS_HELD_OUT = "of the 200 combinations of shape, texture and color (of 1,000) that training never showed"
+SYNTHETIC = (
+    "The images are synthetic: ten shapes, textures and colors on a grey ground. The model is for studying what {} "
+    "not for natural images."
+)
+CONTRASTED, TAUGHT = "contrastive training keeps,", "training on such pictures teaches,"
+TEXTS = ("a photo of a red star", "a photo of a blue circle")
+PAIR_LABELS = {
+    "redundancy": Label(names=SHAPES, of=IMAGES, title="shape of both images"),
+    "uniqueness1": Label(names=TEXTURES, of=IMAGES[:1], title="texture of image 1"),
+    "uniqueness2": Label(names=TEXTURES, of=IMAGES[1:], title="texture of image 2"),
+    "synergy": Label(names=SYNERGY, title="does the second color fit the first texture?"),
 }
-PAIR_CLASSES = {
-    "redundancy": list(SHAPES),
-    "uniqueness1": list(TEXTURES),
-    "uniqueness2": list(TEXTURES),
-    "synergy": list(SYNERGY),
+IMAGE_LABELS = {
+    "shape": Label(names=SHAPES, of=("image", "text")),
+    "color": Label(names=COLORS, of=("image", "text")),
+    PRIVATE_FACTOR: Label(names=TEXTURES, of=("image",)),
+    "caption": Label(names=CAPTIONS, of=("image", "text"), title="right caption"),
 }
 
 
@@ -45,6 +60,7 @@ class TrifeatureData:
         texture_period: In pixels of the 224 px canvas.
         biased: Train on the pairs that obey the texture -> color mapping, to learn synergy. Probes use unbiased pairs.
         max_pairs: At most this many pairs a split.
+        validation_share: Validate on this share of the training combinations, which is then not trained on.
     """
 
     NAME: ClassVar[str] = "trifeature"
@@ -55,12 +71,40 @@ class TrifeatureData:
     texture_period: float = 10.0
     biased: bool = False
     max_pairs: int = 10_000
+    validation_share: float = 0.0
+
+    @staticmethod
+    def described(options: Mapping[str, Any]) -> Description:
+        """What a card tells of the data, from the numbers of a data section."""
+        note = (
+            "The pairs that it was trained on obey no rule that ties the second color to the first texture: there was "
+            "no synergy to learn."
+        )
+        if options["biased"]:
+            note = (
+                "It was trained on pairs that obey the rule that ties the second color to the first texture. The "
+                "probes were trained and tested on pairs that need not."
+            )
+        biased = ", biased so that the color of the second follows from the texture of the first"
+        return Description(
+            "pairs of rendered Trifeature images that share their shape" + (biased if options["biased"] else ""),
+            f"pairs of images {COMBINATIONS_HELD_OUT}, {options['image_size']:g} px",
+            TITLE,
+            (SYNTHETIC.format(CONTRASTED),),
+            notes={
+                "interactions": f"{note} A representation that holds no synergy may lie below chance: a color that is "
+                "frequent among the training images of a shape is rare among the held-out ones, and what a probe "
+                "learns of such frequencies is reversed on held-out pairs."
+            },
+            citations=(HERMANN_2020, DUFUMIER_2025),
+        )
 
     def load(self, progress: bool = False) -> LoadedData:
         try:
             trifeature = load_trifeature(
                 self.image_size, self.renders, self.seed, texture_period=self.texture_period, progress=progress
             )
+            trifeature, held = cut_combinations(trifeature, self.validation_share)
             train = trifeature.pairs("train", biased=self.biased, max_pairs=self.max_pairs)
             probe_train, probe_test = (
                 trifeature.pairs(split, max_pairs=self.max_pairs) for split in ("train", "test")
@@ -70,10 +114,21 @@ class TrifeatureData:
         kind = "obeying a texture to color mapping" if self.biased else "sharing their shape"
         return LoadedData(
             train=train,
-            columns={"image1": "image1", "image2": "image2"},
-            probes=Probes(probe_train, probe_train.labels, probe_test, probe_test.labels, PAIR_CLASSES, PAIR_TITLES),
+            columns={name: name for name in IMAGES},
+            evaluation=EvaluationData(
+                train=_pairs(probe_train),
+                test=_pairs(probe_test),
+                validation=None if held is None else _pairs(held.pairs("train", max_pairs=self.max_pairs)),
+                columns={name: name for name in IMAGES},
+                labels=PAIR_LABELS,
+                benchmarks={"interactions": {}},
+            ),
             summary=f"Bimodal Trifeature at {self.image_size} px: {len(train):,} pairs of images {kind}",
         )
+
+
+def _pairs(pairs: TrifeaturePairs) -> Split:
+    return Split(pairs, np.arange(len(pairs)), pairs.labels)
 
 
 class CaptionedImages(Dataset):
@@ -103,6 +158,7 @@ class TrifeatureCaptionsData:
         texture_period: In pixels of the 224 px canvas.
         tokenizers: The tokenizer of `text`: a checkpoint's, or `words` for one made of the captions. By default that
             of the checkpoint that the text tower starts from, else `words`.
+        validation_share: Validate on this share of the training combinations, which is then not trained on.
     """
 
     NAME: ClassVar[str] = "trifeature_captions"
@@ -113,6 +169,21 @@ class TrifeatureCaptionsData:
     seed: int = 42
     texture_period: float = 10.0
     tokenizers: dict[str, str] = field(default_factory=dict)
+    validation_share: float = 0.0
+
+    @staticmethod
+    def described(options: Mapping[str, Any]) -> Description:
+        """What a card tells of the data, from the numbers of a data section."""
+        return Description(
+            "rendered Trifeature images with captions that name shape and color, never the texture: that is for the "
+            "image alone to tell",
+            f"{200 * options['test_renders']:,.0f} images {COMBINATIONS_HELD_OUT}, {options['image_size']:g} px",
+            TITLE,
+            (SYNTHETIC.format(CONTRASTED),),
+            closed_vocabulary=True,
+            texts=TEXTS,
+            citations=(HERMANN_2020,),
+        )
 
     def load(self, progress: bool = False) -> LoadedData:
         try:
@@ -121,10 +192,8 @@ class TrifeatureCaptionsData:
             )
         except ValueError as error:
             raise UserError(f"data: {error}") from None
+        trifeature, held = cut_combinations(trifeature, self.validation_share)
         train, test = CaptionedImages(trifeature.train), CaptionedImages(trifeature.test)
-        classes = {"shape": list(SHAPES), "color": list(COLORS), "texture": list(TEXTURES)}
-        factors = (*SHARED_FACTORS, PRIVATE_FACTOR)
-        train_labels, test_labels = ({name: getattr(rows.source, name) for name in factors} for rows in (train, test))
         return LoadedData(
             train=train,
             columns={"image": "image", "text": "text"},
@@ -132,17 +201,23 @@ class TrifeatureCaptionsData:
             tokenizers={
                 name: load_tokenizer(value, CAPTIONS) for name, value in ({"text": WORDS} | self.tokenizers).items()
             },
-            captions=CaptionBenchmark(
-                test=test,
-                test_ids=test.ids,
-                captions=test.ids,
-                images=np.arange(len(test)),
-                classes=list(CAPTIONS),
-                test_classes=test.ids,
-                train=train,
-                train_labels=train_labels,
-                test_labels=test_labels,
-                class_names=classes,
-                private=(PRIVATE_FACTOR,),
+            evaluation=EvaluationData(
+                train=_labelled(train),
+                test=_labelled(test),
+                validation=None if held is None else _labelled(CaptionedImages(held.train)),
+                columns={"image": "image", "text": "text"},
+                labels=IMAGE_LABELS,
+                benchmarks={
+                    "zero_shot": {"label": "caption"},
+                    "retrieval": {},
+                    "probes": {"labels": [*SHARED_FACTORS, PRIVATE_FACTOR], "of": ["image", "full"]},
+                    "geometry": {},
+                },
             ),
         )
+
+
+def _labelled(rows: CaptionedImages) -> Split:
+    """Images with their factors; captions that are equal are one."""
+    labels = {name: getattr(rows.source, name) for name in (*SHARED_FACTORS, PRIVATE_FACTOR)}
+    return Split(rows, rows.ids, {**labels, "caption": rows.ids}, {"text": rows.ids})

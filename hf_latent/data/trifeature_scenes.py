@@ -1,15 +1,18 @@
 """Scenes: several Trifeature objects in one picture, captions that name two of them, and phrases with boxes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from ..citations import HERMANN_2020
 from ..errors import UserError
 from ..memory import check_memory
 from . import trifeature_drawing as drawing
-from .loaded import CaptionBenchmark, GroundingBenchmark, LoadedData
+from .description import Description
+from .loaded import EvaluationData, LoadedData, Regions, Split
 from .tokenizers import WORDS, load_tokenizer
 from .trifeature import (
     CAPTIONS,
@@ -24,6 +27,7 @@ from .trifeature import (
     render,
     split_combinations,
 )
+from .trifeature_data import CONTRASTED, SYNTHETIC, TEXTS, TITLE
 
 PREFIX = "a photo of "
 PHRASES = tuple(caption.removeprefix(PREFIX) for caption in CAPTIONS)  # "a red star", "five blue squares"
@@ -120,7 +124,7 @@ def _cut(image: UInt8, background: Any) -> UInt8:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def phrases_of(scenes: TrifeatureScenes) -> GroundingBenchmark:
+def phrases_of(scenes: TrifeatureScenes) -> Regions:
     """Every object of every scene as a phrase, "a red star" and "the red star" in turn, read as a caption."""
     pictures, places = (scenes.objects >= 0).nonzero()
     objects = scenes.objects[pictures, places]
@@ -128,7 +132,7 @@ def phrases_of(scenes: TrifeatureScenes) -> GroundingBenchmark:
     # The box of the phrase first, the others in their order.
     order = np.argsort(np.arange(MOST_OBJECTS) != places[:, None], axis=1, kind="stable")
     boxes = np.take_along_axis(scenes.boxes[pictures], order[..., None], axis=1)
-    return GroundingBenchmark(scenes.images, pictures, phrases, boxes, template=PREFIX + "{}")
+    return Regions(scenes.images, pictures, phrases, boxes, template=PREFIX + "{}")
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,21 @@ class TrifeatureScenesData:
     seed: int = 42
     tokenizers: dict[str, str] = field(default_factory=dict)
 
+    @staticmethod
+    def described(options: Mapping[str, Any]) -> Description:
+        """What a card tells of the data, from the numbers of a data section."""
+        return Description(
+            "rendered pictures of two to four Trifeature objects, with captions that name two of them and never say "
+            "where they are",
+            f"{options['test_scenes']:,.0f} pictures whose objects are combinations of shape and color that no "
+            f"caption of training named, {options['image_size']:g} px",
+            TITLE,
+            (SYNTHETIC.format(CONTRASTED),),
+            closed_vocabulary=True,
+            texts=TEXTS,
+            citations=(HERMANN_2020,),
+        )
+
     def load(self, progress: bool = False) -> LoadedData:
         for name, least in (("image_size", 32), ("scenes", 1), ("test_scenes", 1), ("seed", 0)):
             if getattr(self, name) < least:
@@ -173,11 +192,9 @@ class TrifeatureScenesData:
             columns={"image": "image", "text": "text"},
             summary=f"Trifeature scenes at {self.image_size} px: {len(train):,} pictures of two to four objects",
             tokenizers={name: load_tokenizer(value, sentences) for name, value in tokenizers.items()},
-            captions=CaptionBenchmark(
-                test=test,
-                test_ids=test.ids,
-                captions=test.ids,
-                images=np.arange(len(test)),
+            evaluation=EvaluationData(
+                test=Split(test, test.ids, items={"text": test.ids}),
+                columns={"image": "image", "text": "text"},
+                regions=phrases_of(test),
             ),
-            grounding=phrases_of(test),
         )

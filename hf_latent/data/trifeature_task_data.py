@@ -1,15 +1,19 @@
 """Downstream tasks on Trifeature as recipes name them: questions, entailment, statements, text assignment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..citations import HERMANN_2020
 from ..errors import UserError
 from ..memory import check_memory
-from .loaded import LoadedData, TaskBenchmark
+from .description import Description
+from .loaded import EvaluationData, Label, LoadedData, Split, Task
 from .tokenizers import TRIFEATURE, load_tokenizer
 from .trifeature import TrifeatureImages, generator, load_trifeature
+from .trifeature_data import COMBINATIONS_HELD_OUT, SYNTHETIC, TAUGHT, TITLE
 from .trifeature_sentences import ANSWERS
 from .trifeature_tasks import (
     ASSIGNMENT,
@@ -43,6 +47,12 @@ class TrifeatureTaskData:
     NAME: ClassVar[str]
     CLASSES: ClassVar[tuple[str, ...]]
     WHAT: ClassVar[str]
+    KINDS: ClassVar[Mapping[str, str]]  # of sentences, each in words
+    LABEL: ClassVar[str] = "class"
+    TRAINED: ClassVar[tuple[str, str, str]]  # what, about what besides, and what it says, for a card
+    SENTENCE: ClassVar[str] = "a red star"
+    SAYS: ClassVar[str | None] = None  # what a model of its classes does
+    TWO_IMAGES: ClassVar[bool] = False
     STREAM: ClassVar[int]  # random, after those of `trifeature` and of its scenes
     ANSWERED: ClassVar[bool] = False
 
@@ -53,6 +63,28 @@ class TrifeatureTaskData:
     texture_period: float = 10.0
     per_picture: int = 4
     tokenizers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Description:
+        """What a card tells of the data, from the numbers of a data section."""
+        pictures, sentences = 200 * options["test_renders"], options["per_picture"]
+        subject, about, saying = cls.TRAINED
+        two = ", two at a time" if cls.TWO_IMAGES else ""
+        return Description(
+            f"{subject}, {sentences:g} on each of {800 * options['renders']:,.0f}{about}: {saying}",
+            f"{pictures * sentences:,.0f} sentences on {pictures:,.0f} images {COMBINATIONS_HELD_OUT}{two}, "
+            f"{options['image_size']:g} px",
+            TITLE,
+            (
+                SYNTHETIC.format(TAUGHT),
+                "It was trained on sentences of a few fixed forms; how it reads others was not measured.",
+            ),
+            question="what color does it have?",
+            answers=("red", "blue", "star", "circle", "dots", "yes", "no"),
+            sentence=cls.SENTENCE,
+            says=cls.SAYS,
+            citations=(HERMANN_2020,),
+        )
 
     @staticmethod
     def draw(images: TrifeatureImages, per_picture: int, rng: np.random.Generator) -> list[Example]:
@@ -79,14 +111,21 @@ class TrifeatureTaskData:
             columns={"image": "image", "text": "text"},
             summary=f"Trifeature at {self.image_size} px: {len(train):,} {self.WHAT}",
             tokenizers={"text": self._tokenizer(train)},
-            task=TaskBenchmark(
-                test=test,
-                kind="answers" if self.ANSWERED else "classes",
-                labels=test.labels,
-                classes=list(self.CLASSES),
-                groups=test.groups,
+            evaluation=EvaluationData(
+                test=Split(test, np.arange(len(test)), {self.LABEL: test.labels, "kind": self._kinds(test)}),
+                columns={"image": "image", "text": "text"},
+                labels={
+                    self.LABEL: Label(names=tuple(self.CLASSES)),
+                    "kind": Label(names=tuple(self.KINDS), titles=tuple(self.KINDS.values())),
+                },
+                task=Task("answers" if self.ANSWERED else "classes", self.LABEL, groups="kind"),
             ),
         )
+
+    def _kinds(self, rows: TaskRows) -> np.ndarray:
+        """`(rows,)` int64, the kind of each row."""
+        kinds = list(self.KINDS)
+        return np.array([kinds.index(str(group)) for group in rows.groups])
 
     def _tokenizer(self, train: TaskRows) -> Any:
         """A UserError where it does not know a word that is said: all such words would be one to the model."""
@@ -117,6 +156,18 @@ class TrifeatureQuestionsData(TrifeatureTaskData):
     NAME = "trifeature_questions"
     CLASSES = ANSWERS
     WHAT = "questions on images"
+    KINDS = {
+        "color": "what color?",
+        "shape": "what shape?",
+        "texture": "what texture?",
+        "yes_no": "yes or no?",
+    }
+    LABEL = "answer"
+    TRAINED = (
+        "questions about rendered Trifeature images",
+        "",
+        "what color, shape or texture something has, and whether it has one, to be answered by yes or no",
+    )
     draw = staticmethod(draw_questions)
     STREAM = 5
     ANSWERED = True
@@ -132,6 +183,18 @@ class TrifeatureEntailmentData(TrifeatureTaskData):
     NAME = "trifeature_entailment"
     CLASSES = ENTAILMENT
     WHAT = "hypotheses on images"
+    KINDS = {
+        "plain": "what the picture shows",
+        "open": "with a word that no picture tells",
+        "either": "what it shows, or a word that no picture tells",
+    }
+    TRAINED = (
+        "hypotheses about rendered Trifeature images",
+        "",
+        'one such as "a heavy red star" is entailed by its image, contradicted, or left open',
+    )
+    SENTENCE = "a heavy red star"
+    SAYS = "tells whether an image entails a sentence, contradicts it, or leaves it open"
     draw = staticmethod(draw_hypotheses)
     STREAM = 6
 
@@ -146,6 +209,20 @@ class TrifeatureStatementsData(TrifeatureTaskData):
     NAME = "trifeature_statements"
     CLASSES = TRUTH
     WHAT = "statements about two images"
+    KINDS = {
+        "both": "of both pictures",
+        "one": "of exactly one",
+        "same": "what both have in common",
+        "side": "of the left or the right one",
+    }
+    TRAINED = (
+        "statements about two rendered Trifeature images",
+        " with another",
+        "both are red, exactly one is, they have the same color, the left one shows a star. Half of them are true",
+    )
+    SENTENCE = "both are red"
+    SAYS = "tells whether a statement about two images is true"
+    TWO_IMAGES = True
     draw = staticmethod(draw_statements)
     STREAM = 7
 
@@ -160,5 +237,14 @@ class TrifeatureTextAssignmentData(TrifeatureTaskData):
     NAME = "trifeature_text_assignment"
     CLASSES = ASSIGNMENT
     WHAT = "captions of one of two images, or of neither"
+    KINDS = {"near": "which of two that are much alike", "far": "which of two that are not"}
+    TRAINED = (
+        "captions with two rendered Trifeature images",
+        " with another",
+        "is a caption of the first, of the second, or of neither?",
+    )
+    SENTENCE = "a photo of a red star"
+    SAYS = "tells which of two images a caption belongs to, if to any"
+    TWO_IMAGES = True
     draw = staticmethod(draw_assignments)
     STREAM = 8

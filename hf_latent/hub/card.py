@@ -19,10 +19,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ..citations import DUFUMIER_2025, HERMANN_2020, HU_2022
-from ..data.hub_data import HubData
+from ..citations import HU_2022
+from ..data.description import UNKNOWN, Description
 from ..data.loading import SOURCES
 from ..errors import UserError, blamed_on, suggest
+from ..evaluation import BENCHMARKS, Measurement
 from ..files import replace
 from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
@@ -31,7 +32,7 @@ from ..objectives.regularized import Weighted
 from ..recipe import MODELS
 from ..recipe_file import first_lines
 from ..resources import available_resources, resource_path
-from ..results import GROUPS, RESULTS, STRUCTURE, Result
+from ..results import group_of
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
 from .card_fields import (
     fenced,
@@ -39,6 +40,7 @@ from .card_fields import (
     model_name,
     number,
     one_line,
+    published_measurements,
     published_model,
     repository_id,
     setting,
@@ -62,20 +64,13 @@ HEADS = {
 }
 TWO_IMAGES = "LatentALBEFForNaturalLanguageVisualReasoning"
 FIGURES = {
-    "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by factor.",
-    "grounding.png": "Held-out pictures, lit where matching looks when it reads the phrase, most at the cross; the "
-    "frame is the true box. The pictures were not chosen.",
-    "predictions.png": "Held-out pictures with what was asked or said of them, and what the model says: with a tick "
-    "where it is right, else with a cross and the right answer. Of each kind as many; they were not chosen.",
-    "interactions.png": "What a linear probe reads from the representation; dashed lines are chance.",
+    "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by label.",
     "losses.png": "The training loss and its terms.",
+    "evaluations.png": "What was measured of the validation rows during training; dashed lines are chance.",
+    **{file: caption for benchmark in BENCHMARKS.values() for file, caption in benchmark.figures.items()},
 }
 CONFIGS = {config.model_type: config for config, _ in MODELS.values()}
 CONTRASTIVE = ("contrastive-learning", "representation-learning")
-DATA_CITATIONS = {
-    **{name: (HERMANN_2020,) for name in SOURCES if name.startswith("trifeature_")},
-    "trifeature": (HERMANN_2020, DUFUMIER_2025),
-}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -151,7 +146,7 @@ def render(
         name: Of the model.
         config: What `config.json` holds.
         recipe: The sections of a recipe; any may be missing.
-        metrics: What `metrics.json` holds; without any of `RESULTS` the card says that nothing was measured.
+        metrics: What `metrics.json` holds; without a measurement the card says that nothing was measured.
         figures: Those of `FIGURES` that lie in `figures/`.
         repository, license: As in [`write_card`].
         adapters: Where low-rank adapters lie: None, the name of a folder beside the merged model, or "" where the
@@ -170,7 +165,8 @@ def render(
     if isinstance(objective, RegularizedObjective):
         base, regularizers = objective.objective, objective.regularizers
     data = _data(shared.get("data", {}))
-    results = {key: value for key in RESULTS if (value := number(metrics.get(key))) is not None}
+    description = SOURCES[data["name"]].described(data) if data["name"] else UNKNOWN
+    results = published_measurements(metrics)
     began: Any = (recipe.get("model") or {}).get("pretrained")
     started = _started(config)
     bases = list(dict.fromkeys(filter(None, map(repository_id, started))))
@@ -179,8 +175,8 @@ def render(
     facts = {
         "name": name,
         "config": model,
-        "data": data,
-        "own_ids": shared.get("data", {}).get("name") == HubData.NAME and not shared["data"].get("ids"),
+        "data": description,
+        "own_ids": "ids" in data["options"] and not shared["data"].get("ids"),
         "batch": number(shared.get("training", {}).get("global_batch_size")),
         "low_rank": low_rank,
         "training": _training(shared.get("training", {}), metrics),
@@ -189,8 +185,7 @@ def render(
         "left_out": left_out,
         "whole": {"model", "data"} <= set(shared),
         "seed": number(metrics.get("seed")),
-        "groups": _groups(results, metrics),
-        "structure": STRUCTURE,
+        "groups": _groups(results),
         "objective": {"name": model.objective, "formula": base.formula.splitlines()},
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
         "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},
@@ -203,10 +198,11 @@ def render(
         "model_id": repository or "user/name",
         "published": repository is not None,
         "license": license,
+        "figures_of": _figures_of(results),
         "figures": {file: caption for file, caption in FIGURES.items() if file in figures},
-        "citations": _citations(base, regularizers.values(), data, low_rank),
+        "citations": _citations(base, regularizers.values(), description, low_rank),
     }
-    header = _header(name, model, data, results, bases, list(regularizers), license, adapters)
+    header = _header(name, model, data, description, results, bases, list(regularizers), license, adapters)
     return f"---\n{header}\n---\n\n{_template(model).render(facts).strip()}\n"
 
 
@@ -256,20 +252,26 @@ def _template(config: LatentConfig) -> Any:
 def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     """The data section with its defaults; `path` only where it is a repository on the Hub, `name` None if unknown.
 
-    Of a mixture, `path` is of the source that was measured on; `paths` has one for each source.
+    Of a mixture, `path` is of the source that was measured on; `paths` has one for each source. `options` are those
+    that the source has.
     """
     if section.get("name") not in SOURCES:
-        return {"name": None, "path": None, "paths": []}
+        return {"name": None, "path": None, "paths": [], "options": ()}
     defaults = {spec.name: spec.default for spec in fields(SOURCES[section["name"]])}
     numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float)}
     own = {key: section[key] for key in numbers if isinstance(section.get(key), int | float)}
     sources = section.get("sources") or [section]
-    tested: Mapping[str, Any] = next((source for source in sources if source.get("test_split")), {})
-    words = {"name": section["name"], "test_split": tested.get("test_split")}
+    tested: Mapping[str, Any] = next((source for source in sources if _test_split(source)), {})
+    words = {"name": section["name"], "test_split": _test_split(tested), "options": tuple(defaults)}
     path, *paths = [
         name if "/" in name else None for name in (source.get("path") or "" for source in (tested, *sources))
     ]
     return {**numbers, **own, **words, "path": path if "sources" in section else paths[0], "paths": paths}
+
+
+def _test_split(source: Mapping[str, Any]) -> str | None:
+    splits = source.get("splits")
+    return source.get("test_split") or (splits.get("test") if isinstance(splits, Mapping) else None)
 
 
 def _started(config: Mapping[str, Any]) -> list[Any]:
@@ -298,31 +300,31 @@ def _training(arguments: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[
     return [text for text in told if text]
 
 
-def _groups(results: Mapping[str, float], metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The results by group, in the order of `GROUPS`."""
-
-    def chance(result: Result) -> str:
-        """In figures, or measured; nothing where it was not."""
-        if not result.chance.isidentifier():
-            return result.chance + (" %" if result.chance and result.unit else "")
-        value = number(metrics.get(result.chance))
-        return "" if value is None else result.cell(value) + (" %" if result.unit else "")
-
+def _groups(results: Mapping[str, Measurement]) -> dict[str, dict[str, Any]]:
+    """The measurements by group, in the order of a card."""
     found: dict[str, dict[str, Any]] = {}
-    for key, group in GROUPS.items():
-        rows = [
-            {
-                "title": RESULTS[name].title,
-                "value": RESULTS[name].cell(value) + (" %" if RESULTS[name].unit else ""),
-                "chance": chance(RESULTS[name]),
-                "reading": RESULTS[name].reading,
-            }
-            for name, value in results.items()
-            if RESULTS[name].group == key
-        ]
-        if rows:
-            column = "Chance" if any(row["chance"] for row in rows) else "How to read it"
-            found[key] = {"title": group.title, "text": group.text, "rows": rows, "column": column}
+    for measurement in results.values():
+        group = group_of(measurement)
+        empty: dict[str, Any] = {"title": group.title, "text": group.text, "structure": group.structure, "rows": []}
+        rows = found.setdefault(measurement.group, empty)["rows"]
+        unit = " %" if measurement.unit == "%" else ""
+        chance = "" if measurement.chance is None else measurement.cell(measurement.chance) + unit
+        value = measurement.cell(measurement.value) + unit
+        reading = measurement.reading
+        rows.append({"title": measurement.title, "value": value, "chance": chance, "reading": reading})
+    for part in found.values():
+        part["column"] = "Chance" if any(row["chance"] for row in part["rows"]) else "How to read it"
+    return found
+
+
+def _figures_of(results: Mapping[str, Measurement]) -> dict[str, list[str]]:
+    """Group -> the figures behind its table: those of its benchmark, behind the first of its groups that is there."""
+    there = [measurement.group for measurement in results.values()]
+    found = {}
+    for benchmark in BENCHMARKS.values():
+        own = [group for group in there if group in benchmark.groups]
+        if own and benchmark.figures:
+            found[own[0]] = list(benchmark.figures)
     return found
 
 
@@ -356,43 +358,41 @@ def _example(name: str, spec: Mapping[str, Any]) -> str:
     return f'np.zeros({shape}, dtype="float32")'
 
 
-def _citations(
-    objective: Objective, regularizers: Iterable[Weighted], data: Mapping[str, Any], low_rank: bool
-) -> list[str]:
+def _citations(objective: Objective, regularizers: Iterable[Weighted], data: Description, low_rank: bool) -> list[str]:
     """The papers of what was used, each once."""
     found = [*objective.citations]
     for weighted in regularizers:
         found += weighted.regularizer.citations
     found += [HU_2022] if low_rank else []
-    return list(dict.fromkeys([*found, *DATA_CITATIONS.get(data["name"], ())]))
+    return list(dict.fromkeys([*found, *data.citations]))
 
 
 def _header(
     name: str,
     config: LatentConfig,
     data: Mapping[str, Any],
-    results: Mapping[str, float],
+    description: Description,
+    results: Mapping[str, Measurement],
     bases: list[str],
     regularizers: list[str],
     license: str | None,
     adapters: str | None,
 ) -> str:
     dataset = data.get("path") or data["name"] or "unknown"
-    title = "trifeature, held-out combinations" if dataset.startswith("trifeature") else dataset
     evaluations = [
         EvalResult(
-            task_type=RESULTS[key].task,
-            task_name=TASKS[RESULTS[key].task],
+            task_type=measurement.task,
+            task_name=TASKS.get(measurement.task, measurement.task),
             dataset_type=dataset,
-            dataset_name=title,
+            dataset_name=description.title or dataset,
             dataset_split=data.get("test_split") or "test",
-            metric_type=RESULTS[key].metric,
+            metric_type=measurement.metric,
             metric_name=key,
-            metric_value=round(value, 4),
+            metric_value=round(measurement.value, 4),
         )
-        for key, value in results.items()
+        for key, measurement in results.items()
     ]
-    tasks = [RESULTS[key].metric for key in results if RESULTS[key].group not in STRUCTURE]
+    tasks = [measurement.metric for measurement in results.values() if not group_of(measurement).structure]
     relation = "adapter" if adapters == "" else "finetune"
     head = HEADS.get(config.objective)
     tags = ["hf_latent", "multimodal"] if head else ["hf_latent", "multimodal", *CONTRASTIVE]

@@ -8,19 +8,22 @@ import inspect
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import CONFIG_MAPPING
 
+from ..data.columns import LabelColumn
 from ..data.hub_data import HubData
 from ..data.loading import SOURCES
+from ..evaluation import BENCHMARKS, Measurement
 from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
 from ..pretrained import model_options
 from ..recipe import MODELS, Evaluation
 from ..regularizers import regularizer_class
+from ..results import read
 from ..runs import OUTPUTS
 from ..training.lora import Lora
 from ..views import VIEWS
@@ -59,6 +62,7 @@ PRETRAINED = "model.pretrained"
 
 _WORD = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+_TOLD = re.compile(r"[\w.,:;()?%²'+*=|\[\]-]{1,40}")  # a word of a sentence
 _TOKEN = re.compile(r"^(hf|sk|pk|gh[a-z]|github|glpat|xox[a-z]|api|key|token|secret)[_-]|^eyJ|[A-Za-z0-9]{24}")
 _DROP = object()
 
@@ -92,7 +96,9 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "lora", _names(Lora)
     if "data" in found and found["data"].get("name") in SOURCES:
         source = SOURCES[found["data"]["name"]]
-        own = {**_names(source), "name": None, **_modalities(found["data"], ("columns", "tokenizers"))}
+        own = {**_names(source), "name": None, **_modalities(found["data"], ("columns", "tokenizers", "splits"))}
+        if "labels" in own:
+            own["labels"] = _labels_schema(found["data"].get("labels"))
         if "sources" in own:
             parts = found["data"].get("sources") if isinstance(found["data"].get("sources"), list) else []
             parts = [part if isinstance(part, Mapping) else {} for part in parts]
@@ -107,7 +113,32 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         parts = dict.fromkeys(filter(tellable, rates)) if isinstance(rates, Mapping) else None
         yield "training", {**dict.fromkeys(TRAINING_FIELDS), "learning_rates": parts}
     if "evaluation" in found:
-        yield "evaluation", _names(Evaluation)
+        yield "evaluation", {**_names(Evaluation), "benchmarks": _benchmarks_schema(found["evaluation"])}
+
+
+def _labels_schema(labels: Any) -> dict[str, Any]:
+    """What each label of a data section may hold: a column, or options."""
+    found = labels if isinstance(labels, Mapping) else {}
+    return {
+        name: _names(LabelColumn) if isinstance(spec, Mapping) else None
+        for name, spec in found.items()
+        if _modality(name)
+    }
+
+
+def _benchmarks_schema(section: Mapping[str, Any]) -> dict[str, Any] | None:
+    written = section.get("benchmarks")
+    if not isinstance(written, Mapping):
+        return None
+    kinds = {
+        name: str((options or {}).get("benchmark", name)) if isinstance(options, Mapping | None) else ""
+        for name, options in written.items()
+    }
+    return {
+        name: {**_names(BENCHMARKS[kind]), "benchmark": None} if written[name] else None
+        for name, kind in kinds.items()
+        if kind in BENCHMARKS and _modality(name)
+    }
 
 
 def _model_schema(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,6 +223,24 @@ def _plain(value: Any) -> bool:
 def tellable(value: Any) -> bool:
     """Whether a value is one word, and does not look like a token."""
     return isinstance(value, str) and bool(_WORD.fullmatch(value)) and not _TOKEN.search(value)
+
+
+def sentence(value: Any) -> str:
+    """The value if it is made of words, none of which names a place or looks like a token; else nothing."""
+    words = value.split() if isinstance(value, str) else []
+    told = all(_TOLD.fullmatch(word) and not _TOKEN.search(word) for word in words)
+    return " ".join(words) if told and "\\" not in str(value) and "://" not in str(value) else ""
+
+
+def published_measurements(metrics: Mapping[str, Any]) -> dict[str, Measurement]:
+    """The measurements of a run, by keys that may be told, each with its words as far as they may be."""
+    found = {}
+    for key, measurement in read(metrics).items():
+        if tellable(key):
+            texts = ("group", "reading", "short", "metric", "task")
+            words: dict[str, Any] = {name: sentence(getattr(measurement, name)) for name in texts}
+            found[key] = replace(measurement, title=sentence(measurement.title) or key, **words)
+    return found
 
 
 def repository_id(value: Any) -> str | None:

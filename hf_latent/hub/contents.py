@@ -24,8 +24,9 @@ from .. import models
 from ..errors import UserError, blamed_on
 from ..models.encoders import ENCODERS
 from ..recipe import MODELS
+from ..results import BLOCK
 from ..runs import CONFIG, read_json
-from .card_fields import number, repository_id, tellable
+from .card_fields import number, published_measurements, repository_id, tellable
 
 SAVE_AGAIN = "write it anew with save_pretrained"
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
@@ -58,7 +59,10 @@ def published_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {key: number(value) for key, value in metrics.items() if value is None or _is_number(value)}
     versions = {key: value for key, value in metrics.items() if key.endswith("_version") and tellable(value)}
     found = {**numbers, **versions}
-    return {key: metrics[key] if found[key] is not None else None for key in metrics if key in found and tellable(key)}
+    kept = {key: metrics[key] if found[key] is not None else None for key in metrics if key in found and tellable(key)}
+    if isinstance(metrics.get(BLOCK), Mapping):
+        kept[BLOCK] = {key: each.described() for key, each in published_measurements(metrics).items()}
+    return kept
 
 
 def published_settings(path: Path, settings: Mapping[str, Any], left_out: list[str]) -> dict[str, Any]:

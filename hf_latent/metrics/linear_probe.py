@@ -140,6 +140,20 @@ def linear_probe(
     return score_probe(probe, x_test, y_test)
 
 
+def check_probe_labels(train_labels: ArrayLike, test_labels: ArrayLike, protocol: str = "standard") -> None:
+    """A ValueError where `linear_probe` could not be fitted on labels (N,) or scored on labels (M,), whatever the
+    features: one single class, a class of too few rows, or one that train has not."""
+    classes, train = np.unique(np.asarray(train_labels), return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"The train labels hold {len(classes)} class(es); a probe needs two or more.")
+    if unseen := np.setdiff1d(test_labels, classes).tolist():
+        raise ValueError(f"The test labels {unseen} are not among the train labels.")
+    if not len(np.asarray(test_labels)):
+        raise ValueError("No test row has a label.")
+    if PROTOCOLS[protocol].epochs is None:
+        _stratified_split(train, PROTOCOLS[protocol].train_fraction)
+
+
 def fit_probe(
     train_features: ArrayLike, train_labels: ArrayLike, *, protocol: str = "standard", balanced: bool = False
 ) -> Probe:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
-from .albef_layers import FusionLayer
+from .albef_layers import CrossAttentionLayer
 from .embeddings import full_precision, text_inputs, wide
 from .encoders import EncoderOutput
 
@@ -78,7 +78,7 @@ def grounding_maps(
             hidden = text.tokens
             for below in model.fusion.layer[:place]:
                 hidden = below(hidden, image_tokens, mask)
-            looking: FusionLayer = model.fusion.layer[place]
+            looking: CrossAttentionLayer = model.fusion.layer[place]
             hidden = looking.attention(hidden, mask)[0]
             attention, values = cross_attention(looking, hidden, image_tokens)
         with torch.enable_grad():
@@ -96,7 +96,7 @@ def grounding_maps(
         return maps if each_token else maps.sum(dim=1) / counted.sum(dim=1).clamp(min=1)[:, None, None]
 
 
-def cross_attention(layer: FusionLayer, hidden: Tensor, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
+def cross_attention(layer: CrossAttentionLayer, hidden: Tensor, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
     """What a layer attends to, `(batch, heads, length, image tokens)` in float32 or wider, and each head's values.
 
     Written out, because a fused implementation never holds it.

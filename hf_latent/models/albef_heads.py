@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
-from .albef_momentum import MomentumTaught
+from .albef_momentum import MomentumDistilled
 from .configuration_latent_albef import LatentALBEFConfig
 from .embeddings import Embeddings, image_inputs, text_inputs
 from .encoders import AutoEncoder
@@ -28,7 +28,7 @@ class LatentALBEFHeadOutput(LatentALBEFOutput):
     logits: Tensor | None = None
 
 
-class PairReader(LatentALBEFModel):
+class LatentALBEFWithHead(LatentALBEFModel):
     """A [`LatentALBEFModel`] whose parts after the fusion are those of a head: what its momentum copy has, too."""
 
     auto_map: ClassVar[dict[str, str]] = {"AutoModel": "modeling_latent_albef.LatentALBEFModel"}
@@ -38,19 +38,19 @@ class PairReader(LatentALBEFModel):
         r"^extra_projections\.",
     ]
 
-    def begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def initialized_from(self) -> Iterable[tuple[Tensor, Tensor]]:
         """The parameters of the head that begin as parameters of the model, each with that one; none here."""
         return []
 
     def initialize_parts(self) -> None:
         super().initialize_parts()
-        for part, own in self.begun_as():
+        for part, own in self.initialized_from():
             init.copy_(part, own)
 
     @torch.no_grad()
     def load_pretrained(self) -> None:
         super().load_pretrained()
-        for part, own in self.begun_as():
+        for part, own in self.initialized_from():
             part.copy_(own)
 
     def fuse(self, pixel_values: Tensor, text: Mapping[str, Tensor]) -> Tensor:
@@ -77,7 +77,7 @@ class PairReader(LatentALBEFModel):
             )
 
 
-class LabelTrained(MomentumTaught, PairReader):
+class SupervisedLatentALBEF(MomentumDistilled, LatentALBEFWithHead):
     """Base of the heads. A head names its `task`: its objective, and the key of its row losses.
 
     It starts from a pre-trained model, by `from_pretrained` of that model's folder: what the head has more is
@@ -177,7 +177,7 @@ class LabelTrained(MomentumTaught, PairReader):
             output.loss = self.loss_of(output)
         return output
 
-    def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
+    def first_pass(self, **batch: Any) -> tuple[Embeddings, Any]:
         """As in the base class; in evaluation mode, too, with the losses of the rows."""
         return self(**batch, return_loss=not self.training), None
 

@@ -97,17 +97,17 @@ class FusionAttention(BertCrossAttention):
     few tokens.
 
     Attributes:
-        lender: The attention whose `key` and `value` this one uses in place of its own; None by default.
+        tied_to: The attention whose `key` and `value` this one uses in place of its own; None by default.
     """
 
-    lender: "FusionAttention | None" = None
+    tied_to: "FusionAttention | None" = None
 
-    def borrow(self, lender: "FusionAttention") -> None:
+    def tie_projections(self, other: "FusionAttention") -> None:
         """Use the projections of another one from now on, also those that come to stand in their places, as
         adapters do."""
         del self.key, self.value
-        # Past `Module.__setattr__`: the weights belong to the lender, under one name.
-        object.__setattr__(self, "lender", lender)
+        # Past `Module.__setattr__`: the weights belong to the other one, under one name.
+        object.__setattr__(self, "tied_to", other)
 
     def forward(
         self,
@@ -134,9 +134,9 @@ class FusionAttention(BertCrossAttention):
         def heads(rows: Tensor) -> Tensor:
             return rows.view(*rows.shape[:-1], -1, self.attention_head_size).transpose(1, 2)
 
-        lender = self if self.lender is None else self.lender
+        owner = self if self.tied_to is None else self.tied_to
         seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        key, value = (heads(part(seen)) for part in (lender.key, lender.value))
+        key, value = (heads(part(seen)) for part in (owner.key, owner.value))
         if images is not None:
             key, value = key.index_select(0, images), value.index_select(0, images)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
@@ -152,7 +152,7 @@ class FusionAttention(BertCrossAttention):
         return context if read is None else read.one_by_one(context), weights
 
 
-class FusionLayer(GradientCheckpointingLayer):
+class CrossAttentionLayer(GradientCheckpointingLayer):
     """A layer of BERT that attends to the image between its self-attention and its feed-forward part.
 
     Text attends to text in both directions; `BertLayer` itself has a cross-attention only as a causal decoder.
@@ -205,7 +205,7 @@ class FusionEncoder(nn.Module):
         self.config = config
         fits = isinstance(image, AutoEncoder) and image.hidden_size == config.hidden_size
         self.converter = None if fits else LatentConverter(image.hidden_size, config.hidden_size)
-        self.layer = nn.ModuleList(FusionLayer(config) for _ in range(num_layers))
+        self.layer = nn.ModuleList(CrossAttentionLayer(config) for _ in range(num_layers))
 
     def initialize(self) -> None:
         """As BERT; what was loaded stays."""

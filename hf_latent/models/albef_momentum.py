@@ -17,7 +17,7 @@ from .modeling_latent_albef import LatentALBEFModel
 TRAINING_STATE = ("momentum.", "feature_queue.")
 
 
-class MomentumTaught(LatentALBEFModel):
+class MomentumDistilled(LatentALBEFModel):
     """A [`LatentALBEFModel`] with a momentum copy, `momentum`, an instance of `teacher_class`. It stands first among
     the bases of a model that has tasks of its own.
 

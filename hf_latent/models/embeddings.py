@@ -100,12 +100,13 @@ class Embeddings(ModelOutput):
 
 
 @dataclass
-class Partners:
+class HardNegatives:
     """The inputs of one modality that the rows of a batch need beside their own.
 
     Attributes:
-        places: `(batch,)`, where the partner of a row stands: in the batch or, counted on, in `inputs`; -1 for none.
-        inputs: As `forward` reads them; empty where the batch holds all partners.
+        places: `(batch,)`, where the hard negative of a row stands: in the batch or, counted on, in `inputs`; -1 for
+            none.
+        inputs: As `forward` reads them; empty where the batch holds all of them.
     """
 
     places: Tensor
@@ -265,7 +266,7 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Scored embeddings of earlier batches, where the model keeps them for its objective."""
         return None
 
-    def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
+    def first_pass(self, **batch: Any) -> tuple[Embeddings, Any]:
         """The first of the gradient cache's two passes over a chunk, without gradients.
 
         Returns:
@@ -274,12 +275,12 @@ class LatentPreTrainedModel(PreTrainedModel):
         """
         return self(**batch, return_loss=False), None
 
-    def pick_partners(self, embeddings: Embeddings) -> dict[str, Tensor]:
+    def choose_hard_negatives(self, embeddings: Embeddings) -> dict[str, Tensor]:
         """Told the embeddings of all rows of a process between the passes: `(rows,)` for each modality, the row whose
         input of that modality the second pass of a row needs, too."""
         return {}
 
-    def embed_again(self, known: Any, partners: Mapping[str, "Partners"], **batch: Any) -> Embeddings:
+    def second_pass(self, known: Any, hard_negatives: Mapping[str, "HardNegatives"], **batch: Any) -> Embeddings:
         """The second pass, with gradients."""
         return self(**batch, return_loss=False)
 

@@ -47,7 +47,7 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
 
     config: LatentALBEFConfig
     config_class = LatentALBEFConfig
-    _no_split_modules = ["FusionLayer"]
+    _no_split_modules = ["CrossAttentionLayer"]
     # The augmented picture is the one that is seen; the words stay as they are.
     augments_first_view = frozenset({"image"})
     # Of the other models, and of checkpoints.

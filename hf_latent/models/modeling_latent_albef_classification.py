@@ -5,12 +5,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .albef_heads import LabelTrained, LatentALBEFHeadOutput, PairReader
+from .albef_heads import LatentALBEFHeadOutput, LatentALBEFWithHead, SupervisedLatentALBEF
 from .albef_momentum import distilled_cross_entropy
 from .embeddings import wide
 
 
-class PairClassifier(PairReader):
+class PairClassifier(LatentALBEFWithHead):
     """The head alone: a multi-layer perceptron on the first token of the fused pair."""
 
     def build(self) -> None:
@@ -26,7 +26,7 @@ class PairClassifier(PairReader):
         output.logits = self.classify(output.last_hidden_state)
 
 
-class SupervisedClassifier(LabelTrained, PairClassifier):
+class SupervisedClassifier(SupervisedLatentALBEF, PairClassifier):
     """What the heads of classes share: their loss."""
 
     task = "class"

@@ -12,9 +12,9 @@ from transformers import BertForMaskedLM
 from transformers.utils import can_return_tuple
 
 from .albef_layers import IGNORED, MaskedLanguageHead, TokensRead
-from .albef_momentum import MomentumTaught, distilled_cross_entropy
+from .albef_momentum import MomentumDistilled, distilled_cross_entropy
 from .configuration_latent_albef import MODALITIES
-from .embeddings import Embeddings, Partners, full_precision, image_inputs, text_inputs, wide
+from .embeddings import Embeddings, HardNegatives, full_precision, image_inputs, text_inputs, wide
 from .encoders import EncoderOutput
 from .feature_queue import FeatureQueue
 from .modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel, LatentALBEFOutput
@@ -47,7 +47,7 @@ class LatentALBEFTeacher(LatentALBEFModel):
             self.mlm_head = MaskedLanguageHead(self.bert.config)
 
 
-class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval):
+class LatentALBEFForPreTraining(MomentumDistilled, LatentALBEFForImageTextRetrieval):
     """A [`LatentALBEFModel`] with the three pre-training tasks of its paper.
 
     Image-text contrast compares a batch with the features that a momentum copy of the model gives of the rows of all
@@ -174,8 +174,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         self.check_paired(output)
         words = self._words(text, masked_input_ids, labels)
         taught = self._taught(output, image, text, words)
-        partners = {name: Partners(rows, {}) for name, rows in self._negatives(output).items()}
-        self._add_row_losses(output, encoded, words, taught, partners)
+        hard_negatives = {name: HardNegatives(rows, {}) for name, rows in self._negatives(output).items()}
+        self._add_row_losses(output, encoded, words, taught, hard_negatives)
         if return_loss:
             output.loss = self.loss_of(output)
         return output
@@ -183,7 +183,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
     # The same in the two passes of the gradient cache: the momentum copy runs once, in the first, and matching and the
     # words in the second.
 
-    def embed_first(self, **batch: Any) -> tuple[Embeddings, Any]:
+    def first_pass(self, **batch: Any) -> tuple[Embeddings, Any]:
         image, text = inputs_of(batch)
         words = self._words(text, batch.get("masked_input_ids"), batch.get("labels"))
         output, _ = self.embed(image, text, batch.get("ids"))
@@ -199,7 +199,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         return output, (output.augmented, output.independent_augmented, words, taught)
 
     @torch.no_grad()
-    def pick_partners(self, embeddings: Embeddings) -> dict[str, Tensor]:
+    def choose_hard_negatives(self, embeddings: Embeddings) -> dict[str, Tensor]:
         negatives = self._negatives(embeddings)
         if negatives:
             counts = cast(dict[str, Tensor], embeddings.row_losses)["itm"][:, 1]
@@ -208,11 +208,11 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
                 counts += rows >= 0
         return negatives
 
-    def embed_again(self, known: Any, partners: Mapping[str, Partners], **batch: Any) -> Embeddings:
+    def second_pass(self, known: Any, hard_negatives: Mapping[str, HardNegatives], **batch: Any) -> Embeddings:
         image, text = inputs_of(batch)
         output, encoded = self.embed(image, text, batch.get("ids"))
         output.augmented, output.independent_augmented, words, taught = known
-        self._add_row_losses(output, encoded, words, taught, partners)
+        self._add_row_losses(output, encoded, words, taught, hard_negatives)
         return output
 
     def _words(self, text: dict[str, Tensor], masked: Tensor | None, labels: Tensor | None) -> MaskedWords | None:
@@ -261,7 +261,7 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         encoded: dict[str, EncoderOutput],
         words: MaskedWords | None,
         taught: Tensor | None,
-        partners: Mapping[str, Partners],
+        hard_negatives: Mapping[str, HardNegatives],
     ) -> None:
         """What needs tokens: all of it goes through the fusion in one call, where each image's keys and values are
         made once, and in the last layer only what is read: the first token of a pair, the words that are masked."""
@@ -271,8 +271,8 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
         rows = torch.arange(len(images), device=images.device)
         tasks = {}  # of each: the texts and their mask, the image that each sees, and what is read of them
         if self.config.itm_weight:
-            images, text = self._with_partners(images, text, partners)
-            wrong_text, wrong_image = partners["text"].places, partners["image"].places
+            images, text = self._with_hard_negatives(images, text, hard_negatives)
+            wrong_text, wrong_image = hard_negatives["text"].places, hard_negatives["image"].places
             which = torch.cat([rows, wrong_text, rows])
             mask = None if text.attention_mask is None else text.attention_mask[which]
             first = TokensRead.first(len(which), which.device)
@@ -292,14 +292,14 @@ class LatentALBEFForPreTraining(MomentumTaught, LatentALBEFForImageTextRetrieval
             losses["mlm"] = self._word_losses(fused["mlm"], words.read, words.labels, taught)
         output.row_losses = losses
 
-    def _with_partners(
-        self, images: Tensor, text: EncoderOutput, partners: Mapping[str, Partners]
+    def _with_hard_negatives(
+        self, images: Tensor, text: EncoderOutput, hard_negatives: Mapping[str, HardNegatives]
     ) -> tuple[Tensor, EncoderOutput]:
-        """Image tokens and texts, with those of the partners that the batch does not hold behind them."""
-        if others := partners["image"].inputs:
+        """Image tokens and texts, with those of the hard negatives that the batch does not hold behind them."""
+        if others := hard_negatives["image"].inputs:
             more = self.encoders["image"](**inputs_of(others)[0])
             images = torch.cat([images, self.fusion.image_tokens(more)])
-        if others := partners["text"].inputs:
+        if others := hard_negatives["text"].inputs:
             more = self.encoders["text"](**inputs_of(others)[1])
             mask = None if text.attention_mask is None else torch.cat([text.attention_mask, more.attention_mask])
             text = EncoderOutput(tokens=torch.cat([cast(Tensor, text.tokens), more.tokens]), attention_mask=mask)
@@ -344,7 +344,7 @@ def guess_words(model: Any, hidden: Tensor) -> Tensor:
 
 
 def pick_negatives(logits: Tensor, same: Tensor, draw: bool) -> tuple[Tensor, Tensor]:
-    """A wrong partner for every row, the likelier the more it looks like the right one.
+    """A hard negative for every row, the likelier the more it looks like the right one.
 
     Args:
         logits: `(batch, batch)`, of every row against all candidates.

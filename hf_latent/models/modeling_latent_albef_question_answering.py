@@ -11,7 +11,7 @@ from transformers import BertForMaskedLM, BertModel, DynamicCache, EncoderDecode
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.models.bert.modeling_bert import BertPreTrainedModel
 
-from .albef_heads import LabelTrained, LatentALBEFHeadOutput, PairReader
+from .albef_heads import LatentALBEFHeadOutput, LatentALBEFWithHead, SupervisedLatentALBEF
 from .albef_layers import IGNORED, MaskedLanguageHead
 from .albef_momentum import distilled_cross_entropy
 from .embeddings import text_inputs, wide
@@ -19,7 +19,7 @@ from .embeddings import text_inputs, wide
 MAX_NEW_TOKENS = 20
 
 
-class AnswerDecoder(PairReader):
+class AnswerDecoder(LatentALBEFWithHead):
     """The head alone: as many layers as the fusion has, which write an answer from left to right while they look at
     the fused question, and the head for masked words that says which word comes next.
 
@@ -42,7 +42,7 @@ class AnswerDecoder(PairReader):
         super().take_from_bert(source, missing)
         self.mlm_head.take_from_bert(source, missing)
 
-    def begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def initialized_from(self) -> Iterable[tuple[Tensor, Tensor]]:
         """Those of the decoder."""
         models = dict(self.fusion.layer.named_parameters(prefix="encoder.layer"))
         models |= dict(self.bert.embeddings.named_parameters(prefix="embeddings"))
@@ -70,7 +70,7 @@ class AnswerDecoder(PairReader):
         return self.decoder(answer_ids, attention_mask=answer_mask, use_cache=False, **seen).last_hidden_state
 
 
-class LatentALBEFForQuestionAnswering(LabelTrained, AnswerDecoder):
+class LatentALBEFForQuestionAnswering(SupervisedLatentALBEF, AnswerDecoder):
     """A [`LatentALBEFModel`] that answers a question about an image.
 
     Three ways to ask: `generate` writes an answer word by word; `rank_answers` orders a list of answers; and with

@@ -6,7 +6,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
-from .albef_layers import FusionLayer
+from .albef_layers import CrossAttentionLayer
 from .modeling_latent_albef_classification import PairClassifier, SupervisedClassifier
 
 IMAGES = 2
@@ -21,12 +21,12 @@ class TwoImageClassifier(PairClassifier):
 
     def build(self) -> None:
         super().build()
-        self.second_layer = nn.ModuleList(FusionLayer(self.bert.config) for _ in self.fusion.layer)
+        self.second_layer = nn.ModuleList(CrossAttentionLayer(self.bert.config) for _ in self.fusion.layer)
         for blocks in zip(self.fusion.layer, self.second_layer, strict=True):
             first, second = (cast(Any, block).crossattention.self for block in blocks)
-            second.borrow(first)
+            second.tie_projections(first)
 
-    def begun_as(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def initialized_from(self) -> Iterable[tuple[Tensor, Tensor]]:
         """Those of the second blocks, each with that of the first."""
         first = dict(self.fusion.layer.named_parameters())
         return [(copy, first[name]) for name, copy in self.second_layer.named_parameters()]

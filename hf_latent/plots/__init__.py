@@ -17,19 +17,24 @@ from .charts import (
     plot_interactions,
     plot_losses,
 )
+from .curves import Curve, curves_figure, plot_curves
 from .grounding import grounding_figure, plot_grounding
 from .latent_map import explained_variance, latent_map_figure, plot_latent_map, principal_components, two_dimensions
 from .look import BARS, DPI
 from .predictions import plot_predictions, predictions_figure
-from .structures import fine_tuned_figure, plot_fine_tuned, plot_trade_offs, trade_offs_figure
+from .structures import Axis, fine_tuned_figure, plot_fine_tuned, plot_trade_offs, trade_offs_figure
 
 __all__ = [
+    "Axis",
     "BARS",
     "DPI",
     "MAX_RUNS",
     "PERCENT",
+    "Axis",
     "Bars",
+    "Curve",
     "comparison_figure",
+    "curves_figure",
     "explained_variance",
     "fine_tuned_figure",
     "grounding_figure",
@@ -38,6 +43,7 @@ __all__ = [
     "latent_map_figure",
     "losses_figure",
     "plot_comparison",
+    "plot_curves",
     "plot_fine_tuned",
     "plot_grounding",
     "plot_information_gap",

@@ -15,12 +15,10 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
 from ..metrics.information import aligned_encoders, alignment_cost, information_gap
-from ..metrics.interactions import CHANCE, TASKS
 from .look import BARS, GREY, MARKERS, save_png, style_panel, titled_panels
 
 MAX_RUNS = 6
 PERCENT = 100.0
-TASK_TITLES = dict(zip(TASKS, ("Redundancy", "Uniqueness 1", "Uniqueness 2", "Synergy"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,11 @@ def plot_losses(log_history: Sequence[Mapping[str, Any]], path: str | Path) -> P
     return save_png(losses_figure(log_history), path)
 
 
-def plot_interactions(runs: Mapping[str, Mapping[str, float]], path: str | Path) -> Path:
-    """Redundancy, uniqueness 1, uniqueness 2 and synergy of each run as grouped bars, with dashed chance lines.
+def plot_interactions(runs: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path) -> Path:
+    """Redundancy, uniqueness and synergy of each run as grouped bars, with dashed chance lines.
 
     Args:
-        runs: name -> the result of `metrics.interactions` (percent); 1 to 6 runs. A missing or NaN value is "n/a".
+        runs: run -> measure -> (macro accuracy in percent, chance); 1 to 6 runs. A NaN value is "n/a".
         path: where the PNG goes.
 
     Raises:
@@ -143,14 +141,10 @@ def losses_figure(log_history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def interactions_figure(runs: Mapping[str, Mapping[str, float]]) -> Figure:
+def interactions_figure(runs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
     """The figure of `plot_interactions`."""
-    bars = {
-        name: {title: (scores.get(task, np.nan), CHANCE[task]) for task, title in TASK_TITLES.items()}
-        for name, scores in runs.items()
-    }
     title = "Multimodal interactions read by linear probes"
-    return _bars_figure(title, {"": Bars("macro accuracy (%)", bars)}, list(runs))
+    return _bars_figure(title, {"": Bars("macro accuracy (%)", dict(runs))}, list(runs))
 
 
 def comparison_figure(panels: Mapping[str, Bars], runs: Sequence[str]) -> Figure:

@@ -1,7 +1,9 @@
 """Figures of a study: what structures keep, and what they are worth to a model that is fine-tuned afterwards."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,25 +12,43 @@ from matplotlib.figure import Figure
 from .look import BARS, CLASSES, GREY, MARKERS, distinct_colors, save_png, style_panel, titled_panels
 
 MAX_STRUCTURES = len(CLASSES) * len(MARKERS)
-CHANCE = {"zero_shot_top1": 1.0, "probe_texture": 10.0}  # of 100 captions, and of 10 textures
 
 Cell = Mapping[str, float]  # "mean" and "std"
+Summary = Mapping[str, Mapping[str, Cell]]
 
 
-def plot_trade_offs(summary: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> Path:
-    """What structures keep: shared information, by zero-shot classification, against private, by a probe.
+@dataclass(frozen=True)
+class Axis:
+    """A measure that structures are drawn along.
+
+    Attributes:
+        key: Of the measure in a summary.
+        title: What it is, in words.
+        unit: `%`, on an axis of 0 to 100, or nothing.
+        chance: A dashed line; None for none.
+        full: Of a vertical axis, the key of the same measure of an embedding with its independent one, a hollow point.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    chance: float | None = None
+    full: str | None = None
+
+
+def plot_trade_offs(summary: Summary, axes: Sequence[tuple[Axis, Axis]], path: str | Path) -> Path:
+    """What structures keep: measures against each other, a panel for each pair.
 
     Args:
-        summary: structure -> metric -> `{"mean", "std", ...}`, as `study.run_study` gives it. Of each structure are
-            drawn `zero_shot_top1` against `probe_texture`, and `gap_centroid` against `cka`, with bars of one standard
-            deviation. What a probe reads of the embedding and the independent one side by side, `probe_texture_full`,
-            is a hollow point above or below. Axes have the range of what they measure, dashed lines are chance.
+        summary: structure -> measure -> `{"mean", "std", ...}`, as `study.run_study` gives it; a point has bars of one
+            standard deviation. A structure that lacks one of two measures is not in their panel.
+        axes: The horizontal and the vertical axis of each panel.
         path: where the PNG goes.
 
     Raises:
-        ValueError: no structure, more than 70, nothing measured, or the path does not end in `.png`.
+        ValueError: no structure, more than 70, no panel that a structure is in, or the path does not end in `.png`.
     """
-    return save_png(trade_offs_figure(summary), path)
+    return save_png(trade_offs_figure(summary, axes), path)
 
 
 def plot_fine_tuned(summary: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> Path:
@@ -46,63 +66,64 @@ def plot_fine_tuned(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pa
     return save_png(fine_tuned_figure(summary), path)
 
 
-def trade_offs_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+def trade_offs_figure(summary: Summary, axes: Sequence[tuple[Axis, Axis]]) -> Figure:
     """The figure of `plot_trade_offs`."""
     _check_count(summary)
-    shared = {name: row for name, row in summary.items() if {"zero_shot_top1", "probe_texture"} <= set(row)}
-    spaces = {name: row for name, row in summary.items() if {"gap_centroid", "cka"} <= set(row)}
-    if not shared and not spaces:
-        raise ValueError("No structure has zero_shot_top1 and probe_texture, nor gap_centroid and cka.")
+    rows = [{name: row for name, row in summary.items() if {x.key, y.key} <= set(row)} for x, y in axes]
+    drawn = [(x, y, having) for (x, y), having in zip(axes, rows, strict=True) if having]
+    if not drawn:
+        raise ValueError("No structure has two measures that are drawn against each other.")
     looks: dict[str, dict[str, Any]] = {
         name: {"color": color, "marker": MARKERS[order % len(MARKERS)], "markersize": 8, "capsize": 2, "lw": 1}
         for order, (name, color) in enumerate(zip(summary, distinct_colors(len(summary)), strict=True))
     }
     title = "What the structure of the latent space keeps"
-    figure, panels = titled_panels(title, 1, bool(shared) + bool(spaces), (5.4, 4.6))
-    left = iter(panels)
-    if shared:
-        _draw_shared(next(left), shared, looks)
-    if spaces:
-        panel = next(left)
-        for name, row in spaces.items():
-            _point(panel, row["gap_centroid"], row["cka"], looks[name])
-        style_panel(panel, "geometry", "modality gap (distance of the means)", "linear CKA")
-        panel.set(xlim=(-0.02, _end(row["gap_centroid"] for row in spaces.values())), ylim=(0, 1.03))
-    drawn = {name: look for name, look in looks.items() if name in shared or name in spaces}
-    for name, look in drawn.items():  # no points, but entries of the legend: a structure may stand in one panel only
-        panels[0].errorbar([], [], ls="none", label=name, **look)
-    if any("probe_texture_full" in row for row in shared.values()):
-        for of, fill in (("filled: texture on z", GREY), ("hollow: texture on [z, independent]", "white")):
+    figure, panels = titled_panels(title, 1, len(drawn), (5.4, 4.6))
+    for panel, (x, y, having) in zip(panels, drawn, strict=True):
+        _draw(panel, x, y, having, looks)
+    for name, look in looks.items():  # no points, but entries of the legend: a structure may stand in one panel only
+        if any(name in having for _, _, having in drawn):
+            panels[0].errorbar([], [], ls="none", label=name, **look)
+    if any(y.full in row for _, y, having in drawn for row in having.values()):
+        for of, fill in (("filled: on z", GREY), ("hollow: on [z, independent]", "white")):
             panels[0].plot([], [], marker="o", mfc=fill, mec=GREY, ls="none", markersize=8, label=of)
-    if shared:
+    if any(axis.chance is not None for x, y, _ in drawn for axis in (x, y)):
         panels[0].plot([], [], "--", color="black", lw=1.3, label="chance")
     columns = 4 if len(panels) > 1 else 2
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure
 
 
-def _draw_shared(panel: Axes, summary: Mapping[str, Mapping[str, Cell]], looks: Mapping[str, dict[str, Any]]) -> None:
-    """Zero-shot accuracy against the texture probe, on all of the percent."""
-    for name, row in summary.items():
-        x, y, full = row["zero_shot_top1"], row["probe_texture"], row.get("probe_texture_full")
+def _draw(panel: Axes, x: Axis, y: Axis, rows: Summary, looks: Mapping[str, dict[str, Any]]) -> None:
+    for name, row in rows.items():
+        full = row.get(y.full) if y.full else None
         if full is not None:
             line: dict[str, Any] = {"color": looks[name]["color"], "lw": 1, "ls": ":"}
-            panel.plot([x["mean"]] * 2, [y["mean"], full["mean"]], **line)
-            _point(panel, x, full, looks[name] | {"mfc": "white"})
-        _point(panel, x, y, looks[name])
-    panel.axvline(CHANCE["zero_shot_top1"], color="black", ls="--", lw=1.3)
-    panel.axhline(CHANCE["probe_texture"], color="black", ls="--", lw=1.3)
-    style_panel(panel, "information", "shared: zero-shot, top 1 (%)", "private: texture probe (%)")
-    panel.set(xlim=(0, 103), ylim=(0, 103))
+            panel.plot([row[x.key]["mean"]] * 2, [row[y.key]["mean"], full["mean"]], **line)
+            _point(panel, row[x.key], full, looks[name] | {"mfc": "white"})
+        _point(panel, row[x.key], row[y.key], looks[name])
+    if x.chance is not None:
+        panel.axvline(x.chance, color="black", ls="--", lw=1.3)
+    if y.chance is not None:
+        panel.axhline(y.chance, color="black", ls="--", lw=1.3)
+    style_panel(panel, "", _titled(x), _titled(y))
+    panel.set(xlim=_limits(x, rows), ylim=_limits(y, rows))
+
+
+def _titled(axis: Axis) -> str:
+    return fill(axis.title + (f" ({axis.unit})" if axis.unit else ""), 52)
+
+
+def _limits(axis: Axis, rows: Summary) -> tuple[float, float]:
+    """All of the percent; else 0 to 1, or to 2 where a value is above, the most that a distance on the sphere is."""
+    if axis.unit == "%":
+        return 0, 103
+    within = all(row[axis.key]["mean"] + row[axis.key]["std"] <= 1 for row in rows.values())
+    return -0.02, 1.03 if within else 2.05
 
 
 def _point(panel: Axes, x: Cell, y: Cell, look: dict[str, Any]) -> None:
     panel.errorbar(x["mean"], y["mean"], xerr=x["std"], yerr=y["std"], ls="none", **look)
-
-
-def _end(gaps: Iterable[Cell]) -> float:
-    """The end of an axis of gaps: 1, or 2, the most that there is."""
-    return 1.0 if all(gap["mean"] + gap["std"] <= 1 for gap in gaps) else 2.05
 
 
 def fine_tuned_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:

@@ -1,6 +1,6 @@
 """Training: the Trainer, its arguments, and the only collectives of the library."""
 
 from .arguments import LatentTrainingArguments
-from .trainer import LatentTrainer
+from .trainer import ObjectiveTrainer
 
-__all__ = ["LatentTrainer", "LatentTrainingArguments"]
+__all__ = ["LatentTrainingArguments", "ObjectiveTrainer"]

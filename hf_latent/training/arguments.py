@@ -82,6 +82,11 @@ class LatentTrainingArguments(TrainingArguments):
             beginning of the names of their parameters, such as `{"encoders": 1e-5}` or `{"encoders.image": 1e-5,
             "projections": 1e-3}`. The longest that fits counts; the scheduler scales all of them alike.
 
+    Parameters that control evaluation:
+        early_stopping_patience: End training when so many evaluations in a row have not improved
+            `metric_for_best_model`. Needs `eval_strategy` and `load_best_model_at_end`.
+        early_stopping_threshold: What counts as an improvement.
+
     A batch size that is assigned later, as a search for hyperparameters does, counts when training begins: that of the
     global batch and that of a process follow each other.
 
@@ -119,6 +124,10 @@ class LatentTrainingArguments(TrainingArguments):
     learning_rates: dict[str, float] | None = field(
         default=None, metadata={"help": "Learning rates of parts of the model, by the beginning of their names."}
     )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "End training when so many evaluations in a row have improved nothing."}
+    )
+    early_stopping_threshold: float = field(default=0.0, metadata={"help": "What counts as an improvement."})
     unique_ids: bool = field(default=False, metadata={"help": "Keep rows of equal ids out of one global batch."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that `forward` does not name."})
     label_names: list[str] | None = field(default_factory=list, metadata={"help": "Label columns; none here."})
@@ -138,6 +147,7 @@ class LatentTrainingArguments(TrainingArguments):
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.fp16 and self.use_cpu:
             raise UserError("training.fp16: float16 trains on a GPU only: leave it out, or write bf16: true")
+        self.direction_written = self.greater_is_better is not None
         if self.greater_is_better is None and "_loss_" in f"_{self.metric_for_best_model}_":
             self.greater_is_better = False  # of a term, too: `TrainingArguments` looks at the end of the name alone
         super().__post_init__()
@@ -184,6 +194,16 @@ class LatentTrainingArguments(TrainingArguments):
                 f"training.label_smoothing_factor={self.label_smoothing_factor}: no objective reads it; leave it out. "
                 "The targets of LatentALBEF are softened by its alpha, in the config of the model"
             )
+        if self.early_stopping_patience is not None:
+            if self.early_stopping_patience < 1:
+                raise UserError(f"early_stopping_patience={self.early_stopping_patience}: write 1 or more")
+            if self.eval_strategy == "no" or not self.load_best_model_at_end:
+                raise UserError(
+                    "training.early_stopping_patience needs eval_strategy: steps or epoch, and "
+                    "load_best_model_at_end: true"
+                )
+        if self.load_best_model_at_end and self.eval_strategy == "no":
+            raise UserError("training.load_best_model_at_end needs eval_strategy: steps or epoch")
         for name in self.include_for_metrics:
             if name != "loss":
                 raise UserError(

@@ -8,7 +8,8 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import TrainerState
+from transformers import Trainer, TrainerState
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SchedulerType, TrainOutput
@@ -16,20 +17,22 @@ from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
 from ..models.embeddings import LatentPreTrainedModel
+from .arguments import LatentTrainingArguments
 from .checkpoints import STAGING, check_finite, last_checkpoint, publish, rotate
 from .distributed import barrier, from_first_process, lost_process, lost_processes_named
-from .hub import HubTrainer
+from .lora import without_adapters
 from .resume import check_checkpoint, check_weights, read_state, refused
 from .run_lock import locked
 
 
-class CheckpointTrainer(HubTrainer):
+class CheckpointTrainer(Trainer):
     """The part of the [`LatentTrainer`] that writes checkpoints and goes on from them.
 
     Checkpoints appear whole or not at all, and only with finite weights. Training goes on from a checkpoint only if
     all of it is there and fits; otherwise a `UserError` says what is wrong, before anything is changed.
     """
 
+    args: LatentTrainingArguments
     _staging: Path | None = None
     _checked: Path | None = None
 
@@ -193,3 +196,24 @@ class CheckpointTrainer(HubTrainer):
                 self.push_checkpoint(run / name)
             rotate(run, self.args.save_total_limit, run / name, self.state.best_model_checkpoint)
         barrier()
+
+    def push_checkpoint(self, checkpoint: Path) -> None:
+        """Nothing: the Trainer that knows the Hub publishes a whole checkpoint."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As in `Trainer`; beside adapters, also the config and the code of the model that they are for."""
+        super()._save(output_dir, state_dict)
+        if self._base is not self.model and self.args.should_save:
+            folder = output_dir or str(self._run)
+            self._base.name_auto_classes()
+            custom_object_save(self._base, folder, config=self._base.config)
+            self._base.config.save_pretrained(folder)
+
+    @property
+    def _run(self) -> Path:
+        return Path(cast(str, self.args.output_dir))
+
+    @property
+    def _base(self) -> Any:
+        """The model, without the adapters around it."""
+        return without_adapters(self.model)

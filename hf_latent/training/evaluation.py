@@ -1,7 +1,7 @@
 """Evaluation: the loss of rows that are not trained on, and the user's metrics of their embeddings."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -14,12 +14,15 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import EvalPrediction
 from transformers.trainer_utils import EvalLoopOutput, denumpify_detensorize
 
-from ..errors import UserError
+from ..data.loaded import EvaluationData
+from ..errors import UserError, suggest
+from ..evaluation import Benchmark, Chosen, choose, described, flat, measured
 from ..losses import loss_tile_size
 from ..models.embeddings import Embeddings, LatentPreTrainedModel
 from .arguments import LatentTrainingArguments
 from .checks import check_rows
 from .distributed import gather_batch, gather_embeddings, world_size
+from .encode import TrainerEncode
 from .gradient_cache import random_state, set_random_state
 from .lora import without_adapters
 from .prediction import PredictionTrainer
@@ -74,6 +77,49 @@ class EvaluationTrainer(PredictionTrainer):
     args: LatentTrainingArguments
     _some_rows: Callable[..., dict[str, Any]]
     _mean_loss: MeanLoss | None = None
+    _measured_with: tuple[Chosen, EvaluationData] | None = None
+
+    def measure_with(self, benchmarks: Mapping[str, Any] | Sequence[Benchmark] | None, data: EvaluationData) -> None:
+        """Measure these benchmarks in each evaluation from now on.
+
+        Args:
+            benchmarks: By the names of their instances; or a list of them, which are called what they are; or None for
+                all that data and model allow. A mapping may hold options in place of benchmarks, as a recipe does.
+            data: What to measure with; its `test` split is measured.
+
+        Raises:
+            UserError: If a benchmark needs what data or model have not, or `args.metric_for_best_model` names no
+                measurement; the nearest is named.
+        """
+        encode = TrainerEncode(self, data)
+        chosen = choose(_named(benchmarks), encode, data)
+        known = {measurement.key: measurement for measurement in described(chosen, encode, data)}
+        wanted = (self.args.metric_for_best_model or "loss").removeprefix("eval_")
+        for name in self.eval_dataset if isinstance(self.eval_dataset, dict) else ():
+            wanted = wanted.removeprefix(f"{name}_")
+        if wanted in known:
+            if not self.args.direction_written:
+                if known[wanted].better == "none":
+                    raise UserError(
+                        f"metric_for_best_model={wanted!r} is better neither high nor low: write greater_is_better"
+                    )
+                self.args.greater_is_better = known[wanted].better == "higher"
+        elif not wanted.startswith("loss") and self.compute_metrics is None:
+            raise UserError(f"metric_for_best_model={wanted!r} is not measured: {suggest(wanted, ['loss', *known])}")
+        self._measured_with = chosen, data
+
+    def _measured(self) -> dict[str, float]:
+        """What the benchmarks find now; the first process measures, and all get it."""
+        if self._measured_with is None:
+            return {}
+        chosen, data = self._measured_with
+        encode = TrainerEncode(self, data)
+
+        def measure() -> dict[str, float]:
+            found = flat(chosen, measured(chosen, encode, data))
+            return {measurement.key: measurement.value for measurement in found if measurement.group}
+
+        return encode.run(measure)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -94,6 +140,8 @@ class EvaluationTrainer(PredictionTrainer):
         `(rows, dim)` each), `fused` and `logits`, as far as the model gives them, of the first views; `label_ids` are
         the `labels` of the rows, or their `ids`, or None; `losses`, if `args.include_for_metrics` has `"loss"`, are of
         each row the loss of its batch, `(rows,)`.
+
+        The benchmarks that [`measure_with`] was given are measured, too, as `eval_<key>`.
 
         Args:
             eval_dataset: Rows, or `{name: rows}`, whose metrics are `eval_<name>_loss` ...; by default those of the
@@ -163,6 +211,8 @@ class EvaluationTrainer(PredictionTrainer):
                 raise UserError("eval_dataset has no rows: look at the split, and at what filters it")
             output = output._replace(num_samples=loss.rows)
             metrics |= _prefixed(loss.means(), metric_key_prefix)
+            with same_random_numbers(self.args.device):
+                metrics |= _prefixed(self._measured(), metric_key_prefix)
         if compute is not None and output.predictions is not None and not self.args.batch_eval_metrics:
             losses = loss.of_rows() if loss is not None and "loss" in self.args.include_for_metrics else None
             found = compute(EvalPrediction(output.predictions, cast(Any, output.label_ids), losses=losses))
@@ -194,8 +244,9 @@ class EvaluationTrainer(PredictionTrainer):
         rows, share, total = find_batch_size(inputs), self.args.per_device_train_batch_size, self.args.rows_contrasted
         first = self.args.process_index * share
         own, known = slice(0, rows), slice(first, first + share)
-        if world_size() > 1 and type(without_adapters(core)).pick_partners is not LatentPreTrainedModel.pick_partners:
-            # The partner of a row may be another process's.
+        chooses = type(without_adapters(core)).choose_hard_negatives
+        if world_size() > 1 and chooses is not LatentPreTrainedModel.choose_hard_negatives:
+            # The hard negative of a row may be another process's.
             inputs, own, known = gather_batch(inputs), known, slice(0, total)
         key = {"position": cast(MeanLoss, self._mean_loss).rows, "rows": known, "global_rows": total}
 
@@ -206,7 +257,7 @@ class EvaluationTrainer(PredictionTrainer):
         parts = [passes.first(chunk) for chunk in passes.chunks]
         whole = self._gathered(Embeddings.join(parts))
         if passes.needs_second:
-            passes.meet(whole)
+            passes.choose_hard_negatives(whole)
             for chunk in passes.chunks:
                 passes.second(chunk)
             whole.row_losses = self._gathered(Embeddings.join(passes.late)).row_losses
@@ -233,6 +284,19 @@ class EvaluationTrainer(PredictionTrainer):
         except KeyError:
             wanted, known = self.args.metric_for_best_model, ", ".join(sorted(metrics))
             raise UserError(f"metric_for_best_model={wanted!r} is none of an evaluation's metrics: {known}") from None
+
+
+def _named(benchmarks: Any) -> Mapping[str, Any] | None:
+    """Benchmarks by the names of their instances."""
+    if benchmarks is None or isinstance(benchmarks, Mapping):
+        return benchmarks
+    found: dict[str, Benchmark] = {}
+    for benchmark in benchmarks if isinstance(benchmarks, list | tuple) else [benchmarks]:
+        if not isinstance(benchmark, Benchmark):
+            raise UserError(f"benchmarks: {benchmark!r} is none: write a list of benchmarks, or {{name: options}}")
+        if found.setdefault(benchmark.kind, benchmark) is not benchmark:
+            raise UserError(f"benchmarks: two are called {benchmark.kind!r}: write {{name: benchmark}}")
+    return found
 
 
 def _rows_of(embeddings: Embeddings, rows: slice) -> Embeddings:

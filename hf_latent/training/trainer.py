@@ -10,10 +10,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import ProgressCallback
+from transformers import EarlyStoppingCallback, ProgressCallback
 from transformers.trainer_utils import TrainOutput
 
 from ..data.collator import LatentCollator
+from ..data.loaded import EvaluationData
 from ..errors import UserError, suggest
 from ..losses import loss_tile_size
 from ..memory import bytes_of, check_memory
@@ -35,31 +36,8 @@ from .search import SearchTrainer
 from .two_passes import TwoPasses
 
 
-class LatentTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, OptimizerTrainer):
-    """Trains a model that embeds, on an objective that scores the whole batch.
-
-    One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with
-    their gradient, scores them, and computes the objective that the model's config names. Any number of processes
-    gives the gradient of one process at the same `global_batch_size`.
-
-    Args:
-        model: A model of this library, or adapters of PEFT on one.
-        args: [`LatentTrainingArguments`]; by default those of `output_dir="outputs/trainer"`.
-        views: The augmentations of each modality. Without them the batch must hold the second view itself if the
-            objective needs one.
-        optimizers: An optimizer of this model and its scheduler, instead of those that `args` name.
-        **kwargs: Of `transformers.Trainer`, but `compute_loss_func`: the objective, which the config of the model
-            names, is the loss. `data_collator` gives batches of
-            `{"modalities": {name: {...}}, "ids": (batch,)}`, or of what the model reads where there are no `views`; by
-            default it stacks the columns that are named after the modalities, as `processing_class` says.
-
-    Every term of the objective is logged as `loss_<term>`. A loss that is not finite stops the run and names the step
-    and the term. Checkpoints appear whole or not at all, and training goes on from whole ones only. With an
-    `eval_dataset`, [`evaluate`] gives `eval_loss` and what `compute_metrics` finds.
-
-    Raises:
-        UserError: If an argument is not what this Trainer works with; it says what to give instead.
-    """
+class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, OptimizerTrainer):
+    """All of the [`LatentTrainer`] but what goes to the Hub; the arguments are its own."""
 
     def __init__(
         self,
@@ -68,6 +46,8 @@ class LatentTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Optimiz
         *,
         views: Views | None = None,
         optimizers: tuple[Any, Any] = (None, None),
+        benchmarks: Any = None,
+        evaluation_data: EvaluationData | None = None,
         **kwargs: Any,
     ) -> None:
         if args is None:
@@ -81,6 +61,8 @@ class LatentTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Optimiz
                 "write config.objective and config.regularizers"
             )
         check_optimizers(optimizers, model)
+        if evaluation_data is not None and kwargs.get("eval_dataset") is None:
+            kwargs["eval_dataset"] = evaluation_data.test.rows
         for name in ("train_dataset", "eval_dataset"):
             if kwargs.get(name) is not None and not (name == "eval_dataset" and isinstance(kwargs[name], Mapping)):
                 check_rows(name, kwargs[name])
@@ -102,6 +84,12 @@ class LatentTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Optimiz
             )
         if self.model_init is None:
             self._fit_to(cast(nn.Module, self.model))
+        if evaluation_data is not None:
+            self.measure_with(benchmarks, evaluation_data)
+        elif benchmarks is not None:
+            raise UserError("benchmarks need rows with their ids and labels: give evaluation_data, too")
+        if args.early_stopping_patience is not None:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience, args.early_stopping_threshold))
         self.add_callback(LogBeforeSaveCallback)
         self.add_callback(OptimizerStepCallback)
         if not args.disable_tqdm:
@@ -211,7 +199,7 @@ class LatentTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Optimiz
         share = self.current_gradient_accumulation_steps
 
         def score(embeddings: Embeddings) -> Tensor:
-            passes.meet(embeddings)
+            passes.choose_hard_negatives(embeddings)
             return self._score(model, embeddings) / share
 
         def within(function: Callable[..., Any], *args: Any) -> Any:

@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.embeddings import Embeddings, Partners
+from ..models.embeddings import Embeddings, HardNegatives
 
 
 class TwoPasses:
     """Embeds chunks of rows, twice each.
 
     Args:
-        model: It is asked `embed_first` and `embed_again`.
+        model: It is asked `first_pass` and `second_pass`.
         batch: What the model reads of some rows, a slice or their numbers; of some modalities alone, the first view.
         rows: How many there are, or which of those that `batch` knows.
         size: Of a chunk.
@@ -32,7 +32,7 @@ class TwoPasses:
         self.late: list[Embeddings] = []
 
     def first(self, chunk: slice) -> Embeddings:
-        found, self._known[chunk.start] = self.model.embed_first(**self.batch(chunk))
+        found, self._known[chunk.start] = self.model.first_pass(**self.batch(chunk))
         return found
 
     @property
@@ -40,24 +40,24 @@ class TwoPasses:
         """Whether the second pass tells something that the first has not."""
         return any(known is not None for known in self._known.values())
 
-    def meet(self, embeddings: Embeddings) -> None:
-        """Between the passes: all rows, but for those that only fill up the last chunk, which have no partner."""
-        picked, rows = self.model.pick_partners(embeddings), self.chunks[-1].stop
+    def choose_hard_negatives(self, embeddings: Embeddings) -> None:
+        """Between the passes: all rows, but for those that only fill up the last chunk, which get none."""
+        picked, rows = self.model.choose_hard_negatives(embeddings), self.chunks[-1].stop
         self._picked = {name: F.pad(of, (0, max(rows - len(of), 0)), value=-1) for name, of in picked.items()}
 
     def second(self, chunk: slice) -> Embeddings:
         known = self._known.pop(chunk.start)
-        partners = {name: self._partners(name, rows, chunk) for name, rows in self._picked.items()}
-        found = self.model.embed_again(known, partners, **self.batch(chunk))
+        hard_negatives = {name: self._hard_negatives(name, rows, chunk) for name, rows in self._picked.items()}
+        found = self.model.second_pass(known, hard_negatives, **self.batch(chunk))
         if known is not None and found.row_losses is not None:
             self.late.append(Embeddings(row_losses={name: rows.detach() for name, rows in found.row_losses.items()}))
         return found
 
-    def _partners(self, name: str, rows: Tensor, chunk: slice) -> Partners:
+    def _hard_negatives(self, name: str, rows: Tensor, chunk: slice) -> HardNegatives:
         """Each once; those of the chunk itself are there."""
         wanted = rows[chunk]
         inside = (wanted >= chunk.start) & (wanted < chunk.stop)
         others = wanted[~inside & (wanted >= 0)].unique()
         places = torch.where(inside, wanted - chunk.start, len(wanted) + torch.searchsorted(others, wanted))
         inputs = dict(self.batch(others, only={name})) if len(others) else {}
-        return Partners(torch.where(wanted < 0, -1, places), inputs)
+        return HardNegatives(torch.where(wanted < 0, -1, places), inputs)

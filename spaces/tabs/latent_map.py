@@ -13,9 +13,10 @@ from page import FAINT, LAST, PALETTE, SYMBOLS, data_uri, figure, hidden_axes, n
 from PIL import Image
 
 from hf_latent.data.trifeature import RGB
+from hf_latent.evaluation import Measurement
 from hf_latent.metrics import geometry
 from hf_latent.plots import explained_variance, principal_components, two_dimensions
-from hf_latent.results import RESULTS, Result
+from hf_latent.results import columns, read
 
 TITLE = "Latent map"
 PCA2, PCA3, TSNE = "PCA", "PCA in 3-D", "t-SNE"
@@ -164,11 +165,10 @@ def numbers_html(maps: Sequence[LatentMap]) -> str:
         [escape(title), *(each.numbers.get(title, "") for each in maps)]
         for title in dict.fromkeys(title for each in maps for title in each.numbers)
     ]
-    trained = [each.explorer.metrics for each in maps]
+    trained = {each.explorer.name: read(each.explorer.metrics) for each in maps}
     after = [
-        [escape(result.title), *(_cell(result, metrics.get(key)) for metrics in trained)]
-        for key, result in RESULTS.items()
-        if result.column and any(key in metrics for metrics in trained)
+        [escape(measurement.title), *(_cell(found.get(key)) for found in trained.values())]
+        for key, measurement in columns(trained).items()
     ]
     sections = {"Of the rows of the map": rows, "After training, on all held-out data": after}
     lines = []
@@ -179,13 +179,13 @@ def numbers_html(maps: Sequence[LatentMap]) -> str:
     return table_html(["", *(f"<b>{escape(each.explorer.name)}</b>" for each in maps)], lines, "numbers")
 
 
-def _cell(result: Result, value: Any) -> str:
-    if not isinstance(value, int | float):
+def _cell(measurement: Measurement | None) -> str:
+    if measurement is None:
         return ""
-    if result.unit != "%":
-        return result.cell(value)
-    chance = f' <span class="quiet">(chance {result.chance})</span>' if result.chance else ""
-    return f"{result.cell(value)} %{chance}"
+    unit = " %" if measurement.unit == "%" else ""
+    level = "" if measurement.chance is None else measurement.cell(measurement.chance)
+    chance = f' <span class="quiet">(chance {level})</span>' if level else ""
+    return f"{measurement.cell(measurement.value)}{unit}{chance}"
 
 
 def build(explorers: Sequence[Explorer]) -> None:

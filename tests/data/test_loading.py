@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from hf_latent import CoMMProcessor
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.loading import HubData, TrifeatureCaptionsData, TrifeatureData
+from hf_latent.data.trifeature import CAPTIONS
 from hf_latent.errors import UserError
 
 
@@ -40,7 +41,7 @@ COLUMNS = {"image": "photo", "series": "force"}
 
 def test_rows_become_a_batch(folder):
     data = HubData(folder, COLUMNS).load()
-    assert len(data.train) == 5 and data.columns == COLUMNS and data.probes is None
+    assert len(data.train) == 5 and data.columns == COLUMNS and data.evaluation is None
     processor = CoMMProcessor({"image": {"kind": "image", "size": 8}, "series": {"kind": "series"}})
     batch = LatentCollator(processor, data.columns)([data.train[i] for i in (0, 1, 3)])
     assert batch["ids"].tolist() == [0, 1, 3]
@@ -68,7 +69,7 @@ def test_bad_rows_are_skipped_and_counted_on_request(folder, capsys):
 def test_what_cannot_be_opened_is_named(folder, tmp_path):
     with pytest.raises(UserError, match="did you mean 'photo'"):
         HubData(folder, {"image": "foto"}).load()
-    with pytest.raises(UserError, match="no such split"):
+    with pytest.raises(UserError, match="data.split='tran': no such split 'tran'; did you mean 'train'"):
         HubData(folder, COLUMNS, split="tran").load()
     with pytest.raises(UserError, match="cannot be opened"):
         HubData(str(tmp_path / "nothing"), COLUMNS).load()
@@ -78,8 +79,8 @@ def test_trifeature_by_recipe():
     data = TrifeatureData(image_size=16, renders=1, max_pairs=50, biased=True).load()
     assert len(data.train) == 50 and "16 px" in data.summary
     assert (data.train.labels["synergy"] == 1).all()
-    assert data.probes.train_labels["synergy"].mean() < 0.5
-    assert {task: len(names) for task, names in data.probes.class_names.items()}["synergy"] == 2
+    assert data.evaluation.train.labels["synergy"].mean() < 0.5
+    assert len(data.evaluation.labels["synergy"].names) == 2
     with pytest.raises(UserError, match="image_size"):
         TrifeatureData(image_size=1).load()
 
@@ -187,9 +188,9 @@ def test_tokenizers_and_what_to_measure_with(tmp_path):
     tokenizer = data.tokenizers["text"]
     assert {"red", "a", "square", "green", "blue"} <= set(tokenizer.get_vocab())
     assert tokenizer.decode(tokenizer("A red dog")["input_ids"]) == "[CLS] a red [UNK] [SEP]"
-    benchmark = data.captions
-    assert benchmark.test_ids.tolist() == [0, 0, 1, 2, 3, 3]
-    assert benchmark.images.tolist() == [0, 2, 3, 4] and benchmark.texts.tolist() == [1, 2, 0]
+    test = data.evaluation.test
+    assert test.ids.tolist() == [0, 0, 1, 2, 3, 3] and data.evaluation.columns == IMAGE_TEXT
+    assert test.distinct("image").tolist() == [0, 2, 3, 4] and test.distinct("text").tolist() == [0, 1, 2]
     with pytest.raises(UserError, match="data.tokenizers: '/nothing' cannot be loaded"):
         HubData(captioned(tmp_path / "b"), IMAGE_TEXT, on_bad_row="skip", tokenizers={"text": "/nothing"}).load()
     with pytest.raises(UserError, match="data.tokenizers.txt: no such modality; did you mean 'text'"):
@@ -270,15 +271,19 @@ def test_processes_and_workers_share_a_stream(tmp_path, files, workers, shares, 
 
 def test_trifeature_captions_leave_the_texture_to_the_image():
     data = TrifeatureCaptionsData(image_size=16, renders=1, test_renders=2).load()
-    assert len(data.train) == 800 and len(data.captions.test) == 400
-    row = data.captions.test[3]
-    assert row["text"] == data.captions.classes[row["ids"]] and row["image"].shape == (16, 16, 3)
-    assert not any(texture in row["text"] for texture in data.captions.class_names["texture"])
-    train, test = ({tuple(rows.source.__dict__[f][i] for f in ("shape", "color", "texture")) for i in range(len(rows))}
-                   for rows in (data.train, data.captions.test))  # fmt: skip
-    assert not train & test
+    test = data.evaluation.test
+    assert len(data.train) == 800 and len(test) == len(test.rows) == 400
+    row = test.rows[3]
+    assert row["text"] == CAPTIONS[row["ids"]] and row["image"].shape == (16, 16, 3)
+    assert not any(texture in row["text"] for texture in data.evaluation.labels["texture"].names)
+    factors = ("shape", "color", "texture")
+    seen, held_out = (
+        set(zip(*(getattr(rows.source, factor).tolist() for factor in factors), strict=True))
+        for rows in (data.train, test.rows)
+    )
+    assert not seen & held_out
     assert len(data.tokenizers["text"]) < 64
-    assert (data.captions.test_ids[data.captions.texts] == np.unique(data.captions.test_ids)).all()
+    assert (np.sort(test.ids[test.distinct("text")]) == np.unique(test.ids)).all()
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -296,3 +301,23 @@ def test_web_datasets(tmp_path, streaming):
     assert [(row["txt"], row["png"].getpixel((0, 0))) for row in rows] == [
         ("a red one", (255, 0, 0)), ("a blue one", (0, 0, 255))
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", [TrifeatureCaptionsData, TrifeatureData])
+def test_trifeature_validates_on_whole_combinations(one_drawing, source):
+    whole, cut = (source(image_size=8, renders=1, validation_share=share).load() for share in (0.0, 0.1))
+    assert whole.evaluation.validation is None
+    again = source(image_size=8, renders=1, validation_share=0.1).load().evaluation.validation
+
+    def shown(rows):
+        images = rows.source
+        return set(zip(images.shape.tolist(), images.texture.tolist(), images.color.tolist(), strict=True))
+
+    parts = [shown(rows) for rows in (cut.train, cut.evaluation.validation.rows, cut.evaluation.test.rows)]
+    assert [len(part) for part in parts] == [720, 80, 200] and len(set.union(*parts)) == 1000
+    assert shown(again.rows) == parts[1] and shown(whole.train) == parts[0] | parts[1]
+    name = next(iter(cut.evaluation.labels))
+    assert len(cut.evaluation.validation.labels[name]) == len(cut.evaluation.validation.rows)
+    for share in (-0.5, 1.0, 0.0001):
+        with pytest.raises(UserError, match="data.validation_share=.*which is a combination"):
+            source(image_size=8, renders=1, validation_share=share).load()

@@ -135,10 +135,37 @@ def test_a_stream_has_these_shares_on_any_number_of_processes(folder):
 
 def test_what_is_measured_on_is_the_test_split_of_one_source(folder):
     data = mixture(folder, sources={1: {"test_split": "test"}}).load()
-    test = data.captions.test
-    assert len(test) == 16 and len(data.captions.images) == 8 and data.captions.columns == data.columns
+    split = data.evaluation.test
+    test = split.rows
+    assert len(test) == len(split) == 16 and data.evaluation.columns == data.columns
+    assert len(split.distinct("image")) == 8 and len(split.distinct("text")) == 16
     assert test[3]["text"] == "coco picture 1 again" and test[3].number == "1 of data.sources.1"
-    assert (test.ids == np.repeat(np.arange(8), 2)).all() and (data.captions.test_ids == test.ids).all()
+    assert (test.ids == np.repeat(np.arange(8), 2)).all() and (split.ids == test.ids).all()
+    assert data.evaluation.validation is None and "test: 16 rows, the split 'test'" in data.summary
+    train = data.evaluation.train
+    assert [train.rows[i]["text"].split()[0] for i in range(len(train))] == 20 * ["coco"]
+
+
+def test_a_source_that_is_measured_has_labels(folder):
+    """The rows of the mixture are those of all sources; probes are fit on those of the source with labels."""
+    written = {"splits": {"test": "test"}, "labels": {"pair": {"column": "group", "kind": "class", "of": ["text"]}}}
+    data = mixture(folder, sources={1: written}).load().evaluation
+    assert data.labels["pair"].names == ("0", "1", "2", "3", "4") and data.labels["pair"].of == ("text",)
+    assert data.test.labels["pair"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    assert [data.train.rows[i]["text"].split()[2] for i in (0, 8)] == ["0", "4"]
+    assert data.train.labels["pair"][[0, 8]].tolist() == [0, 2] and len(data.train) == 20
+
+
+def test_a_share_of_one_source_is_validated_on_and_not_trained_on(folder):
+    share = {"validation_share": 0.25}
+    assert len(mixture(folder, sources={1: share}).load().evaluation.test) == 16  # is looked for in this source alone
+    data = mixture(folder, sources={1: {**share, "splits": {"test": None}}}).load()
+    validation = data.evaluation.validation
+    assert validation is data.evaluation.test and len(data.train) == 30 + 16 + 5 and len(validation) == 4
+    texts = {validation.rows[i]["text"] for i in range(4)}
+    assert len(texts) == 4 and not texts & {data.train[i]["text"] for i in range(len(data.train))}
+    stream = mixture(folder, sources={1: {"test_split": "test"}}, streaming=True, shares=[1, 1, 1]).load()
+    assert stream.evaluation.train is None and len(stream.evaluation.test) == 16
 
 
 def test_a_bad_row_is_named_with_its_source(folder, tmp_path):
@@ -169,7 +196,19 @@ def test_a_bad_row_is_named_with_its_source(folder, tmp_path):
         ({"sources": {1: {"split": 3}}}, r"data.sources.1.split=3: expected str"),
         ({"sources": {1: {"tokenizers": {"text": "words"}}}}, "data.sources.1.tokenizers: .*write data.tokenizers"),
         ({"sources": {1: {"streaming": True}}}, "data.sources.1.streaming: .*write data.streaming"),
-        ({"sources": {0: {"test_split": "a"}, 2: {"test_split": "a"}}}, "data.sources.2.test_split: source 0 has one"),
+        (
+            {"sources": {0: {"test_split": "a"}, 2: {"splits": {"test": "a"}}}},
+            "data.sources.2 has rows to measure on, and so has source 0",
+        ),
+        (
+            {"sources": {2: {"splits": {"tset": "a"}}}},
+            "data.sources.2: unknown key data.splits.tset: did you mean 'test'",
+        ),
+        ({"sources": {0: {"labels": {"group": "group"}}}}, "data.sources.0.labels: .*write its splits.test"),
+        (
+            {"sources": {1: {"labels": {"group": "grou"}, "test_split": "test"}}},
+            "data.sources.1: data.labels.group='grou': did you mean 'group'",
+        ),
         ({"shares": [1, 2]}, "data.shares=.*write a number above 0 for each of 3 sources"),
         ({"shares": [1, 2, 0]}, "data.shares=.*write a number above 0"),
         ({"shares": [1, 2, float("nan")]}, "data.shares=.*write a number above 0"),

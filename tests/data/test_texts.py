@@ -1,13 +1,12 @@
 """What a tokenizer makes of texts: unknown words are counted and named, texts that are cut are counted."""
 
-from types import SimpleNamespace
-
+import numpy as np
 import pytest
 
 from hf_latent import CoMMProcessor
 from hf_latent.data.collator import LatentCollator
-from hf_latent.data.loaded import LoadedData, TaskBenchmark
-from hf_latent.data.texts import TextCounts, check_words, count_texts, report_texts, unknown_word
+from hf_latent.data.loaded import EvaluationData, LoadedData, Split
+from hf_latent.data.texts import TextCounts, count_texts, report_texts, unknown_word
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.errors import UserError
 
@@ -35,6 +34,10 @@ def rows(*texts):
     return Rows({"caption": text} for text in texts)
 
 
+def split(*texts):
+    return Split(rows(*texts), np.arange(len(texts)))
+
+
 def loaded(**options):
     return LoadedData(rows("a dog", "a cat"), {"text": "caption"}, "", **options)
 
@@ -43,13 +46,19 @@ PROCESSOR = CoMMProcessor({"text": {"kind": "text", "max_length": 5}}, {"text": 
 
 
 def test_the_share_of_train_and_test_is_printed(capsys):
-    captions = SimpleNamespace(test=rows("a green dog", "zebra", "a red dog a cat"), classes=["a red cat"])
-    report_texts(loaded(captions=captions), PROCESSOR)
+    test, validation = split("a green dog", "zebra", "a red dog a cat"), split("a dog", "a mouse")
+    report_texts(loaded(evaluation=EvaluationData(test)), PROCESSOR)
     assert capsys.readouterr().out.splitlines() == [
         "Unknown words in column 'caption' of the training rows: 0.0 %",
         "Unknown words in column 'caption' of the test rows: 22.2 %, such as 'green'; 1 of 3 texts hold no known word",
         "1 of 3 captions are longer than 5 tokens and will be cut there (column 'caption' of the test rows)",
     ]
+    report_texts(loaded(evaluation=EvaluationData(test, validation=validation)), PROCESSOR)
+    told = [line.split(" rows: ")[0] for line in capsys.readouterr().out.splitlines() if "Unknown" in line]
+    assert [line.split()[-1] for line in told] == ["training", "validation", "test"]
+    report_texts(loaded(evaluation=EvaluationData(validation, validation=validation)), PROCESSOR)
+    told = capsys.readouterr().out
+    assert "of the validation rows: 25.0 %, such as 'mouse'" in told and "test" not in told
 
 
 @pytest.mark.parametrize("ids, told", [([0, 1, 2, 3], 3), ([0, 0, 2, 0], 0), ([0, 1, 2, 1], 3)])
@@ -59,20 +68,6 @@ def test_captions_that_repeat_under_other_ids_are_told(capsys, ids, told):
     report_texts(LoadedData(train, {"text": "caption"}, ""), PROCESSOR)
     line = "3 of 4 training rows share their 'caption' with a row of another id, and are contrasted with it"
     assert (line in capsys.readouterr().out) == bool(told)
-
-
-def test_a_class_or_an_answer_with_an_unknown_word_is_an_error():
-    captions = SimpleNamespace(test=rows("a dog"), classes=["a red cat", "a red zebra"])
-    check_words(loaded(), PROCESSOR)
-    with pytest.raises(UserError, match="does not know the word 'zebra' of the class 'a red zebra'"):
-        check_words(loaded(captions=captions), PROCESSOR)
-    for kind in ("answers", "classes"):  # names of classes are numbers to the model
-        data = loaded(task=TaskBenchmark([], kind, None, ["dog", "mouse"], None))
-        if kind == "classes":
-            check_words(data, PROCESSOR)
-            continue
-        with pytest.raises(UserError, match="the word 'mouse' of the answer 'mouse'.*caption, answer"):
-            check_words(data, PROCESSOR)
 
 
 def test_labels_in_words_must_be_known():

@@ -18,7 +18,7 @@ def plain_color(number):
 
 
 def scenes_of(data):
-    return data.train, data.captions.test
+    return data.train, data.evaluation.test.rows
 
 
 def test_the_pixels_of_an_object_lie_in_its_box_and_fill_it(data):
@@ -97,7 +97,7 @@ def test_no_combination_of_the_test_is_named_or_shown_in_training(data):
 
 
 def test_phrases_and_their_boxes(data):
-    test, benchmark = data.captions.test, data.grounding
+    test, benchmark = data.evaluation.test.rows, data.evaluation.regions
     assert len(benchmark.phrases) == (test.objects >= 0).sum() == len(benchmark.boxes)
     for row, (picture, phrase) in enumerate(zip(benchmark.pictures, benchmark.phrases, strict=True)):
         number = (DEFINITE if row % 2 else PHRASES).index(phrase)
@@ -113,7 +113,7 @@ def test_the_same_seed_draws_the_same_and_more_scenes_change_none(data):
     more = TrifeatureScenesData(scenes=80, test_scenes=40).load()
     assert np.array_equal(more.train.images[:60], data.train.images)
     assert np.array_equal(more.train.boxes[:60], data.train.boxes)
-    assert np.array_equal(more.grounding.boxes, data.grounding.boxes)
+    assert np.array_equal(more.evaluation.regions.boxes, data.evaluation.regions.boxes)
     other = TrifeatureScenesData(scenes=60, test_scenes=1, seed=7).load()
     assert not np.array_equal(other.train.images, data.train.images)
 
@@ -121,7 +121,7 @@ def test_the_same_seed_draws_the_same_and_more_scenes_change_none(data):
 def test_every_word_is_known(data):
     for name in ("words", "trifeature"):
         tokenizer = TrifeatureScenesData(scenes=1, test_scenes=1, tokenizers={"text": name}).load().tokenizers["text"]
-        sentences = [*data.grounding.phrases, *(data.train[i]["text"] for i in range(len(data.train)))]
+        sentences = [*data.evaluation.regions.phrases, *(data.train[i]["text"] for i in range(len(data.train)))]
         assert not any(tokenizer.unk_token_id in ids for ids in tokenizer(sentences)["input_ids"])
 
 

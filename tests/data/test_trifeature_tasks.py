@@ -106,7 +106,7 @@ RIGHT = dict(zip(TASKS, (answered, entailed, true, assigned), strict=True))
 
 @pytest.mark.parametrize("task", TASKS)
 def test_labels_are_right(drawn, task):
-    benchmark = drawn[task].task
+    benchmark = downstream.task_of(drawn[task])
     for rows in (drawn[task].train, benchmark.test):
         for example in rows.examples:
             right = RIGHT[task](example.text, shown(rows, example))
@@ -119,41 +119,41 @@ def test_test_pictures_are_of_held_out_combinations(loaded):
     def seen(rows):
         return {tuple(picture.values()) for example in rows.examples for picture in shown(rows, example)}
 
-    train, test = seen(loaded.train), seen(loaded.task.test)
+    train, test = seen(loaded.train), seen(downstream.task_of(loaded).test)
     assert len(train) == 800 and len(test) == 200 and not train & test
 
 
 @every_task
 def test_rows(loaded):
-    row = loaded.task.test[7]
+    row = downstream.task_of(loaded).test[7]
     pictures = [row["image"]] if isinstance(row["image"], np.ndarray) else row["image"]
-    example = loaded.task.test.examples[7]
-    assert len(loaded.task.test) == 4000 and len(loaded.train) == 6400 and row["ids"] == 7
+    example = downstream.task_of(loaded).test.examples[7]
+    assert len(downstream.task_of(loaded).test) == 4000 and len(loaded.train) == 6400 and row["ids"] == 7
     for image, number in zip(pictures, example.pictures, strict=True):
-        assert np.array_equal(image, loaded.task.test.source.images[number])
-    right = loaded.task.classes[example.label]
+        assert np.array_equal(image, downstream.task_of(loaded).test.source.images[number])
+    right = downstream.task_of(loaded).classes[example.label]
     assert row["text"] == example.text and row["labels"] == (right if right in ANSWERS else example.label)
-    assert loaded.task.kind == ("answers" if right in ANSWERS else "classes")
+    assert downstream.task_of(loaded).kind == ("answers" if right in ANSWERS else "classes")
     with pytest.raises(IndexError):
-        loaded.task.test[4000]
+        downstream.task_of(loaded).test[4000]
 
 
 @every_task
 def test_no_sentence_has_unknown_words(loaded):
     tokenizer = loaded.tokenizers["text"]
-    texts = sorted({row.text for rows in (loaded.train, loaded.task.test) for row in rows.examples})
+    texts = sorted({row.text for rows in (loaded.train, downstream.task_of(loaded).test) for row in rows.examples})
     assert not any(tokenizer.unk_token_id in ids for ids in tokenizer(texts)["input_ids"])
 
 
 def learned(loaded, key):
     """Percent right on the test rows of who knows, of the training rows, the commonest label of each key."""
-    train, test = loaded.train, loaded.task.test
+    train, test = loaded.train, downstream.task_of(loaded).test
     table = defaultdict(Counter)
     for example in train.examples:
         table[key(train, example)][example.label] += 1
         table[None][example.label] += 1
     guesses = [(table.get(key(test, e)) or table[None]).most_common(1)[0][0] for e in test.examples]
-    return 100 * np.mean(guesses == loaded.task.labels)
+    return 100 * np.mean(guesses == downstream.task_of(loaded).labels)
 
 
 def equal_factors(rows, example):
@@ -172,7 +172,7 @@ def equal_factors(rows, example):
     indirect=["loaded"],
 )
 def test_neither_text_nor_pictures_suffice(loaded, chance, text, image):
-    assert downstream.chance(loaded.task.labels) == pytest.approx(chance, abs=1)
+    assert downstream.chance(downstream.task_of(loaded).labels) == pytest.approx(chance, abs=1)
     assert learned(loaded, lambda rows, e: e.text) < text
     for factor in NAMES:
         assert learned(loaded, lambda rows, e, f=factor: tuple(p[f] for p in shown(rows, e))) < image
@@ -198,7 +198,7 @@ def test_of_a_side_the_other_picture_is_as_often_so(drawn):
 
 
 def test_labels_are_balanced_in_every_group(drawn):
-    chances = {task: downstream.group_chances(drawn[task].task) for task in TASKS}
+    chances = {task: downstream.group_chances(downstream.task_of(drawn[task])) for task in TASKS}
     assert chances["statements"] == dict.fromkeys(("both", "one", "same", "side"), 50)
     assert chances["questions"]["yes_no"] == 50 and max(chances["questions"].values()) == 50
     assert chances["entailment"] == pytest.approx({"either": 40, "open": 50, "plain": 50}, abs=0.1)
@@ -208,14 +208,17 @@ def test_labels_are_balanced_in_every_group(drawn):
 @pytest.mark.parametrize("task", TASKS)
 def test_a_seed_fixes_the_rows(load, task):
     first, again, other = (load(task, per_picture=1, seed=seed) for seed in (1, 1, 2))
-    assert first.train.examples == again.train.examples and first.task.test.examples == again.task.test.examples
+    assert (
+        first.train.examples == again.train.examples
+        and downstream.task_of(first).test.examples == downstream.task_of(again).test.examples
+    )
     assert first.train.examples != other.train.examples
     assert len(first.train) == 1600 and "1,600" in first.summary
 
 
 def test_drawn_as_the_recipe_says():
     data = SOURCES["trifeature_statements"](image_size=9, renders=1, test_renders=1, per_picture=2).load()
-    assert len(data.train) == 1600 and len(data.task.test) == 400
+    assert len(data.train) == 1600 and len(downstream.task_of(data).test) == 400
     left, right = data.train[0]["image"]
     assert left.shape == right.shape == (9, 9, 3) and data.columns == {"image": "image", "text": "text"}
 

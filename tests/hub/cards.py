@@ -6,6 +6,7 @@ import yaml
 
 from hf_latent import CoMMConfig, LatentALBEFConfig, LatentCLIPConfig
 from hf_latent.hub.card import render
+from tests.measured import measured
 
 CONFIG = CoMMConfig(modalities={name: {"encoder": "cnn"} for name in ("image1", "image2")}).to_dict()
 TEXT = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 31}
@@ -19,17 +20,19 @@ RECIPE = {
 }
 ALBEF_RECIPE = {"model": {"type": "latent_albef"}, "data": {"name": "trifeature_captions", "image_size": 32}}
 CLIP_RECIPE = {"model": {"type": "latent_clip"}, "data": {"name": "trifeature_captions", "image_size": 32}}
-METRICS = {
-    "redundancy": 98.25,
-    "synergy_auroc": 0.8125,
-    "train_loss": 2.5,
-    "train_runtime": 140.0,
-    "train_samples_per_second": 500.0,
-    "seed": 42,
-    "hf_latent_version": "0.1.0",
-    "torch_version": "2.13.0",
-    "transformers_version": "5.23.0",
-}
+METRICS = measured(
+    {
+        "redundancy": 98.25,
+        "synergy_auroc": 0.8125,
+        "train_loss": 2.5,
+        "train_runtime": 140.0,
+        "train_samples_per_second": 500.0,
+        "seed": 42,
+        "hf_latent_version": "0.1.0",
+        "torch_version": "2.13.0",
+        "transformers_version": "5.23.0",
+    }
+)
 ALL_REGULARIZERS = {
     "feature_separation": {"weight": 0.5, "ramp": 0.25, "start": 0.1},
     "brownian_bridge": {"weight": 0.3},

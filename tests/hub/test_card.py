@@ -12,12 +12,13 @@ from matplotlib.mathtext import math_to_image
 
 from hf_latent import CoMMConfig, LatentALBEFConfig, LatentCLIPConfig, build_objective, citations
 from hf_latent.errors import UserError
+from hf_latent.evaluation import Measurement, groups
 from hf_latent.hub.card import render_card, write_card
 from hf_latent.recipe import parse_recipe
 from hf_latent.regularizers import Regularizer, register_regularizer
 from hf_latent.regularizers import base as registry
 from hf_latent.resources import available_resources, resource_path
-from hf_latent.results import GROUPS, RESULTS
+from hf_latent.results import written
 from hf_latent.training import LatentTrainingArguments
 from tests.hub.cards import (
     ALL_REGULARIZERS,
@@ -33,6 +34,7 @@ from tests.hub.cards import (
     clip_card,
     header,
 )
+from tests.measured import measured
 
 # What was measured
 
@@ -47,15 +49,15 @@ def test_results_stand_in_the_table_and_in_the_model_index():
     assert "CoMM](https://arxiv.org/abs/2409.07402)" in text and "trust_remote_code=True" in text
 
 
-def test_every_result_is_shown_in_its_group_and_explained():
-    text = clip_card(
-        metrics=dict.fromkeys(RESULTS, 0.25), recipe={**CLIP_RECIPE, "evaluation": {"protocol": "cyclip"}}
-    )
-    for result in RESULTS.values():
-        assert f"| {result.title} | **0.2" in text
-        assert result.chance or result.reading
-    positions = [text.index(f"### {group.title}\n") for group in GROUPS.values()]
-    assert positions == sorted(positions) and {result.group for result in RESULTS.values()} == set(GROUPS)
+def test_every_measurement_is_shown_in_its_group_and_explained():
+    found = [Measurement(f"of_{name}", 0.25, f"What {name} is", name, reading="how it reads") for name in groups()]
+    found.append(Measurement("of_a_plug_in", 0.25, "What a plug-in measures", "somebody_s", "%", chance=0.125))
+    text = clip_card(metrics=written(found[::-1]), recipe={**CLIP_RECIPE, "evaluation": {"protocol": "cyclip"}})
+    for measurement in found[:-1]:
+        assert f"| {measurement.title} | **0.250** | how it reads |" in text
+    assert "### Somebody s\n" in text and "| What a plug-in measures | **0.2 %** | 0.1 % |" in text
+    positions = [text.index(f"### {group.title}\n") for group in groups().values()]
+    assert positions == sorted(positions)
     assert text.index("## Results") < text.index("### Retrieval") < text.index("## Latent structure") < positions[7]
     assert "CyCLIP" in text
     assert all(line.count("|") == 4 for line in text.splitlines() if line.startswith("|"))
@@ -225,7 +227,9 @@ def test_the_header_is_valid_and_names_the_base():
     recipe = {
         "data": {"name": "dataset", "path": "jxie/flickr8k", "columns": {"image": "image"}, "test_split": "test"}
     }
-    text = card(config=config, recipe=recipe, metrics={"image_to_text_r1": 50.0, "cka": 0.5}, license="apache-2.0")
+    text = card(
+        config=config, recipe=recipe, metrics=measured({"image_to_text_r1": 50.0, "cka": 0.5}), license="apache-2.0"
+    )
     data = ModelCard(text).data
     assert data.base_model == ["microsoft/resnet-50", "bert-base-uncased"] and data.license == "apache-2.0"
     assert (

@@ -12,6 +12,7 @@ from hf_latent import CoMMConfig
 from hf_latent.cli import main
 from hf_latent.hub.card import write_card
 from hf_latent.hub.card_page import card_page
+from tests.measured import measured
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def run(tmp_path):
     towers = {name: {"encoder": "cnn"} for name in ("image1", "image2")}
     config = CoMMConfig(modalities=towers, regularizers={"alignment": {"weight": 0.5}})
     (run / "config.json").write_text(config.to_json_string(use_diff=False))
-    (run / "metrics.json").write_text(json.dumps({"redundancy": 90.0, "seed": 1}))
+    (run / "metrics.json").write_text(json.dumps(measured({"redundancy": 90.0, "seed": 1})))
     Figure().savefig(run / "figures" / "latent_map.png")
     return run
 

@@ -181,6 +181,18 @@ def test_measurements_are_numbers_and_versions(run, tmp_path):
     assert json.loads(text, parse_constant=pytest.fail) == kept
 
 
+def test_descriptions_of_measurements_are_words(run, tmp_path):
+    """What is no sentence is left out, and so is what no reader reads."""
+    told = {"title": "Redundancy: the shape of both images", "group": "interactions", "unit": "%", "chance": 10.0}
+    left = {"reading": "see /home/ada/secret", "short": "a/b", "note": "word", "rows": "many", "task": "https://a.b"}
+    block = {"redundancy": told | left, "synergy": {"title": "x"}, SECRET: told, "cka": "words"}
+    (run / "metrics.json").write_text(json.dumps({"redundancy": 96.5, "cka": 0.5, "measurements": block}))
+    published = json.loads((staged(run, tmp_path) / "metrics.json").read_text())["measurements"]
+    (key,) = published
+    assert key == "redundancy" and told.items() <= published[key].items()
+    assert published[key].keys() - told.keys() <= {"better", "metric"}
+
+
 def test_free_text_under_keys_that_nobody_reads_is_left_out_and_told(run, tmp_path, capsys):
     def tell(config):
         config |= {"note": SECRET, "id2label": {"0": "an apple"}, "nested": {"deep": [SECRET, "word"]}, SECRET: 1}

@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from hf_latent.metrics import task_accuracy
-from hf_latent.results import RESULTS
-from tests.downstream import chance, group_chances
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 3, 3])
 GIVEN = np.array([0, 0, 0, 1, 1, 0, 2, -1])
@@ -42,22 +40,6 @@ def test_accuracies_are_the_counts():
 def test_bad_input_is_named(change, told):
     with pytest.raises(ValueError, match=told):
         task_accuracy(**{"predicted": GIVEN, "labels": LABELS, "groups": GROUPS} | change)
-
-
-@pytest.mark.parametrize("task", ["questions", "entailment", "statements", "text_assignment"])
-def test_all_that_is_measured_of_the_built_in_tasks_has_a_title(task):
-    from hf_latent.data.loading import SOURCES
-
-    benchmark = SOURCES[f"trifeature_{task}"](image_size=8, renders=1, test_renders=1).load().task
-    guess = np.full(len(benchmark.labels), np.bincount(benchmark.labels).argmax())
-    found = task_accuracy(guess, benchmark.labels, benchmark.groups, kind=benchmark.kind)
-    # A chance is no result of its own: it stands beside the one that names it.
-    assert found.keys() <= RESULTS.keys() | {result.chance for result in RESULTS.values()}
-    name = "answer" if benchmark.kind == "answers" else "class"
-    assert found[f"{name}_accuracy"] == found[f"{name}_chance"] == pytest.approx(chance(benchmark.labels))
-    for group, reached in group_chances(benchmark).items():
-        stated = RESULTS[f"{name}_accuracy_{group}"].chance
-        assert reached == pytest.approx(float(stated), abs=6)
 
 
 def test_as_an_evaluate_metric(tmp_path):

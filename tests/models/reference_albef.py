@@ -63,7 +63,7 @@ def words(model, batch, alpha):
 
 
 def matching(model, batch):
-    """Each pair, and its two nearest wrong partners by the momentum features; rows of the same id are not wrong."""
+    """Each pair, and its two hard negatives by the momentum features; rows of the same id are not wrong."""
     z, teacher = features(model, batch), features(model.momentum, batch)
     rows = len(batch["pixel_values"])
     ids = batch["ids"].tolist() if "ids" in batch else list(range(rows))

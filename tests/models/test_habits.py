@@ -11,9 +11,8 @@ from peft import AutoPeftModel, LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from hf_latent import CoMMConfig, CoMMModel, LatentALBEFForPreTraining, LatentALBEFModel
+from hf_latent import CoMMConfig, CoMMModel, LatentALBEFForPreTraining, LatentALBEFModel, LatentTrainer
 from hf_latent.training.arguments import LatentTrainingArguments
-from hf_latent.training.trainer import LatentTrainer
 from tests.models.small import small_albef, small_batch, small_bert, small_clip, small_model, small_pairs
 
 VIT = {

@@ -72,7 +72,7 @@ def test_the_loss_is_that_of_a_plain_reference(cls, images, alpha):
 def test_the_keys_and_values_of_two_images_are_shared():
     for model in (moved(TWO, alpha=0.3, num_labels=2), copy.deepcopy(moved(TWO, num_labels=2))):
         first, second = model.fusion.layer[0].crossattention.self, model.second_layer[0].crossattention.self
-        assert second.lender is first and second.query is not first.query
+        assert second.tied_to is first and second.query is not first.query
         held = [name for name in model.state_dict() if name.startswith("second_layer.0.crossattention.self")]
         assert held == [f"second_layer.0.crossattention.self.query.{part}" for part in ("weight", "bias")]
         batch = classified(images=2, classes=2)

@@ -7,10 +7,14 @@ from hf_latent import plots
 from hf_latent.metrics.information import factor_joint
 from tests.plots.small import assert_whole_png, shown
 
-RUNS = {
-    "first": {"redundancy": 99.9, "uniqueness1": 87.8, "uniqueness2": 86.0, "synergy": 71.9},
-    "second": {"redundancy": 100.0, "uniqueness1": float("nan"), "synergy": 47.0},
-}
+CHANCE = {"Redundancy": 10.0, "Uniqueness 1": 10.0, "Uniqueness 2": 10.0, "Synergy": 50.0}
+
+
+def with_chance(*values):
+    return {title: (value, level) for value, (title, level) in zip(values, CHANCE.items(), strict=True)}
+
+
+RUNS = {"first": with_chance(99.9, 87.8, 86.0, 71.9), "second": with_chance(100.0, float("nan"), float("nan"), 47.0)}
 LOG = [
     {"loss": 5.0, "loss_contrastive": 4.0, "loss_uniformity": -1.0, "grad_norm": 1.0, "step": 10},
     {"loss": 3.0, "loss_contrastive": 2.5, "loss_uniformity": -1.5, "grad_norm": 1.0, "step": 20},
@@ -55,8 +59,6 @@ def test_interactions_draw_a_bar_a_value_and_a_chance_line_a_group(tmp_path):
     assert panel.get_ylim() == (0, 100)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"first", "second", "chance"}
     assert_whole_png(plots.plot_interactions(RUNS, tmp_path / "interactions.png"), figure)
-    (panel,) = shown(plots.interactions_figure({"none": {"redundancy": None}}))
-    assert [text.get_text() for text in panel.texts] == ["n/a"] * 4
 
 
 def test_a_comparison_draws_all_runs_each_in_its_color_on_fixed_axes_with_chance(tmp_path):
@@ -104,7 +106,7 @@ def test_the_number_of_a_full_bar_does_not_touch_the_heading():
 
 @pytest.mark.parametrize("count", [1, 6])
 def test_interactions_labels_do_not_overlap(count):
-    values = {"redundancy": 99.9, "uniqueness1": 88.8, "uniqueness2": 9.9, "synergy": 47.7}
+    values = with_chance(99.9, 88.8, 9.9, 47.7)
     figure = plots.interactions_figure({f"run {i}": values for i in range(count)})
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in shown(figure)[0].texts]
@@ -116,9 +118,9 @@ def test_interactions_refuse_what_they_cannot_show():
     with pytest.raises(ValueError, match="1 to 6 runs"):
         plots.interactions_figure({})
     with pytest.raises(ValueError, match="1 to 6 runs"):
-        plots.interactions_figure({str(i): {} for i in range(7)})
+        plots.interactions_figure({str(i): values for i, values in enumerate([RUNS["first"]] * 7)})
     with pytest.raises(ValueError, match="'a' must lie in 0 to 100"):
-        plots.interactions_figure({"a": {"synergy": 120.0}})
+        plots.interactions_figure({"a": {"Synergy": (120.0, 50.0)}})
 
 
 def test_information_gap_draws_a_point_a_distribution_above_the_bound(tmp_path):

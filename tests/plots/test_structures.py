@@ -1,9 +1,12 @@
 import pytest
 
-from benchmarks.trade_offs import RESULTS_PAGE, read_table
+from benchmarks.trade_offs import AXES, RESULTS_PAGE, read_table
 from hf_latent import plots
 from hf_latent.plots.look import CLASSES
 from tests.plots.small import assert_whole_png, shown
+
+INFORMATION = plots.Axis("zero", "nearest", "%", 2.5), plots.Axis("texture", "texture", "%", 10.0, "texture_full")
+SPACE = plots.Axis("gap", "modality gap"), plots.Axis("cka", "linear CKA")
 
 
 def test_trade_offs_draw_a_point_a_structure(tmp_path):
@@ -12,49 +15,49 @@ def test_trade_offs_draw_a_point_a_structure(tmp_path):
 
     summary = {
         "plain": {
-            "zero_shot_top1": cell(90, 2),
-            "probe_texture": cell(20, 1),
-            "gap_centroid": cell(0.3),
+            "zero": cell(90, 2),
+            "texture": cell(20, 1),
+            "gap": cell(0.3),
             "cka": cell(0.8),
         },
-        "apart": {"zero_shot_top1": cell(70), "probe_texture": cell(40), "probe_texture_full": cell(60)},
+        "apart": {"zero": cell(70), "texture": cell(40), "texture_full": cell(60)},
     }
-    figure = plots.trade_offs_figure(summary)
+    figure = plots.trade_offs_figure(summary, [INFORMATION, SPACE])
     shared, space = shown(figure)
     points = [c for c in shared.containers if len(c.lines[0].get_xdata())]
     places = [(*c.lines[0].get_xydata()[0], c.lines[0].get_markerfacecolor()) for c in points]
     plain, apart = CLASSES[:2]
     assert places == [(90, 20, plain), (70, 60, "white"), (70, 40, apart)]  # filled points are all of one probe
     chance = [line.get_xydata().tolist() for line in shared.lines if line.get_ls() == "--" and len(line.get_xdata())]
-    assert [[1, 0], [1, 1]] in chance and [[0, 10], [1, 10]] in chance
+    assert [[2.5, 0], [2.5, 1]] in chance and [[0, 10], [1, 10]] in chance
     assert shared.get_xlim() == shared.get_ylim() == (0, 103)  # not the range of two points
-    assert space.get_xlim() == (-0.02, 1) and space.get_ylim() == (0, 1.03)
+    assert space.get_xlim() == space.get_ylim() == (-0.02, 1.03)
     assert len(space.containers) == 1  # what was not measured is not drawn
     (legend,) = figure.legends
     assert {entry.get_text() for entry in legend.get_texts()} == {
         "plain",
         "apart",
-        "filled: texture on z",
-        "hollow: texture on [z, independent]",
+        "filled: on z",
+        "hollow: on [z, independent]",
         "chance",
     }
-    assert_whole_png(plots.plot_trade_offs(summary, tmp_path / "trade.png"), figure)
+    assert_whole_png(plots.plot_trade_offs(summary, [INFORMATION, SPACE], tmp_path / "trade.png"), figure)
     with pytest.raises(ValueError, match="Give 1 to 70 structures"):
-        plots.trade_offs_figure({})
+        plots.trade_offs_figure({}, [SPACE])
 
 
 def test_trade_offs_have_no_empty_axes_and_a_color_a_structure():
     cell = {"mean": 0.5, "std": 0.1}
-    summary = {f"of own data {k}": {"gap_centroid": cell, "cka": cell} for k in range(13)}
-    summary["wide"] = {"gap_centroid": {"mean": 0.95, "std": 0.1}, "cka": cell}
-    figure = plots.trade_offs_figure(summary)
+    summary = {f"of own data {k}": {"gap": cell, "cka": cell} for k in range(13)}
+    summary["wide"] = {"gap": {"mean": 0.95, "std": 0.1}, "cka": cell}
+    figure = plots.trade_offs_figure(summary, [INFORMATION, SPACE])
     (space,) = shown(figure)
-    assert space.get_title() == "geometry" and space.get_xlim() == (-0.02, 2.05)
+    assert space.get_xlabel() == "modality gap" and space.get_xlim() == (-0.02, 2.05)
     points = [c.lines[0] for c in space.containers if len(c.lines[0].get_xdata())]
     assert len({line.get_color() for line in points}) == 14
     assert {entry.get_text() for entry in figure.legends[0].get_texts()} == set(summary)
-    with pytest.raises(ValueError, match="No structure has zero_shot_top1 and probe_texture, nor gap_centroid"):
-        plots.trade_offs_figure({"none": {"cka": cell}})
+    with pytest.raises(ValueError, match="No structure has two measures"):
+        plots.trade_offs_figure({"none": {"cka": cell}}, [INFORMATION, SPACE])
 
 
 def test_fine_tuned_structures_are_rows_and_measures_panels(tmp_path):
@@ -88,6 +91,6 @@ def test_fine_tuned_structures_are_rows_and_measures_panels(tmp_path):
 def test_the_picture_of_the_structure_study_is_drawn_from_its_table():
     summary = read_table(RESULTS_PAGE.read_text(encoding="utf-8"))
     assert len(summary) == 12 and "probe_texture_full" not in summary["plain"]
-    assert summary["plain"]["zero_shot_top1"] == {"mean": 86.9, "std": 2.1}
+    assert summary["plain"]["zero_shot"] == {"mean": 86.9, "std": 2.1}
     assert summary["separation_1"]["probe_texture_full"] == {"mean": 58.9, "std": 2.4}
-    assert len(shown(plots.trade_offs_figure(summary))) == 2
+    assert len(shown(plots.trade_offs_figure(summary, AXES))) == 2

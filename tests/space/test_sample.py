@@ -112,7 +112,7 @@ def test_scenes_are_held_out_ones_with_their_captions():
     sample = load_sample(TrifeatureScenesData(image_size=32, scenes=3, test_scenes=2))
     assert len(sample) == ROWS == len(sample.values["image"]) and sample.values["text"] == sample.words
     shape, color = (sample.factors[f"{factor} of the first"] for factor in ("shape", "color"))
-    told = TrifeatureScenesData(image_size=32, scenes=1, test_scenes=ROWS).load().captions.test
+    told = TrifeatureScenesData(image_size=32, scenes=1, test_scenes=ROWS).load().evaluation.test.rows
     assert np.array_equal(shape * 10 + color, told.objects[:, 0]) and sample.words[0] == told[0]["text"]
 
 

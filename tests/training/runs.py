@@ -5,8 +5,10 @@ import itertools
 import json
 import sys
 import warnings
+from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
@@ -26,8 +28,11 @@ from hf_latent import (
     Views,
     build_view,
 )
+from hf_latent.data.loaded import EvaluationData, Label, Split, Task
 from hf_latent.data.stream import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.errors import UserError
+from hf_latent.evaluation import Benchmark, Measurement
 from hf_latent.training.distributed import rank, shut_down, world_size
 from hf_latent.training.lora import Lora, add_lora
 from tests.models.small import small_albef, small_clip
@@ -60,6 +65,7 @@ def build_trainer(
     views=True,
     double=False,
     regularizers=None,
+    benchmarks=None,
     **arguments,
 ):
     set_seed(0)
@@ -81,8 +87,45 @@ def build_trainer(
         views=Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None,
         train_dataset=dataset or RandomPairs(),
         eval_dataset=eval_dataset,
+        **_measured_with(benchmarks, RandomPairs, NAMES),
         processing_class=CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES}),
     )
+
+
+def _measured_with(benchmarks, rows, modalities=("image", "text"), task=None):
+    """Arguments of a Trainer that measures 29 rows; equal captions are one caption, and the label of some is missing.
+
+    Args:
+        benchmarks: As a recipe writes them, or "broken"; None for a Trainer that measures nothing.
+    """
+    if benchmarks is None:
+        return {}
+
+    def split(count):
+        number = np.arange(count)
+        labels = {"kind": np.where(number % 7 == 6, -1, number % 2), "size": number % 5 / 2, "word": number % 3}
+        own = rows(count)
+        ids = np.array([own[i]["ids"] for i in number])
+        texts = {"text": [own[i]["text"] for i in number]} if "text" in modalities else {}
+        items = {name: np.unique(column, return_inverse=True)[1] for name, column in texts.items()}
+        return Split(own, ids, labels, items)
+
+    labels = {"kind": Label(names=("red", "green")), "size": Label("number"), "word": Label(names=tuple(ANSWERS))}
+    columns = {name: name for name in modalities}
+    data = EvaluationData(split(29), split(52), columns=columns, labels=labels, task=task)
+    return {"benchmarks": {"broken": Broken()} if benchmarks == "broken" else benchmarks, "evaluation_data": data}
+
+
+@dataclass(frozen=True)
+class Broken(Benchmark):
+    """It asks for embeddings, and then has an error that is none of a user's."""
+
+    def describe(self, encode, data):
+        return [Measurement("broken", np.nan, "Broken", "mine")]
+
+    def measure(self, encode, data):
+        encode(data.test.rows)
+        raise KeyError("the measurement broke")
 
 
 def _arguments(folder, **arguments):
@@ -152,6 +195,7 @@ def build_clip_trainer(
     in_modal=True,
     regularizers=REGULARIZERS,
     lora=None,
+    benchmarks=None,
     **arguments,
 ):
     """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
@@ -165,6 +209,7 @@ def build_clip_trainer(
         args=_arguments(folder, **arguments),
         views=Views(views, seed=0),
         train_dataset=captions_as_a_stream() if stream else RandomPhotos() if photos else RandomCaptions(),
+        **_measured_with(benchmarks, RandomCaptions),
         processing_class=LatentCLIPProcessor.for_size(16, tokenizer),
     )
 
@@ -215,7 +260,7 @@ class LabelledCaptions(RandomCaptions):
         return row | (label if self.labelled else {})
 
 
-def build_head_trainer(folder, head="answers", double=False, labelled=True, model=None, **arguments):
+def build_head_trainer(folder, head="answers", double=False, labelled=True, model=None, benchmarks=None, **arguments):
     """A downstream head of LatentALBEF, with a momentum copy."""
     set_seed(0)
     tokenizer = word_tokenizer(["a red square green blue small large or"])
@@ -226,6 +271,7 @@ def build_head_trainer(folder, head="answers", double=False, labelled=True, mode
         args=_arguments(folder, **arguments),
         views=Views({"image": build_view("image", size=16), "text": build_view("none")}, seed=0),
         train_dataset=LabelledCaptions(head=head, labelled=labelled),
+        **_measured_with(benchmarks, partial(LabelledCaptions, head=head), task=Task(head, "word")),
         processing_class=LatentALBEFProcessor.for_size(16, tokenizer),
     )
 
@@ -240,6 +286,18 @@ def curve(trainer):
     """The logged losses, terms and gradient norms, without times."""
     keep = ("loss", "grad_norm", "step")
     return [{k: v for k, v in e.items() if k.startswith(keep)} for e in trainer.state.log_history if "loss" in e]
+
+
+def without_times(metrics):
+    return {name: value for name, value in metrics.items() if not name.endswith(("runtime", "_per_second"))}
+
+
+def measured(trainer):
+    """The metrics of an evaluation, or the kind of error and its text."""
+    try:
+        return without_times(trainer.evaluate())
+    except UserError as error:
+        return type(error).__name__, str(error)
 
 
 def checksum(tensors):
@@ -276,14 +334,18 @@ def run(folder, options):
     trainer.add_callback(gradient := FirstGradient())
     trainer.train(resume_from_checkpoint=resume)
     result = {"curve": curve(trainer), "gradient": gradient.vector}
+    if "benchmarks" in options:
+        result["measured"] = of_all_processes(measured(trainer))
+        result["evaluations"] = of_all_processes(
+            [without_times(entry) for entry in trainer.state.log_history if "eval_loss" in entry]
+        )
     if trainer.args.max_steps > 1:
         rows = RandomCaptions(7) if options.get("clip") or options.get("albef") else RandomPairs(7)
         rows = LabelledCaptions(7, options["head"]) if "head" in options else rows
         result["features"] = trainer.features(rows)
-    if validated:
-        result["best"] = of_all_processes(
-            {"checkpoint": trainer.state.best_model_checkpoint, "weights": checksum(trainer.model.state_dict())}
-        )
+    if validated or options.get("load_best_model_at_end"):
+        found = {"checkpoint": trainer.state.best_model_checkpoint, "weights": checksum(trainer.model.state_dict())}
+        result["best"] = of_all_processes({**found, "greater_is_better": trainer.args.greater_is_better})
     if evaluated:
         rows = RandomCaptions if options.get("clip") or options.get("albef") else RandomPairs
         rows = partial(LabelledCaptions, head=options["head"]) if "head" in options else rows

@@ -77,7 +77,7 @@ def test_recomputed_layers_in_chunks_have_the_gradient_of_the_whole_batch(tmp_pa
 
 
 def test_a_chunk_and_its_partners_are_what_is_encoded(tmp_path):
-    """The momentum copy once, the model twice, partners once a chunk and never more than the chunk has rows."""
+    """The momentum copy once, the model twice, hard negatives once a chunk and never more than the chunk has rows."""
     trainer = build_albef_trainer(tmp_path, max_steps=1, model=MATCHING, **PARTS)
     sizes = {"model": [], "momentum": []}
     for name, model in (("model", trainer.model), ("momentum", trainer.model.momentum)):

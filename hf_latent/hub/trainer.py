@@ -1,4 +1,4 @@
-"""The Hub in training: what is pushed, and when."""
+"""The public Trainer, and what of a training goes to the Hub, and when."""
 
 import shutil
 import tempfile
@@ -8,8 +8,6 @@ from typing import Any, cast
 
 import yaml
 from huggingface_hub import ModelCard
-from transformers import Trainer
-from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
@@ -17,9 +15,9 @@ from transformers.utils.hub import PushInProgress, hf_api
 
 from ..files import remove
 from ..runs import METRICS, RECIPE
-from .arguments import LatentTrainingArguments
-from .checkpoints import staged_files
-from .lora import without_adapters
+from ..training.arguments import LatentTrainingArguments
+from ..training.checkpoints import staged_files
+from ..training.trainer import ObjectiveTrainer
 
 # What goes on from a checkpoint needs, beside the model.
 RESUME = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
@@ -27,8 +25,34 @@ RESUME = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
 logger = logging.get_logger(__name__)
 
 
-class HubTrainer(Trainer):
-    """The part of the [`LatentTrainer`] that publishes.
+class LatentTrainer(ObjectiveTrainer):
+    """Trains a model that embeds, on an objective that scores the whole batch.
+
+    One step makes the views of the batch on the device, embeds them, gathers the embeddings over the processes with
+    their gradient, scores them, and computes the objective that the model's config names. Any number of processes
+    gives the gradient of one process at the same `global_batch_size`.
+
+    Args:
+        model: A model of this library, or adapters of PEFT on one.
+        args: [`LatentTrainingArguments`]; by default those of `output_dir="outputs/trainer"`.
+        views: The augmentations of each modality. Without them the batch must hold the second view itself if the
+            objective needs one.
+        optimizers: An optimizer of this model and its scheduler, instead of those that `args` name.
+        benchmarks: What each evaluation measures of `evaluation_data`, beside the loss of `eval_dataset`; see
+            [`measure_with`].
+        evaluation_data: Rows with ids and labels, such as `LoadedData.evaluation` of a source; its `test` split is
+            measured, which is also the `eval_dataset` where none is given.
+        **kwargs: Of `transformers.Trainer`, but `compute_loss_func`: the objective, which the config of the model
+            names, is the loss. `data_collator` gives batches of
+            `{"modalities": {name: {...}}, "ids": (batch,)}`, or of what the model reads where there are no `views`; by
+            default it stacks the columns that are named after the modalities, as `processing_class` says.
+
+    Every term of the objective is logged as `loss_<term>`. A loss that is not finite stops the run and names the step
+    and the term. Checkpoints appear whole or not at all, and training goes on from whole ones only. With an
+    `eval_dataset`, [`evaluate`] gives `eval_loss` and what `compute_metrics` finds.
+
+    Raises:
+        UserError: If an argument is not what this Trainer works with; it says what to give instead.
 
     `push_to_hub()`, and the checkpoints that `hub_strategy` sends, put on the Hub what `hf-latent push` does, each as
     one commit: no training arguments, no path, no token. `hub_strategy="checkpoint"` and `"all_checkpoints"` add a
@@ -41,7 +65,7 @@ class HubTrainer(Trainer):
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """As in `Trainer`: create the repository at once, so that a wrong name or token is told before training."""
-        from ..hub.push import create_repository
+        from .push import create_repository
 
         if self.is_world_process_zero():
             name = self.args.hub_model_id or self._run.absolute().name
@@ -139,24 +163,6 @@ class HubTrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Nothing: `Trainer` calls it before the checkpoint is whole. See [`push_checkpoint`]."""
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """As in `Trainer`; beside adapters, also the config and the code of the model that they are for."""
-        super()._save(output_dir, state_dict)
-        if self._base is not self.model and self.args.should_save:
-            folder = output_dir or str(self._run)
-            self._base.name_auto_classes()
-            custom_object_save(self._base, folder, config=self._base.config)
-            self._base.config.save_pretrained(folder)
-
-    @property
-    def _run(self) -> Path:
-        return Path(cast(str, self.args.output_dir))
-
-    @property
-    def _base(self) -> Any:
-        """The model, without the adapters around it."""
-        return without_adapters(self.model)
-
     def _publish(
         self,
         staged: Path,
@@ -165,7 +171,7 @@ class HubTrainer(Trainer):
         revision: str | None = None,
         private: bool | None = None,
     ) -> str:
-        from ..hub.push import publish_folder
+        from .push import publish_folder
 
         private = self.args.hub_private_repo if private is None else private
         try:
@@ -188,7 +194,7 @@ class HubTrainer(Trainer):
 
     def _stage(self, folder: Path, card: str) -> Path:
         """A temporary folder with what may be published of a run or a checkpoint."""
-        from ..hub.shareable import stage_recipe, stage_run
+        from .shareable import stage_recipe, stage_run
 
         staged = Path(tempfile.mkdtemp(prefix="hf_latent_"))
         try:
@@ -200,7 +206,7 @@ class HubTrainer(Trainer):
         return staged
 
     def _stage_resume(self, checkpoint: Path, folder: Path) -> None:
-        from ..hub.shareable import stage_files, stage_model, stage_trainer_state
+        from .shareable import stage_files, stage_model, stage_trainer_state
 
         stage_model(checkpoint, folder, whole=True)
         stage_files(checkpoint, folder, RESUME)
@@ -208,8 +214,8 @@ class HubTrainer(Trainer):
 
     def _card(self, run: Path | None = None, license: str | None = None) -> str:
         """The text of the card, with the measurements of `run`, if it has any."""
-        from ..hub.card import render_card
-        from ..hub.shareable import stage_recipe
+        from .card import render_card
+        from .shareable import stage_recipe
 
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / self._run.absolute().name

@@ -1,0 +1,149 @@
+"""The splits of a data set of `datasets`: which there are, which are used, and how one is opened."""
+
+import inspect
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, suggest
+
+NAMES = {"train": ("train",), "validation": ("validation", "val", "dev", "valid"), "test": ("test",)}
+"""What each split is called in data sets, the first one that exists is taken."""
+
+
+def choose_splits(written: Mapping[str, str | None], known: Collection[str]) -> dict[str, str]:
+    """The splits to use, of `train`, `validation` and `test`; those that a data set does not have are left out.
+
+    Args:
+        written: As the user wrote them; None switches one off.
+        known: The splits of the data set, among which those that are not written are looked for. One that is written
+            for something else is not taken again.
+    """
+    used = set().union(*(bases(split) for split in written.values() if split is not None))
+    chosen = {"train": written.get("train") or "train"}
+    for role in ("validation", "test"):
+        if role in written:
+            split = written[role]
+        else:
+            split = next((name for name in NAMES[role] if name in known and name not in used), None)
+        if split is not None:
+            chosen[role] = split
+    return chosen
+
+
+def bases(split: str) -> set[str]:
+    """The names of the splits in a text such as `train[:90%]+extra`."""
+    return {part.partition("[")[0].partition("(")[0].strip() for part in split.split("+")}
+
+
+class Opener:
+    """Opens the splits of a data set of the Hub or of the disk.
+
+    Args:
+        path, options: As of [`HubData`].
+        is_on_hub: Whether the path is the id of a data set of the Hub.
+    """
+
+    def __init__(self, path: str, options: Mapping[str, Any], is_on_hub: bool) -> None:
+        self.path, self.options, self.is_on_hub = path, dict(options), is_on_hub
+        self.is_saved = any((Path(path) / name).exists() for name in ("state.json", "dataset_dict.json"))
+
+    def known(self) -> list[str]:
+        """The names of the splits, as far as they are known before the data is read; none of a data set without.
+
+        Raises:
+            UserError: If there is no such data set.
+        """
+        with self._blamed():
+            if self.is_saved:
+                return list(self._saved()) if (Path(self.path) / "dataset_dict.json").exists() else []
+            builder = self._builder()
+            return list(builder.config.data_files or builder.info.splits or ())
+
+    def open(self, split: str, streaming: bool = False) -> Any:
+        """A `datasets.Dataset`, or an `IterableDataset` where it is streamed.
+
+        Args:
+            split: As `datasets` writes it, such as `train[:90%]`.
+            streaming: Read the rows as they come.
+
+        Raises:
+            UserError: If it cannot be opened.
+        """
+        import datasets
+
+        with self._blamed():
+            if self.is_saved:
+                opened = _of_saved(self._saved(), split)
+                opened = opened.to_iterable_dataset() if streaming else opened
+            else:
+                if self.is_on_hub:
+                    self._builder()  # refuses files of others
+                opened = datasets.load_dataset(self._place, split=split, streaming=streaming, **self.options)
+            if opened.features is None:  # a stream may not say what it holds before it is read
+                opened = opened._resolve_features()
+        return opened
+
+    @property
+    def _place(self) -> str:
+        return f"hf://datasets/{self.path}" if self.is_on_hub else self.path
+
+    def _saved(self) -> dict[str, Any]:
+        """The splits of a folder that `save_to_disk` wrote; one without splits is `train`, and what it was before."""
+        import datasets
+
+        saved = datasets.load_from_disk(self.path)
+        if isinstance(saved, datasets.DatasetDict):
+            return dict(saved)
+        return {"train": saved} | ({} if saved.split is None else {str(saved.split): saved})
+
+    def _builder(self) -> Any:
+        """A data set of the Hub lists its files itself, and may list some of this machine, or of other hosts: these
+        are refused."""
+        import datasets
+
+        known = inspect.signature(datasets.load_dataset_builder).parameters
+        only_loading = set(inspect.signature(datasets.load_dataset).parameters) - set(known)
+        options = {key: value for key, value in self.options.items() if key not in only_loading}
+        builder = datasets.load_dataset_builder(self._place, **options)
+        if self.is_on_hub and "data_files" not in self.options:
+            files: Mapping[str, Any] = builder.config.data_files or {}
+            for file in itertools.chain.from_iterable(files.values()):
+                if not str(file).startswith(f"hf://datasets/{self.path}@"):
+                    raise UserError(
+                        f"data.path={self.path!r}: this data set lists {file}, which is not one of its files"
+                    )
+        return builder
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # the builders of datasets raise what they like
+            raise UserError(f"data.path={self.path!r} cannot be opened: {error}") from error
+
+
+def check_split(where: str, split: str, known: Collection[str]) -> None:
+    """A UserError where a split names one that does not exist; nothing is said where none are known."""
+    for name in sorted(bases(split) - {"all", *known}) if known else ():
+        raise UserError(f"{where}={split!r}: no such split {name!r}; {suggest(name, known)}")
+
+
+def _of_saved(saved: Mapping[str, Any], split: str) -> Any:
+    """A split of saved ones, or slices of them, as `datasets.load_dataset` reads it."""
+    import datasets
+
+    if split in saved:
+        return saved[split]
+    if split == "all":
+        return datasets.concatenate_datasets(list({id(rows): rows for rows in saved.values()}.values()))
+    lengths = {name: len(rows) for name, rows in saved.items()}
+    parts = [
+        saved[part.splitname].select(range(part.from_, part.to))
+        for part in datasets.ReadInstruction.from_spec(split).to_absolute(lengths)
+    ]
+    return datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]

@@ -1,0 +1,151 @@
+"""What the space looks like: gap, spread and agreement of the modalities, heads and temperature."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar
+
+import numpy as np
+import torch.nn.functional as F
+
+from ..data.loaded import EvaluationData
+from ..errors import UserError
+from ..metrics import geometry
+from ..metrics.chance import neighbours_chance
+from .benchmark import Benchmark, Encode, Values, register_benchmark, some
+from .labels import reference_modality
+from .measurement import Group, Measurement
+
+FEWEST = 4  # items that have a geometry
+NEIGHBOURS = 10
+
+# key: (group, title, reading); {a} and {b} are two modalities, {m} is one.
+PAIR: dict[str, tuple[str, str, str]] = {
+    "gap_centroid": (
+        "gap",
+        "Modality gap: distance between the mean {a} and the mean {b}",
+        "0 where the two clouds have one center, 2 at most",
+    ),
+    "gap_paired": ("gap", "Mean distance of {a} and {b} of a row", "0 where they coincide, 1.41 unrelated"),
+    "paired_cosine": ("gap", "Mean cosine of {a} and {b} of a row", "1 where they coincide, 0 unrelated"),
+    "alignment": ("gap", "Alignment: mean squared distance of pairs", "0 where they coincide, 2 unrelated"),
+    "cka": ("agreement", "Linear CKA of {a} and {b}", "1 for one structure, 0 for none in common"),
+    "cka_unbiased": ("agreement", "The same, without its bias", "0 for unrelated modalities"),
+    "mutual_knn": (
+        "agreement",
+        "Share of the {k} nearest neighbours that {a} and {b} agree on",
+        "1 for all",
+    ),
+}
+EACH: dict[str, tuple[str, str, str]] = {
+    "uniformity": ("spread", "Uniformity of the {m} embeddings", "-4 spread evenly, 0 collapsed to a point"),
+    "effective_rank": ("spread", "Effective rank of the {m} embeddings", "how many directions they use"),
+}
+HEADLINES = ("gap_centroid", "cka")
+
+
+@register_benchmark("geometry")
+@dataclass(frozen=True)
+class Geometry(Benchmark):
+    """How the modalities lie in the space: of each pair, their mean, and each modality alone.
+
+    Args:
+        most: Rows that are compared, spread evenly; nearest neighbours cost the square of it.
+    """
+
+    groups: ClassVar[Mapping[str, Group]] = {
+        "gap": Group(
+            "The gap between the modalities",
+            "How far the embeddings of the modalities lie from each other on the unit sphere (Liang et al. 2022; Wang "
+            "and Isola 2020).",
+            order=80,
+            structure=True,
+        ),
+        "spread": Group(
+            "The spread of each modality",
+            "How much of the space the embeddings use (Wang and Isola 2020; Roy and Vetterli 2007).",
+            order=81,
+            structure=True,
+        ),
+        "agreement": Group(
+            "The agreement of the modalities",
+            "Whether what lies near each other in one modality does so in the other (Kornblith et al. 2019; Huh et "
+            "al. 2024).",
+            order=82,
+            structure=True,
+        ),
+        "parameters": Group("Heads and temperature", "What became of them in training.", order=83, structure=True),
+    }
+
+    most: int = 5000
+
+    @classmethod
+    def by_default(cls, encode: Encode, data: EvaluationData) -> Mapping[str, Benchmark]:
+        there = encode.compared and len(data.columns) > 1 and data.task is None
+        return {"geometry": cls()} if there else {}
+
+    def check(self, data: EvaluationData) -> None:
+        if len(data.columns) < 2:
+            raise UserError(f"geometry is of two modalities or more: there is {', '.join(data.columns) or 'none'}")
+        if self.most < FEWEST:
+            raise UserError(f"most={self.most}: write {FEWEST} or more")
+        if len(rows := self._rows(data)) < FEWEST:
+            raise UserError(f"the test split holds {len(rows)} rows: {FEWEST} or more can be measured")
+
+    def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
+        names, rows = tuple(data.columns), len(self._rows(data))
+        neighbours = self._neighbours(data)
+        pairs = list(combinations(names, 2))
+        mean = ("", *pairs[0]) if len(pairs) == 1 else ("", "one modality", "another")
+        each = [(f"_{a}_{b}", a, b) for a, b in pairs] if len(pairs) > 1 else []
+        found = []
+        for suffix, a, b in (mean, *each):
+            for key, (group, title, reading) in PAIR.items():
+                words = reading
+                if key == "mutual_knn":
+                    words += f", {neighbours_chance(rows, neighbours):.3f} for unrelated ones"
+                headline = key in HEADLINES and not suffix
+                told = title.format(a=a, b=b, k=neighbours)
+                found.append(_measurement(key + suffix, told, group, words, rows, headline, metric=key))
+        for key, (group, title, reading) in EACH.items():
+            found += [_measurement(f"{key}_{m}", title.format(m=m), group, reading, rows) for m in names]
+        if "independent" in encode.gives:
+            title = "Mean absolute cosine of an embedding and its independent one"
+            found.append(_measurement("separation", title, "parameters", "0 where they are orthogonal", rows))
+        if encode.temperature is not None:
+            reading = "lower is a sharper contrast"
+            found.append(_measurement("temperature", "Temperature after training", "parameters", reading))
+        return found
+
+    def measure(self, encode: Encode, data: EvaluationData) -> Values:
+        embeddings, rows = encode(data.test.rows), self._rows(data)
+        embeds = {name: (embeddings.embeds or {})[name][rows] for name in data.columns}
+        neighbours = self._neighbours(data)
+        found = geometry(embeds, k=neighbours)
+        pairs = list(combinations(embeds, 2))
+        for a, b in pairs if len(pairs) > 1 else ():
+            own = geometry({a: embeds[a], b: embeds[b]}, k=neighbours)
+            found |= {f"{key}_{a}_{b}": own[key] for key in PAIR}
+        if embeddings.independent is not None:
+            modality = reference_modality(data)
+            cosine = F.cosine_similarity(embeds[modality], embeddings.independent[modality][rows], dim=-1)
+            found["separation"] = cosine.abs().mean().item()
+        if encode.temperature is not None:
+            found["temperature"] = encode.temperature
+        return found
+
+    def _rows(self, data: EvaluationData) -> np.ndarray:
+        """A row for each image, however many captions it has; of other data, for each item of the first modality."""
+        rows = data.test.distinct(reference_modality(data))
+        return rows[some(len(rows), self.most)]
+
+    def _neighbours(self, data: EvaluationData) -> int:
+        return min(NEIGHBOURS, len(self._rows(data)) - 1)
+
+
+def _measurement(
+    key: str, title: str, group: str, reading: str, rows: int | None = None, headline: bool = False, metric: str = ""
+) -> Measurement:
+    """One that is neither better higher nor lower, and has no chance level."""
+    common: dict[str, Any] = {"better": "none", "rows": rows, "reading": reading, "headline": headline}
+    return Measurement(key, np.nan, title, group, metric=metric or key, **common)

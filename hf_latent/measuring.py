@@ -1,0 +1,111 @@
+"""What a run is measured with, while it trains and after it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from .data.loaded import LoadedData, Split
+from .data.texts import check_known
+from .errors import UserError, blamed_on
+from .evaluation import Chosen, choose, draw, flat, measured
+from .evaluation.chosen import Found
+from .evaluation.curves import plot_evaluations
+from .hub.card import write_card
+from .hub.trainer import LatentTrainer
+from .plots import plot_losses
+from .recipe import Recipe
+from .results import BLOCK, written
+from .runs import METRICS
+from .training.checkpoints import staged_files
+from .training.encode import TrainerEncode
+
+# Training arguments that need rows which are not trained on, to choose by.
+NEED_VALIDATION = {
+    "eval_strategy": ("steps", "epoch"),
+    "eval_on_start": (True,),
+    "do_eval": (True,),
+    "load_best_model_at_end": (True,),
+    "save_strategy": ("best",),
+}
+
+
+def validation_of(recipe: Recipe, data: LoadedData) -> Split | None:
+    """The rows to choose by, where the recipe evaluates during training."""
+    wanted = [key for key, values in NEED_VALIDATION.items() if recipe.training.get(key) in values]
+    if not wanted:
+        return None
+    if data.evaluation is None or data.evaluation.validation is None:
+        raise UserError(
+            f"training.{wanted[0]}={recipe.training[wanted[0]]} needs rows to validate on, and the test split is to "
+            "report: write data.splits.validation, or data.validation_share: 0.1"
+        )
+    return data.evaluation.validation
+
+
+def benchmarks_of(recipe: Recipe, trainer: LatentTrainer, data: LoadedData) -> Chosen:
+    """What the run is measured with, checked; none where the data has no rows to measure on."""
+    evaluation = recipe.evaluation
+    if data.evaluation is None:
+        if evaluation.benchmarks:
+            raise UserError("evaluation.benchmarks needs rows that are not trained on: write data.splits.test")
+        return {}
+    encode = TrainerEncode(trainer, data.evaluation)
+    defaults = {"protocol": evaluation.protocol, "rerank": evaluation.rerank}
+    chosen = choose(evaluation.benchmarks, encode, data.evaluation, defaults)
+    tokenizers = cast(Any, trainer.processing_class).tokenizers
+    if "text" in tokenizers:
+        for benchmark in chosen.values():
+            check_known(tokenizers["text"], benchmark.sentences(data.evaluation), benchmark.reads)
+    return chosen
+
+
+def measure(
+    run: Path, trainer: LatentTrainer, data: LoadedData, benchmarks: Chosen, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """Measure, draw and write the card; every file appears whole.
+
+    Args:
+        run: The folder.
+        metrics: What is known of the run already, which is kept.
+
+    Returns:
+        The content of `metrics.json`; nothing on every process but the first.
+    """
+    encode, evaluation = None, data.evaluation
+    found: Found = {}
+    if evaluation is not None and benchmarks:
+        encode = TrainerEncode(trainer, evaluation)
+        if trainer.args.should_save:
+            print("Measuring ...")
+
+        def find() -> Found:
+            found = measured(benchmarks, encode, evaluation)
+            if evaluation.task is None:
+                encode(evaluation.test.rows)  # all processes take part, and the map of the latent space reads it
+            return found
+
+        found = encode.run(find)
+    if not trainer.args.should_save:
+        return {}
+    measurements = flat(benchmarks, found)
+    metrics = _without_measurements(metrics) | written(measurements)
+    history = trainer.state.log_history
+    with staged_files(run) as staging:
+        (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8", newline="\n")
+        (staging / "figures").mkdir()
+        with blamed_on("the figures cannot be drawn"):
+            if any("loss" in entry for entry in history):
+                plot_losses(history, staging / "figures" / "losses.png")
+            plot_evaluations(history, measurements, staging / "figures" / "evaluations.png")
+            if encode is not None and evaluation is not None:
+                draw(benchmarks, encode, evaluation, found, staging / "figures", run.resolve().name)
+    write_card(run)
+    return metrics
+
+
+def _without_measurements(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a run keeps beside the measurements that are made anew."""
+    old = metrics.get(BLOCK)
+    kept = {key: value for key, value in metrics.items() if key != BLOCK}
+    return {key: value for key, value in kept.items() if not isinstance(old, Mapping) or key not in old}

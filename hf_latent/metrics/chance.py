@@ -1,0 +1,94 @@
+"""Chance levels: what the best constant answer reaches on the rows that were measured.
+
+None is written down anywhere: a data set of two classes, one of which has 80 % of the rows, has an accuracy by chance
+of 80 %.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+ROUNDING = 1e-9  # percent, of products of many factors
+
+
+def top_k_chance(labels: ArrayLike, k: int = 1) -> float:
+    """Percent of rows whose class is among the `k` commonest; labels (N,) integers of 0 or more, N >= 1."""
+    shares = _shares(labels)
+    return 100 * float(np.sort(shares)[::-1][:k].sum())
+
+
+def balanced_chance(labels: ArrayLike) -> float:
+    """Percent of balanced accuracy: 100 / the number of classes that there are among labels (N,)."""
+    return 100 / len(np.unique(np.asarray(labels)))
+
+
+def recall_chance(right: ArrayLike, candidates: int, k: int) -> float:
+    """Percent of queries with a right candidate among `k` drawn at random: the mean of `1 - C(N-m, k) / C(N, k)`.
+
+    Args:
+        right: (Q,) integers, how many of the N candidates are right for each query.
+        candidates: N.
+        k: At most N.
+    """
+    counts, queries = np.unique(np.asarray(right), return_counts=True)
+    missed = [_none_of(int(m), candidates, k) for m in counts]
+    return 100 * float(1 - np.average(missed, weights=queries))
+
+
+def median_rank_chance(right: ArrayLike, candidates: int) -> int:
+    """The smallest rank r for which `recall_chance(right, candidates, r)` is at least one half."""
+    low, high = 1, candidates
+    while low < high:
+        middle = (low + high) // 2
+        reached = recall_chance(right, candidates, middle) >= 50 - ROUNDING
+        low, high = (low, middle) if reached else (middle + 1, high)
+    return low
+
+
+def macro_f1_chance(truth: ArrayLike) -> float:
+    """Percent: the mean over classes of `2 p / (1 + p)`, that of saying yes to all; truth (N, C) bool."""
+    return 100 * float(np.mean(_f1_of_all(truth)))
+
+
+def weighted_f1_chance(truth: ArrayLike) -> float:
+    """Percent: the same, each class weighted by its rows. 0 where no row has any."""
+    shares = np.asarray(truth, dtype=bool).mean(0)
+    return 100 * float(np.average(_f1_of_all(truth), weights=shares)) if shares.any() else 0.0
+
+
+def micro_f1_chance(truth: ArrayLike) -> float:
+    """Percent: the largest over j of `2 sum(top-j p) / (j + sum p)`, that of saying yes to the j commonest classes."""
+    shares = np.sort(np.asarray(truth, dtype=bool).mean(0))[::-1]
+    said = np.arange(1, len(shares) + 1)
+    return 100 * float(np.max(2 * shares.cumsum() / (said + shares.sum())))
+
+
+def squared_error_chance(truth: ArrayLike) -> float:
+    """The mean squared error of the mean; truth (N,) floats."""
+    return float(np.var(np.asarray(truth, dtype=np.float64)))
+
+
+def absolute_error_chance(truth: ArrayLike) -> float:
+    """The mean absolute error of the median; truth (N,) floats."""
+    values = np.asarray(truth, dtype=np.float64)
+    return float(np.abs(values - np.median(values)).mean())
+
+
+def neighbours_chance(rows: int, k: int) -> float:
+    """The share of k nearest neighbours that two unrelated spaces agree on: k / (N - 1)."""
+    return k / (rows - 1)
+
+
+def _shares(labels: ArrayLike) -> NDArray[np.float64]:
+    counts = np.bincount(np.asarray(labels, dtype=np.int64))
+    return counts / counts.sum()
+
+
+def _f1_of_all(truth: ArrayLike) -> NDArray[np.float64]:
+    shares = np.asarray(truth, dtype=bool).mean(0)
+    return 2 * shares / (1 + shares)
+
+
+def _none_of(right: int, candidates: int, k: int) -> float:
+    """`C(N-m, k) / C(N, k)`."""
+    drawn = np.arange(k)
+    return float(np.prod(np.maximum(candidates - right - drawn, 0) / (candidates - drawn)))

@@ -1,0 +1,117 @@
+"""Zero-shot classification, on embeddings whose numbers are known by hand."""
+
+import numpy as np
+import pytest
+
+from hf_latent.data.loaded import Label
+from hf_latent.errors import UserError
+from hf_latent.evaluation import ZeroShot
+from tests.evaluation.planted import E, Planted, chances, data_of, embeddings, split, values
+
+KIND = Label(names=("a", "b", "c"))
+NAMES = {"a": E[0], "b": 5 * E[1], "c": E[2]}
+# The third image is nearest to b; the others are nearest to theirs.
+IMAGES = np.stack([E[0], 3 * E[1], 0.9 * E[1] + 0.1 * E[2], E[0] + 0.1 * E[1]])
+TRUTH = [0, 1, 2, 0]
+
+
+def found(test, vectors, texts=NAMES, label=KIND, modalities=(), **options):
+    encode, data = Planted((test, vectors), texts=texts), data_of(test, *modalities, labels={"kind": label})
+    benchmark = ZeroShot(**options)
+    benchmark.check(data)
+    return benchmark.run(encode, data)
+
+
+def of_images(truth=TRUTH, images=IMAGES, **items):
+    return split(len(truth), {"kind": np.array(truth)}, **items), embeddings(image=images, text=E[[0] * len(images)])
+
+
+def test_every_image_takes_the_nearest_class():
+    measured = found(*of_images(), k=[1, 2, 3])
+    assert values(measured) == {"zero_shot_top1": 75, "zero_shot_top2": 100, "zero_shot_top3": 100}
+    assert {m.rows for m in measured} == {4}
+
+
+def test_chance_is_that_of_the_commonest_classes_of_the_rows():
+    assert chances(found(*of_images(), k=[1, 2, 3])) == {
+        "zero_shot_top1": 50,
+        "zero_shot_top2": 75,
+        "zero_shot_top3": 100,
+    }
+
+
+def test_a_prompt_ensemble_is_normalised_before_and_after_the_mean():
+    """Golden value 7.1 of the specification: without the inner norm the third image is as near to a as to b."""
+    texts = {"one a": [3, 0, 0], "two a": [0, 1, 0], "one b": [0, 0, 2], "two b": [0, 1, 1]}
+    test, label = split(3, {"kind": [0, 1, 1]}), Label(names=("a", "b"))
+    vectors = embeddings(image=[[1, 2, 0], [0, 1, 3], [1, 0, 1]], text=E[:3, :3])
+    ensemble = {"texts": texts, "label": label, "templates": ["one {}", "two {}"], "k": [1]}
+    assert values(found(test, vectors, **ensemble)) == {"zero_shot_top1": 100}
+    one = {**ensemble, "templates": ["one {}"]}
+    assert values(found(test, vectors, **one))["zero_shot_top1"] == pytest.approx(200 / 3)
+
+
+def test_templates_stand_around_the_names():
+    test, vectors = of_images()
+    data, encode = data_of(test, labels={"kind": KIND}), Planted((test, vectors), texts=_Any())
+    ZeroShot(templates=["a {} {x}", "{}!"]).measure(encode, data)
+    assert encode.asked == [["a a {x}", "a b {x}", "a c {x}"], ["a!", "b!", "c!"]]
+    assert ZeroShot(templates=["a {} {x}", "{}!"]).sentences(data) == sum(encode.asked, [])
+
+
+class _Any(dict):
+    def __missing__(self, sentence):
+        return E[len(self)]
+
+
+def test_rows_whose_label_is_missing_are_left_out():
+    """Of the three that are left one is wrong, and two are of class a."""
+    (measured,) = found(*of_images([0, -1, 2, 0]), k=[1])
+    assert measured.value == pytest.approx(200 / 3) and measured.chance == pytest.approx(200 / 3)
+    assert measured.rows == 3
+
+
+def test_an_image_with_two_captions_counts_once():
+    truth, image_of = [0, 1, 2, 2, 2, 0], [0, 1, 2, 2, 2, 3]
+    (measured,) = found(*of_images(truth, IMAGES[image_of], image=image_of), k=[1])
+    assert (measured.value, measured.chance, measured.rows) == (75, 50, 4)
+
+
+def test_another_modality_can_be_classified():
+    test = split(4, {"kind": TRUTH})
+    vectors = embeddings(audio=IMAGES, text=E[[0] * 4])
+    (measured,) = found(test, vectors, modalities=("audio", "text"), modality="audio", k=[1])
+    assert measured.value == 75
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"templates": ["a photo"]}, "templates: 'a photo' has no place for the name of a class: write {} there"),
+        ({"templates": []}, "templates is empty"),
+        ({"label": "kin"}, "label='kin': no such label in data.labels; did you mean 'kind'"),
+        ({"label": "size"}, "label='size' is a number: a class is needed here"),
+        ({"modality": "imag"}, "modality: there is no 'imag'; did you mean 'image'"),
+        ({"k": [0]}, r"k=\[0\]: write cut-offs of 1 or more"),
+        ({"k": []}, r"k=\[\]: write cut-offs of 1 or more"),
+    ],
+)
+def test_options_that_cannot_be_measured_are_refused(options, said):
+    labels = {"kind": KIND, "size": Label("number")}
+    with pytest.raises(UserError, match=said):
+        ZeroShot(**{"label": "kind", **options}).check(data_of(of_images()[0], labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({}, "label is missing: name a column of classes in data.labels"),
+        ({"a": KIND, "b": KIND}, "label is missing: write one of a, b"),
+        ({"kind": Label(names=("a",))}, "label 'kind' has 1 class: 2 or more are told apart"),
+        ({"none": KIND}, "label 'none' is missing in all rows that would be measured"),
+    ],
+)
+def test_labels_that_cannot_be_measured_are_refused(labels, said):
+    values = {"kind": [0, 0], "a": [0, 1], "b": [0, 1], "none": [-1, -1]}
+    with pytest.raises(UserError, match=said):
+        ZeroShot().check(data_of(split(2, values), labels=labels))
