@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from .data.loaded import LoadedData, Split
 from .data.texts import check_known
 from .errors import UserError, blamed_on
-from .evaluation import Chosen, choose, draw, flat, measured
+from .evaluation import Chosen, choose, described, draw, flat, measured
 from .evaluation.chosen import Found
 from .evaluation.curves import plot_evaluations
 from .hub.card import write_card
@@ -97,8 +98,11 @@ def measure(
         with blamed_on("the figures cannot be drawn"):
             if any("loss" in entry for entry in history):
                 plot_losses(history, staging / "figures" / "losses.png")
-            plot_evaluations(history, measurements, staging / "figures" / "evaluations.png")
             if encode is not None and evaluation is not None:
+                if evaluation.validation is not None:
+                    validation = replace(evaluation, test=evaluation.validation)
+                    heads = described(benchmarks, encode, validation)
+                    plot_evaluations(history, heads, staging / "figures" / "evaluations.png")
                 draw(benchmarks, encode, evaluation, found, staging / "figures", run.resolve().name)
     write_card(run)
     return metrics

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_latent.experiment import train
+from hf_latent import experiment
 from hf_latent.recipe import load_recipe
 from hf_latent.study import load_study
 
@@ -97,10 +97,15 @@ def test_an_emoji_is_in_one_split_with_the_pictures_of_both_vendors(emoji, packa
 
 
 @pytest.mark.filterwarnings("ignore:.*lbfgs.*", "ignore:.*onverge.*")
-def test_the_recipe_measures_shared_and_private_labels(emoji, tmp_path):
-    changes = ["training.max_steps=2", "training.global_batch_size=8", "training.eval_strategy=no"]
+def test_the_recipe_measures_shared_and_private_labels(emoji, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        experiment, "plot_evaluations", lambda history, found, path: drawn.update({m.key: m.chance for m in found})
+    )
+    changes = ["training.max_steps=2", "training.global_batch_size=8", "training.logging_steps=1"]
+    changes += ["training.eval_strategy=steps", "training.eval_steps=1"]
     changes += [f"training.output_dir={tmp_path / 'run'}", f"data.options.data_dir={emoji}"]
-    train(load_recipe(EXAMPLE / "recipe.yaml", changes))
+    experiment.train(load_recipe(EXAMPLE / "recipe.yaml", changes))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert {"zero_shot_top1", "probe_group", "probe_group_text", "probe_vendor", "text_to_image_r1", "cka"} <= set(
         metrics
@@ -108,7 +113,9 @@ def test_the_recipe_measures_shared_and_private_labels(emoji, tmp_path):
     told = metrics["measurements"]
     assert metrics["probe_vendor_text"] == told["probe_vendor_text"]["chance"] == 50  # a caption is of both pictures
     assert told["probe_vendor"]["information"] == "unique" and told["probe_group"]["information"] == "redundant"
-    assert told["probe_vendor"]["rows"] == len(rows_of(emoji, "test"))
+    for split, chance in (("test", told["zero_shot_top1"]["chance"]), ("validation", drawn["zero_shot_top1"])):
+        groups = [row["group"] for row in rows_of(emoji, split)]
+        assert chance == pytest.approx(100 * max(map(groups.count, groups)) / len(groups))
 
 
 def test_the_study_is_of_the_recipe(monkeypatch):

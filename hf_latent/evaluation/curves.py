@@ -15,7 +15,7 @@ def plot_evaluations(log_history: Sequence[Mapping[str, Any]], found: Sequence[M
 
     Args:
         log_history: The Trainer's `state.log_history`.
-        found: The measurements after training, which say what is a headline, and its chance.
+        found: What was measured, as described for the validation rows: it says what is a headline, and its chance.
         path: Where the PNG goes.
     """
     from ..plots import Curve, plot_curves
