@@ -113,6 +113,7 @@ def test_the_recipe_measures_shared_and_private_labels(emoji, tmp_path, monkeypa
     told = metrics["measurements"]
     assert metrics["probe_vendor_text"] == told["probe_vendor_text"]["chance"] == 50  # a caption is of both pictures
     assert told["probe_vendor"]["information"] == "unique" and told["probe_group"]["information"] == "redundant"
+    assert "information" not in told["probe_vendor_text"]  # and no study draws it as what the image has alone
     for split, chance in (("test", told["zero_shot_top1"]["chance"]), ("validation", drawn["zero_shot_top1"])):
         groups = [row["group"] for row in rows_of(emoji, split)]
         assert chance == pytest.approx(100 * max(map(groups.count, groups)) / len(groups))

@@ -227,7 +227,7 @@ def _words(source: str, data: EvaluationData) -> str:
 
 
 def _information(of: tuple[str, ...], source: str) -> Any:
-    """What a probe tells of, where it is known which modalities tell the label."""
-    if not of or source == FULL:
+    """What a probe tells of, where it is known which modalities tell the label; "" of a modality that does not."""
+    if source != FUSED and source not in of:
         return ""
-    return "unique" if len(of) == 1 else "redundant"
+    return "unique" if len(of) == 1 else "redundant" if of else ""
