@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_latent import experiment
+from hf_latent import experiment, measuring
 from hf_latent.recipe import load_recipe
 from hf_latent.study import load_study
 
@@ -100,7 +100,7 @@ def test_an_emoji_is_in_one_split_with_the_pictures_of_both_vendors(emoji, packa
 def test_the_recipe_measures_shared_and_private_labels(emoji, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
-        experiment, "plot_evaluations", lambda history, found, path: drawn.update({m.key: m.chance for m in found})
+        measuring, "plot_evaluations", lambda history, found, path: drawn.update({m.key: m.chance for m in found})
     )
     changes = ["training.max_steps=2", "training.global_batch_size=8", "training.logging_steps=1"]
     changes += ["training.eval_strategy=steps", "training.eval_steps=1"]
