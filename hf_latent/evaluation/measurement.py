@@ -35,7 +35,7 @@ class Measurement:
         value: In `unit`.
         title: What it tells, in words.
         group: The name of its [`Group`]; "" of a plain number, which nothing shows.
-        unit: `%`, or nothing.
+        unit: `%`, `rank`, or nothing.
         chance: What the best constant answer reaches on the same rows; None where there is no such thing.
         better: Whether a `higher` or a `lower` value is better, or neither.
         rows: How many rows were measured.
@@ -67,7 +67,9 @@ class Measurement:
 
     def cell(self, value: float | None) -> str:
         """A value as tables print it."""
-        return "n/a" if value is None else f"{value:.1f}" if self.unit == "%" else f"{value:.3f}"
+        if value is None:
+            return "n/a"
+        return f"{value:.1f}" if self.unit == "%" else f"{value:g}" if self.unit == "rank" else f"{value:.3f}"
 
     def described(self) -> dict[str, Any]:
         """What `metrics.json` keeps beside the value; what is empty is left out."""

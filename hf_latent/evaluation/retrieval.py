@@ -110,6 +110,7 @@ class Retrieval(Benchmark):
             np.nan,
             f"{way}, median rank" + (", re-ranked by matching" if prefix else ""),
             "retrieval",
+            "rank",
             chance=median_rank_chance(right, candidates),
             better="lower",
             rows=len(right),
