@@ -88,10 +88,11 @@ def run(options: Options) -> Iterator[Row]:
             row: dict[str, Any] = {"recipe": name, "epochs": trainer.state.epoch, "ms a step": 1000 * seconds / steps}
             yield "The recipe at its full size", row | {"pairs/s": steps * trainer.args.rows_contrasted / seconds}
             features = []
-            for pairs in (data.probes.train, data.probes.test):
+            splits = [split.rows for split in (data.evaluation.train, data.evaluation.test)]
+            for pairs in splits:
                 trainer.pictures = _on_device(pairs.source, options.device)
                 features.append(trainer.features(Numbered(pairs)))
-        found = interactions(features[0], data.probes.train_labels, features[1], data.probes.test_labels)
+        found = interactions(features[0], splits[0].labels, features[1], splits[1].labels)
         found["uniqueness"] = float(np.mean([found["uniqueness1"], found["uniqueness2"]]))
         for task in found:
             published = PUBLISHED[task] if task in tasks else None
