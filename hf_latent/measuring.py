@@ -56,8 +56,11 @@ def benchmarks_of(recipe: Recipe, trainer: LatentTrainer, data: LoadedData) -> C
     chosen = choose(evaluation.benchmarks, encode, data.evaluation, defaults)
     tokenizers = cast(Any, trainer.processing_class).tokenizers
     if "text" in tokenizers:
-        for benchmark in chosen.values():
-            check_known(tokenizers["text"], benchmark.sentences(data.evaluation), benchmark.reads)
+        for name, benchmark in chosen.items():
+            try:
+                check_known(tokenizers["text"], benchmark.sentences(data.evaluation), benchmark.reads)
+            except UserError as error:
+                raise UserError(f"evaluation.benchmarks.{name}: {error}; or use other words") from None
     return chosen
 
 

@@ -90,7 +90,7 @@ class Geometry(Benchmark):
         if self.most < FEWEST:
             raise UserError(f"most={self.most}: write {FEWEST} or more")
         if len(rows := self._rows(data)) < FEWEST:
-            raise UserError(f"the test split holds {len(rows)} rows: {FEWEST} or more can be measured")
+            raise UserError(f"there are {len(rows)} rows to measure: {FEWEST} or more have a geometry")
 
     def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
         names, rows = tuple(data.columns), len(self._rows(data))

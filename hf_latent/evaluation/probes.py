@@ -37,7 +37,8 @@ class Probes(Benchmark):
         of: From which representations: names of modalities, `fused` for all together, and `full` for the embedding of
             a modality with its independent one beside it. By default all that the model gives; `full` of labels that
             not all modalities are known to tell.
-        protocol: How classes are fitted, a name in `hf_latent.metrics.PROTOCOLS`.
+        protocol: How classes are fitted, a name in `hf_latent.metrics.PROTOCOLS`. Embeddings that are compared by
+            cosine have length 1 first, but for `cyclip`.
         shots: Classes are also read by probes that saw so many rows of each class, such as `[1, 16]`.
         draws: Means over so many draws of these rows.
     """
@@ -95,6 +96,13 @@ class Probes(Benchmark):
                     )
         if self.of == []:
             raise UserError(f"of is empty: write modalities, {FUSED} or {FULL}")
+        seen: dict[str, str] = {}
+        for name in self._labels(data):
+            for source in (*data.columns, FUSED, FULL):
+                if seen.setdefault(key := probe_key(name, source, data), name) != name:
+                    raise UserError(
+                        f"labels {seen[key]!r} and {name!r} are both measured as {key}: rename one of them"
+                    )
         for name in self.of or ():
             known = [*data.columns, FUSED, FULL]
             if name not in known:
@@ -195,7 +203,7 @@ class Probes(Benchmark):
         embeddings = encode(split.rows)
         fields = [embeddings.embeds, embeddings.independent] if source == FULL else [embeddings.embeds]
         vectors = [(field or {})[modality].float() for field in fields]
-        if self.protocol != RAW:
+        if encode.compared and self.protocol != RAW:  # else as they are, like what all together give
             vectors = [F.normalize(part, dim=-1) for part in vectors]
         return np.concatenate([part.numpy() for part in vectors], axis=1)[rows], split.labels[name][rows]
 

@@ -70,7 +70,7 @@ def test_left_out_what_cannot_be_measured_is_said_and_left(capsys):
     part = data_of(few, train=few, labels={"both": BOTH})
     assert list(chosen(encode(), part)) == ["zero_shot", "retrieval"]
     said = capsys.readouterr().out
-    assert "Not measured: geometry: the test split holds 3 rows: 4 or more can be measured" in said
+    assert "Not measured: geometry: there are 3 rows to measure: 4 or more have a geometry" in said
     assert "Not measured: probes of 'both': label 'both': The train set is too small" in said
 
 

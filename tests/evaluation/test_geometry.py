@@ -86,7 +86,7 @@ def test_nothing_is_better_and_nothing_has_a_chance_level():
 @pytest.mark.parametrize(
     ("rows", "modalities", "options", "said"),
     [
-        (3, ("image", "text"), {}, "the test split holds 3 rows: 4 or more can be measured"),
+        (3, ("image", "text"), {}, "there are 3 rows to measure: 4 or more have a geometry"),
         (9, ("image",), {}, "geometry is of two modalities or more: there is image"),
         (9, ("image", "text"), {"most": 3}, "most=3: write 4 or more"),
     ],

@@ -66,6 +66,13 @@ def test_the_protocol_that_reads_features_as_they_are_sees_their_length():
     assert values(run(*two_factors(), protocol="cyclip"))["probe_texture"] > 60
 
 
+def test_embeddings_that_are_not_compared_by_cosine_are_read_as_they_are():
+    """As what all modalities give together is: else one alone could tell less for its length alone."""
+    train, test = two_factors()
+    data = data_of(test[0], train=train[0], labels=LABELS)
+    assert values(Probes().run(Planted(train, test, compared=False), data))["probe_texture"] == 90
+
+
 def test_the_protocol_is_what_is_written(monkeypatch):
     from hf_latent.evaluation import probes
 
@@ -208,6 +215,13 @@ def test_options_that_cannot_be_measured_are_refused(options, said):
         data = data_of(test[0], train=train[0], labels=LABELS | {"name": Label("text")})
         Probes(**options).check_model(Planted(train))
         Probes(**options).check(data)
+
+
+def test_two_labels_with_one_key_are_refused():
+    train, test = (split(count, {"own": np.arange(count) % 2, "own_text": np.arange(count) % 2}) for count in (80, 20))
+    labels = dict.fromkeys(("own", "own_text"), Label(names=("a", "b")))
+    with pytest.raises(UserError, match="'own' and 'own_text' are both measured as probe_own_text: rename one"):
+        Probes().check(data_of(test, train=train, labels=labels))
 
 
 def test_what_cannot_be_probed_is_said():

@@ -106,8 +106,10 @@ def test_questions(visit, photo):
     expect(page.get_by_test_id("image").locator("visible=true")).to_have_count(2)
     expect(rows).to_have_count(3)
     expect(said).to_contain_text("both show a triangle")
-    page.get_by_label("Remove Image").locator("visible=true").nth(1).click()
-    expect(page.get_by_text("Bring two images")).to_be_visible()
+    expect_after(
+        lambda: page.get_by_label("Remove Image").locator("visible=true").nth(1).click(),
+        page.get_by_text("Bring two images"),
+    )
     page.get_by_role("gridcell", name="both have the same color").click()
     expect(said).to_contain_text("both have the same color")
     choose(page, "Model", "entailment")
@@ -125,6 +127,18 @@ def test_a_broken_file_is_refused_and_the_page_goes_on(visit, tmp_path):
     page.get_by_test_id("toast-close").click()
     page.get_by_role("gridcell", name="what color does it have?").click()
     expect(page.locator(".said")).to_contain_text("what color does it have?")
+
+
+def expect_after(act, locator, tries=4):
+    """Act until something is seen: where the page is slow, a model that was just chosen may show its rows once more."""
+    for _ in range(tries - 1):
+        act()
+        try:
+            return expect(locator).to_be_visible(timeout=8000)
+        except AssertionError:
+            continue
+    act()
+    return expect(locator).to_be_visible()
 
 
 def bring_here(page, file):
