@@ -130,7 +130,7 @@ def test_a_broken_file_is_refused_and_the_page_goes_on(visit, tmp_path):
 
 
 def expect_after(act, locator, tries=4):
-    """Act until something is seen: where the page is slow, a model that was just chosen may show its rows once more."""
+    """Act until something is seen: on a slow page, a model that was just chosen may show its rows once more."""
     for _ in range(tries - 1):
         act()
         try:
