@@ -28,7 +28,7 @@ class ZeroShot(Benchmark):
         label: A label with classes; may be left out where there is one only.
         templates: Sentences in which `{}` stands for the name of the class.
         modality: What is classified.
-        k: The right class among the nearest k.
+        k: The right class among the nearest k; of as many as there are classes it would always be, and is left out.
     """
 
     groups: ClassVar[Mapping[str, Group]] = {
@@ -95,7 +95,7 @@ class ZeroShot(Benchmark):
                 information="redundant",
             )
             for k in cutoffs(self.k)
-            if k <= classes
+            if k < classes
         ]
 
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
@@ -108,7 +108,7 @@ class ZeroShot(Benchmark):
         else:
             classes = torch.from_numpy(class_embeddings(encode.texts, names, self.templates))
         found = zero_shot(vectors, classes, data.test.labels[name][rows], k=self.k)
-        return {f"zero_shot_{key}": value for key, value in found.items()}
+        return {f"zero_shot_{key}": value for key, value in found.items() if key != f"top{len(names)}"}
 
     def _rows(self, split: Split, name: str) -> np.ndarray:
         return known_rows(split, name, split.distinct(self.modality))
