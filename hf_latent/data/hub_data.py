@@ -163,13 +163,15 @@ class HubData:
 
     @property
     def first_rows(self) -> "HubData":
-        """These data as a stream in the order of the rows, to show some of them: of the split that is written to
-        measure on, or else of that to train on. Nothing is measured; a slice of a split is the split."""
-        written = self.written_splits
-        split = written.get("test") or written.get("validation") or written.get("train") or "train"
+        """These data as a stream in the order of the rows, to show some of them: of the split to measure on, which is
+        looked for as in `load`, or else of that to train on. Nothing is measured; a slice of a split is the split."""
+        opener = self._opener()
+        known = [] if self.streaming and not opener.is_saved else opener.known()
+        chosen = choose_splits(self.written_splits, known)
+        split = chosen.get("test") or chosen.get("validation") or chosen["train"]
         whole = split.partition("+")[0].partition("[")[0].strip()
         nothing: dict[str, Any] = {"split": None, "test_split": None, "validation_share": 0.0, "labels": {}}
-        splits = {"train": whole, "validation": None, "test": None}
+        splits: dict[str, str | None] = {"train": whole, "validation": None, "test": None}
         return replace(self, splits=splits, streaming=True, shuffle_buffer=0, tokenizers={}, **nothing)
 
     def _opener(self) -> Opener:

@@ -155,8 +155,9 @@ def test_a_stream_looks_for_splits_only_where_reading_one_reads_no_other(tmp_pat
 @pytest.mark.parametrize(
     ("options", "split"),
     [
-        ({}, "train"),
-        ({"split": "other"}, "other"),
+        ({}, "test"),
+        ({"split": "other"}, "test"),
+        ({"splits": {"train": "other", "test": None}}, "other"),
         ({"test_split": "test"}, "test"),
         ({"splits": {"train": "other", "validation": "test[:2]", "test": None}}, "test"),
         ({"splits": {"train": "other", "validation": "train", "test": "test+train"}, "labels": {"own": "no"}}, "test"),
