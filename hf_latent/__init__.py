@@ -7,12 +7,11 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForPreTraining,
-    AutoModelForSequenceClassification,
-    AutoModelForVisualQuestionAnswering,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
 )
 
+from . import tasks as _tasks  # noqa: F401
 from .models.configuration_base import LatentConfig
 from .models.configuration_comm import CoMMConfig
 from .models.configuration_latent_albef import LatentALBEFConfig
@@ -76,11 +75,7 @@ AutoConfig.register("latent_albef", LatentALBEFConfig)
 AutoModel.register(LatentALBEFConfig, LatentALBEFModel)
 AutoModelForPreTraining.register(LatentALBEFConfig, LatentALBEFForPreTraining)
 AutoModelForZeroShotImageClassification.register(LatentALBEFConfig, LatentALBEFForImageTextRetrieval)
-AutoModelForVisualQuestionAnswering.register(LatentALBEFConfig, LatentALBEFForQuestionAnswering)
-# Both classify a sentence, by images; `architectures` of a folder tells which it is of, and the first is for others.
-AutoModelForSequenceClassification.register(
-    LatentALBEFConfig, (LatentALBEFForImageTextClassification, LatentALBEFForNaturalLanguageVisualReasoning)
-)
+# The heads of LatentALBEF are registered by their tasks.
 AutoProcessor.register(LatentALBEFConfig, LatentALBEFProcessor)
 
 AutoConfig.register("latent_clip", LatentCLIPConfig)

@@ -15,9 +15,8 @@ from transformers.training_args import OptimizerNames
 
 from . import __version__
 from .data.collator import LatentCollator
-from .data.hub_data import HubData
 from .data.loaded import LoadedData
-from .data.mixture import MixtureData
+from .data.source import Reader
 from .data.texts import report_texts
 from .errors import UserError, blamed_on
 from .fit_to_data import build_processor, fit_image_sizes, fit_recipe
@@ -32,6 +31,7 @@ from .recipe import Recipe, load_run
 from .recipe_file import read_values
 from .results import read, table
 from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
+from .tasks import task_of
 from .training import LatentTrainingArguments
 from .training.checkpoints import STAGING, last_checkpoint, staged_files
 from .training.distributed import barrier
@@ -204,9 +204,9 @@ def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
 
 
 def _load(recipe: Recipe, progress: bool) -> LoadedData:
-    if isinstance(recipe.data, HubData | MixtureData):
-        return recipe.data.load(progress, recipe.config.modalities)
-    return recipe.data.load(progress)
+    task = task_of(recipe.model_class)
+    head: dict[str, Any] = {} if task is None else {"labels": task.labels, "images": task.images}
+    return recipe.data.load_for(Reader(recipe.config.modalities, **head), progress)
 
 
 def _without_weights(recipe: Recipe) -> Any:

@@ -18,16 +18,7 @@ from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .models.text_towers import fit_config, fit_length, fit_tokenizer
 from .recipe import Recipe
-from .views import VIEWS, ImageView, MaskedView, NoView, SeriesView, TableView, TextView, View, WordsView
-
-# The views that fit what an encoder reads. An image has no NoView: something must resize and normalise it.
-VIEWS_OF: dict[str, tuple[type[View], ...]] = {
-    "image": (ImageView,),
-    "text": (WordsView, TextView, MaskedView, NoView),
-    "series": (SeriesView, NoView),
-    "table": (TableView, NoView),
-    "features": (TableView, SeriesView, NoView),
-}
+from .views import VIEWS, ImageView, View
 
 
 def build_processor(
@@ -48,8 +39,8 @@ def build_processor(
     for name, encoder in model.encoders.items():
         kind, view = cast(Encoder, encoder).kind, views[name]
         modalities[name] = {"kind": kind}
-        if not isinstance(view, VIEWS_OF[kind]):
-            known = " or ".join(key for key, cls in VIEWS.items() if issubclass(cls, VIEWS_OF[kind]))
+        if kind not in view.kinds:
+            known = " or ".join(key for key, cls in VIEWS.items() if kind in cls.kinds)
             raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
         if isinstance(view, ImageView):
             check_memory(12 * view.size**2, f"a picture of views.{name}.size={view.size}")
@@ -120,9 +111,9 @@ def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
 
 def fit_classes(recipe: Recipe, data: EvaluationData | None) -> None:
     """A head of classes takes those of its data; a recipe may give them other names."""
-    if data is None or data.task is None or data.task.kind != "classes":
+    if data is None or data.target is None or data.target.kind != "classes":
         return
-    written, classes = recipe.values["model"], data.labels[data.task.label].names
+    written, classes = recipe.values["model"], data.labels[data.target.label].names
     own = written.get("num_labels", len(written.get("id2label") or classes))
     if own != len(classes):
         raise UserError(

@@ -85,7 +85,7 @@ def measure(
 
         def find() -> Found:
             found = measured(benchmarks, encode, evaluation)
-            if evaluation.task is None:
+            if evaluation.target is None:
                 encode(evaluation.test.rows)  # all processes take part, and the map of the latent space reads it
             return found
 

@@ -1,6 +1,7 @@
 """Recipes that begin with a trained model: `model.pretrained` names its folder, or its name on the Hub."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,10 @@ from .errors import UserError, blamed_on
 from .models.albef_heads import SupervisedLatentALBEF
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
+from .models.modeling_latent_albef import LatentALBEFModel
 from .resources import available_resources
 from .runs import CONFIG, OUTPUTS
 
-# What the head of a pre-trained model never had, by the beginning of its names.
-HEADS = ("classifier.", "decoder.", "mlm_head.", "momentum.", "second_layer.")
-LAST_LAYER = "classifier.2."  # has a row a label
 FIXED = ("projection_dim", "fusion_layers")
 # Of pre-training: the heads read none of them.
 UNREAD = (
@@ -150,10 +149,12 @@ def load_pretrained_head(
         model, report = cast(Any, model_class).from_pretrained(
             source, config=config, ignore_mismatched_sizes=True, output_loading_info=True
         )
-    wrong = {str(key) for key in report["missing_keys"] if not str(key).startswith(HEADS)}
+    own = tuple(f"{name}." for name in new_parts(model))
+    wrong = {str(key) for key in report["missing_keys"] if not str(key).startswith(own)}
     # Entries are names, or tuples that begin with one.
     other = (key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])
-    wrong |= {key for key in other if LAST_LAYER not in key}
+    last = getattr(model_class, "label_layer", None)
+    wrong |= {key for key in other if last is None or f"{last}." not in key}
     wrong |= {str(key) for key in report["unexpected_keys"]}
     if wrong:
         raise UserError(
@@ -161,6 +162,12 @@ def load_pretrained_head(
             "out what changes the encoders or the fusion"
         )
     return model
+
+
+def new_parts(model: LatentPreTrainedModel) -> set[str]:
+    """The children of a head that no pre-trained model has."""
+    ignored = LatentALBEFModel._keys_to_ignore_on_load_unexpected
+    return {name for name, _ in model.named_children() if any(re.match(key, f"{name}.") for key in ignored)}
 
 
 @contextmanager

@@ -19,16 +19,15 @@ from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.images import at_size, checkpoint_processor, mean_and_std, output_size
 from .models.modeling_comm import CoMMModel
-from .models.modeling_latent_albef_classification import LatentALBEFForImageTextClassification
 from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
-from .models.modeling_latent_albef_question_answering import LatentALBEFForQuestionAnswering
-from .models.modeling_latent_albef_visual_reasoning import LatentALBEFForNaturalLanguageVisualReasoning
 from .models.modeling_latent_clip import LatentCLIPModel
+from .models.plugins import failures, load_plugins
 from .options import checked, typed
 from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options
 from .recipe_file import SECTIONS, in_file, read_values
 from .resources import available_resources, resource_path
 from .runs import CONFIG, OUTPUTS, RECIPE, read_json, run_file
+from .tasks import TASKS
 from .training.arguments import LatentTrainingArguments
 from .training.lora import Lora
 from .views import View, build_view
@@ -36,11 +35,14 @@ from .views import View, build_view
 MODELS: dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]] = {
     "comm": (CoMMConfig, CoMMModel),
     "latent_albef": (LatentALBEFConfig, LatentALBEFForPreTraining),
-    "latent_albef_classification": (LatentALBEFConfig, LatentALBEFForImageTextClassification),
-    "latent_albef_question_answering": (LatentALBEFConfig, LatentALBEFForQuestionAnswering),
-    "latent_albef_visual_reasoning": (LatentALBEFConfig, LatentALBEFForNaturalLanguageVisualReasoning),
     "latent_clip": (LatentCLIPConfig, LatentCLIPModel),
 }
+
+
+def models() -> dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]]:
+    """What a recipe may write as `model.type`: the models of `MODELS`, and the head of each task."""
+    heads = {task.type_name: (cast(Any, task.model).config_class, task.model) for task in TASKS.values()}
+    return MODELS | heads
 
 
 @dataclass(frozen=True)
@@ -242,16 +244,18 @@ def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, 
 
 def _model_type(section: Mapping[str, Any]) -> tuple[type[LatentConfig], type[LatentPreTrainedModel]]:
     name = str(section.get("type"))
-    if name not in MODELS:
-        raise UserError(f"model.type={name!r}: {suggest(name, MODELS)}")
-    return MODELS[name]
+    if name not in models():
+        load_plugins()  # one may bring a task
+    if name not in models():
+        raise UserError(f"model.type={name!r}: {suggest(name, models())}{failures()}")
+    return models()[name]
 
 
 def _data(section: Mapping[str, Any]) -> Source:
     options = dict(section)
     name = str(options.pop("name", None))
     if name not in SOURCES:
-        raise UserError(f"data.name={name!r}: {suggest(name, SOURCES)}")
+        raise UserError(f"data.name={name!r}: {suggest(name, SOURCES)}{failures()}")
     return SOURCES[name](**checked("data", options, SOURCES[name]))
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from huggingface_hub import constants
 
+from .data.source import Source
 from .errors import UserError
 from .hub.card import ADAPTER, CARD
 from .hub.contents import SAVE_AGAIN, check_index
@@ -30,7 +31,7 @@ KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementatio
 BUILT_IN = ("eager", "flex_attention", "sdpa")
 READ = (RECIPE, CARD, "*.json", "*.txt", "*.jinja", "*.model", "adapter", "figures", "tokenizer_*", "tokenizer_*/*")
 """What is read of a run, or written to, beside its weights."""
-T = TypeVar("T")
+T = TypeVar("T", bound=Source)
 
 
 def remember(run: Path) -> None:
@@ -66,8 +67,8 @@ def permitted(source: T, run: Path, trust: bool = False) -> T:
         UserError: If the recipe is not the user's, names more than a data set of the Hub, and is not to be trusted.
     """
     if getattr(source, "tokenizers", None):
-        source = replace(source, tokenizers={})  # type: ignore[type-var]  # a source is a dataclass
-    reads: Mapping[str, Any] = source.local_reads() if hasattr(source, "local_reads") else {}
+        source = replace(source, tokenizers={})  # type: ignore[call-arg]  # of some sources
+    reads: Mapping[str, Any] = source.local_reads()
     if reads and not is_own(run):
         named = ", ".join(f"{key}={value!r}" for key, value in reads.items())
         if not trust:

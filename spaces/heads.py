@@ -15,8 +15,8 @@ from hf_latent import (
     LatentALBEFForNaturalLanguageVisualReasoning,
     LatentALBEFForQuestionAnswering,
 )
-from hf_latent.data.loading import (
-    Source,
+from hf_latent.data.loading import Source
+from hf_latent.data.trifeature_task_data import (
     TrifeatureEntailmentData,
     TrifeatureQuestionsData,
     TrifeatureStatementsData,

@@ -11,15 +11,9 @@ import numpy as np
 import yaml
 
 from hf_latent.data.cells import is_missing
-from hf_latent.data.loading import (
-    SOURCES,
-    HubData,
-    MixtureData,
-    Source,
-    TrifeatureCaptionsData,
-    TrifeatureData,
-    TrifeatureTaskData,
-)
+from hf_latent.data.hub_data import HubData
+from hf_latent.data.loading import SOURCES, Source
+from hf_latent.data.mixture import MixtureData
 from hf_latent.data.trifeature import (
     COLORS,
     SHAPES,
@@ -30,7 +24,9 @@ from hf_latent.data.trifeature import (
     TrifeaturePairs,
     load_trifeature,
 )
+from hf_latent.data.trifeature_data import TrifeatureCaptionsData, TrifeatureData
 from hf_latent.data.trifeature_scenes import TrifeatureScenes, TrifeatureScenesData
+from hf_latent.data.trifeature_task_data import TrifeatureTaskData
 from hf_latent.errors import UserError, blamed_on, suggest
 from hf_latent.options import checked
 from hf_latent.runs import RECIPE

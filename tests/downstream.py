@@ -34,14 +34,14 @@ def chance(labels):
 def task_of(loaded):
     """What is right of the test rows of a task: their labels, their kinds in words, and the classes."""
     data = loaded.evaluation
-    name, kinds = data.task.label, data.labels[data.task.groups].names
-    groups = np.array(kinds)[data.test.labels[data.task.groups]]
+    name, kinds = data.target.label, data.labels[data.target.groups].names
+    groups = np.array(kinds)[data.test.labels[data.target.groups]]
     return SimpleNamespace(
         test=data.test.rows,
         labels=data.test.labels[name],
         groups=groups,
         classes=list(data.labels[name].names),
-        kind=data.task.kind,
+        kind=data.target.kind,
     )
 
 

@@ -21,10 +21,11 @@ ALLOWED = {
     "objectives": {"models", "losses", "regularizers"},
     "views": {"models"},
     "data": {"models", "views"},
+    "tasks": {"models"},
     "evaluation": {"data", "metrics", "models", "plots"},
     "training": {"data", "evaluation", "losses", "models", "views"},
 }
-TOP = {"errors", "files", "memory", "options", "citations", "runs", "resources"}
+TOP = {"discovery", "errors", "files", "memory", "options", "citations", "runs", "resources"}
 NO_DATA_SETS = ("hub", "plots", "evaluation", "results.py", "study.py")
 PUSHES_ONE = {"hub/dataset.py"}
 

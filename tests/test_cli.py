@@ -114,7 +114,7 @@ def test_a_run_is_not_overwritten_and_resumes(run, monkeypatch, capsys):
         (["train", "{tiny}", "training.sede=1"], "did you mean 'seed'"),
         (["train", "{tiny}", "training.global_batch_size=1"], "at least 2 rows"),
         (["train", "{tiny}", "data.image_size=2"], "size=2: write a whole number of pixels"),
-        (["train", "{tiny}", "model.modalities.image2.encoder=cm", "--resume"], "unknown encoder 'cm'"),
+        (["train", "{tiny}", "model.modalities.image2.encoder=cm", "--resume"], "no encoder 'cm'"),
         (["train", "{tiny}", "views.image1.kind=none"], "its encoder reads image; write kind: image"),
         (["train", "{tiny}", "model.modalities.image2.channels=8"], "model: "),
         (["train", "{tiny}", "model.embed_dim=6", "model.fusion_heads=2"], "a multiple of 4"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
@@ -17,12 +17,14 @@ from .description import Description, on_the_hub
 from .loaded import EvaluationData, Label, LoadedData
 from .opening import NAMES, Opener, check_split, choose_splits
 from .rows import ModalityRows
+from .source import Reader, Source, register_source
 from .stream import ModalityStream
 from .tokenizers import WORDS, load_tokenizer
 
 
+@register_source("dataset")
 @dataclass(frozen=True)
-class HubData:
+class HubData(Source):
     """Any data set of the Hub or of the disk, with one column a modality.
 
     A column of lists of sentences holds several captions of a row: each becomes a row of its own.
@@ -58,8 +60,6 @@ class HubData:
         options: Further arguments of `datasets.load_dataset`.
     """
 
-    NAME: ClassVar[str] = "dataset"
-
     path: str
     columns: dict[str, str]
     split: str | None = None
@@ -74,22 +74,23 @@ class HubData:
     validation_share: float = 0.0
     labels: dict[str, str | dict[str, Any]] = field(default_factory=dict)
 
-    @staticmethod
-    def described(options: Mapping[str, Any]) -> Description:
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Description:
         """What a card tells of the data: its `paths` on the Hub, and what was measured on."""
         return on_the_hub(options["paths"], options["test_split"], options["path"])
 
-    def load(
-        self, progress: bool = False, encoders: Mapping[str, Mapping[str, Any]] | None = None, find: bool = True
-    ) -> LoadedData:
+    def load(self, progress: bool = False) -> LoadedData:
+        return self.load_for(Reader(), progress)
+
+    def load_for(self, reader: Reader, progress: bool = False, find: bool = True) -> LoadedData:
         """The rows and what comes with them.
 
         `evaluation` is None where there is no validation and no test split. Its `train` are the training rows, with
         their labels, and None of a stream.
 
         Args:
+            reader: What reads the rows: one that an encoder cannot read is a bad one.
             progress: Show how far the check of the rows is.
-            encoders: The encoder of each modality, as in a model's config: a row that it cannot read is a bad one.
             find: Look in the data set for splits to measure on that are not written.
 
         Raises:
@@ -100,7 +101,7 @@ class HubData:
             if name not in self.columns:
                 raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, self.columns)}")
         columns = label_columns(self.labels, self.columns)
-        shapes = self._shapes(encoders or {})
+        shapes = self._shapes(reader.encoders)
         opener = self._opener()
         splits = self._choose(opener, find)
         rows: ModalityRows | ModalityStream

@@ -100,7 +100,7 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class Task:
+class Target:
     """What a downstream model is asked of the rows, and what is right.
 
     Attributes:
@@ -126,7 +126,7 @@ class EvaluationData:
         labels: What is known of the rows.
         benchmarks: The benchmarks that the data was made for, with their options, as `evaluation.benchmarks` of a
             recipe writes them; by default all that columns and labels allow.
-        regions, task: Where there is something.
+        regions, target: Where there is something.
     """
 
     test: Split
@@ -136,7 +136,7 @@ class EvaluationData:
     labels: Mapping[str, Label] = field(default_factory=dict)
     benchmarks: Mapping[str, Mapping[str, Any]] | None = None
     regions: Regions | None = None
-    task: Task | None = None
+    target: Target | None = None
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,10 @@
-"""What a recipe's `data` section can name."""
+"""What a recipe's `data` section can name: every source that a module of this folder registers."""
 
-from .hub_data import HubData
-from .mixture import MixtureData
-from .trifeature_data import TrifeatureCaptionsData, TrifeatureData
-from .trifeature_scenes import TrifeatureScenesData
-from .trifeature_task_data import (
-    TrifeatureEntailmentData,
-    TrifeatureQuestionsData,
-    TrifeatureStatementsData,
-    TrifeatureTaskData,
-    TrifeatureTextAssignmentData,
-)
+from pathlib import Path
 
-Source = TrifeatureData | TrifeatureCaptionsData | TrifeatureScenesData | TrifeatureTaskData | HubData | MixtureData
-SOURCES: dict[str, type[Source]] = {
-    cls.NAME: cls
-    for cls in (
-        TrifeatureData,
-        TrifeatureCaptionsData,
-        TrifeatureScenesData,
-        TrifeatureQuestionsData,
-        TrifeatureEntailmentData,
-        TrifeatureStatementsData,
-        TrifeatureTextAssignmentData,
-        HubData,
-        MixtureData,
-    )
-}
+from ..discovery import import_modules
+from .source import SOURCES, Source
+
+__all__ = ["SOURCES", "Source"]
+
+import_modules(__name__.rpartition(".")[0], [str(Path(__file__).parent)])

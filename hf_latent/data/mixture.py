@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 from torch.utils.data import Dataset, IterableDataset
@@ -16,12 +16,14 @@ from .description import Description, on_the_hub
 from .hub_data import HubData
 from .loaded import EvaluationData, LoadedData, Split
 from .rows import ModalityRows, Row
+from .source import Reader, Source, register_source
 from .stream import ModalityStream, own_numbers
 from .tokenizers import WORDS, load_tokenizer
 
 
+@register_source("mixture")
 @dataclass(frozen=True)
-class MixtureData:
+class MixtureData(Source):
     """Several data sets of the Hub or of the disk, mixed.
 
     Args:
@@ -38,8 +40,6 @@ class MixtureData:
             `max_steps`.
         tokenizers: As of [`HubData`]; `words` makes one of the words of all sources.
     """
-
-    NAME: ClassVar[str] = "mixture"
 
     sources: list[HubData]
     shares: list[float] | None = None
@@ -94,18 +94,21 @@ class MixtureData:
         """The source to take a sample of: that with rows to measure on, or the first."""
         return next((source for source in self.sources if source.is_measured), self.sources[0])
 
-    @staticmethod
-    def described(options: Mapping[str, Any]) -> Description:
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Description:
         """What a card tells of the data: its `paths` on the Hub, and what was measured on."""
         return on_the_hub(options["paths"], options["test_split"], options["path"])
 
-    def load(self, progress: bool = False, encoders: Mapping[str, Mapping[str, Any]] | None = None) -> LoadedData:
-        """As [`HubData.load`]; errors name the source."""
+    def load(self, progress: bool = False) -> LoadedData:
+        return self.load_for(Reader(), progress)
+
+    def load_for(self, reader: Reader, progress: bool = False) -> LoadedData:
+        """As [`HubData.load_for`]; errors name the source."""
         parts: list[LoadedData] = []
         for number, source in enumerate(self.sources):
             with in_source(number):
                 own = replace(source, streaming=self.streaming)
-                parts.append(own.load(progress, encoders, find=source.is_measured))
+                parts.append(own.load_for(reader, progress, find=source.is_measured))
         columns = [source.columns for source in self.sources]
         measured = [
             self._evaluation(number, part.evaluation)

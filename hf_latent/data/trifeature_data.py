@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -11,6 +11,7 @@ from ..citations import DUFUMIER_2025, HERMANN_2020
 from ..errors import UserError
 from .description import Description
 from .loaded import EvaluationData, Label, LoadedData, Split
+from .source import RenderedSource, register_source
 from .tokenizers import WORDS, load_tokenizer
 from .trifeature import (
     CAPTIONS,
@@ -49,8 +50,9 @@ IMAGE_LABELS = {
 }
 
 
+@register_source("trifeature")
 @dataclass(frozen=True)
-class TrifeatureData:
+class TrifeatureData(RenderedSource):
     """Bimodal Trifeature: pairs of rendered images that share their shape. See `load_trifeature`.
 
     Args:
@@ -63,8 +65,6 @@ class TrifeatureData:
         validation_share: Validate on this share of the training combinations, which is then not trained on.
     """
 
-    NAME: ClassVar[str] = "trifeature"
-
     image_size: int = 224
     renders: int = 3
     seed: int = 42
@@ -73,8 +73,8 @@ class TrifeatureData:
     max_pairs: int = 10_000
     validation_share: float = 0.0
 
-    @staticmethod
-    def described(options: Mapping[str, Any]) -> Description:
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Description:
         """What a card tells of the data, from the numbers of a data section."""
         note = (
             "The pairs that it was trained on obey no rule that ties the second color to the first texture: there was "
@@ -146,8 +146,9 @@ class CaptionedImages(Dataset):
         return {"image": self.source.images[i], "text": CAPTIONS[number], "ids": number}
 
 
+@register_source("trifeature_captions")
 @dataclass(frozen=True)
-class TrifeatureCaptionsData:
+class TrifeatureCaptionsData(RenderedSource):
     """Trifeature images with captions that name shape and color, never the texture: that is private to the image.
 
     Args:
@@ -161,8 +162,6 @@ class TrifeatureCaptionsData:
         validation_share: Validate on this share of the training combinations, which is then not trained on.
     """
 
-    NAME: ClassVar[str] = "trifeature_captions"
-
     image_size: int = 224
     renders: int = 3
     test_renders: int = 10
@@ -171,8 +170,8 @@ class TrifeatureCaptionsData:
     tokenizers: dict[str, str] = field(default_factory=dict)
     validation_share: float = 0.0
 
-    @staticmethod
-    def described(options: Mapping[str, Any]) -> Description:
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Description:
         """What a card tells of the data, from the numbers of a data section."""
         return Description(
             "rendered Trifeature images with captions that name shape and color, never the texture: that is for the "

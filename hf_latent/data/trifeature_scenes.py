@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -13,6 +13,7 @@ from ..memory import check_memory
 from . import trifeature_drawing as drawing
 from .description import Description
 from .loaded import EvaluationData, LoadedData, Regions, Split
+from .source import RenderedSource, register_source
 from .tokenizers import WORDS, load_tokenizer
 from .trifeature import (
     CAPTIONS,
@@ -135,8 +136,9 @@ def phrases_of(scenes: TrifeatureScenes) -> Regions:
     return Regions(scenes.images, pictures, phrases, boxes, template=PREFIX + "{}")
 
 
+@register_source("trifeature_scenes")
 @dataclass(frozen=True)
-class TrifeatureScenesData:
+class TrifeatureScenesData(RenderedSource):
     """Pictures of two to four Trifeature objects with captions that name two, and phrases to ground.
 
     The objects of held-out scenes are the combinations of shape and color whose plain picture Trifeature holds out:
@@ -150,16 +152,14 @@ class TrifeatureScenesData:
         tokenizers: The tokenizer of `text`: a checkpoint's, or `words` for one made of these captions.
     """
 
-    NAME: ClassVar[str] = "trifeature_scenes"
-
     image_size: int = 64
     scenes: int = 4000
     test_scenes: int = 300
     seed: int = 42
     tokenizers: dict[str, str] = field(default_factory=dict)
 
-    @staticmethod
-    def described(options: Mapping[str, Any]) -> Description:
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Description:
         """What a card tells of the data, from the numbers of a data section."""
         return Description(
             "rendered pictures of two to four Trifeature objects, with captions that name two of them and never say "

@@ -10,7 +10,8 @@ from ..citations import HERMANN_2020
 from ..errors import UserError
 from ..memory import check_memory
 from .description import Description
-from .loaded import EvaluationData, Label, LoadedData, Split, Task
+from .loaded import EvaluationData, Label, LoadedData, Split, Target
+from .source import RenderedSource, register_source
 from .tokenizers import TRIFEATURE, load_tokenizer
 from .trifeature import TrifeatureImages, generator, load_trifeature
 from .trifeature_data import COMBINATIONS_HELD_OUT, SYNTHETIC, TAUGHT, TITLE
@@ -29,7 +30,7 @@ from .trifeature_tasks import (
 
 
 @dataclass(frozen=True)
-class TrifeatureTaskData:
+class TrifeatureTaskData(RenderedSource):
     """Trifeature images with sentences, and what is right of them. Test images are of held-out combinations.
 
     Args:
@@ -44,7 +45,6 @@ class TrifeatureTaskData:
             starts from, else `trifeature`.
     """
 
-    NAME: ClassVar[str]
     CLASSES: ClassVar[tuple[str, ...]]
     WHAT: ClassVar[str]
     KINDS: ClassVar[Mapping[str, str]]  # of sentences, each in words
@@ -118,7 +118,7 @@ class TrifeatureTaskData:
                     self.LABEL: Label(names=tuple(self.CLASSES)),
                     "kind": Label(names=tuple(self.KINDS), titles=tuple(self.KINDS.values())),
                 },
-                task=Task("answers" if self.ANSWERED else "classes", self.LABEL, groups="kind"),
+                target=Target("answers" if self.ANSWERED else "classes", self.LABEL, groups="kind"),
             ),
         )
 
@@ -145,6 +145,7 @@ class TrifeatureTaskData:
         return TaskRows(images, examples, self.CLASSES if self.ANSWERED else None)
 
 
+@register_source("trifeature_questions")
 @dataclass(frozen=True)
 class TrifeatureQuestionsData(TrifeatureTaskData):
     """Questions on Trifeature images: "what color is the star?" A row's `labels` is the answer in words, one of 32.
@@ -153,7 +154,6 @@ class TrifeatureQuestionsData(TrifeatureTaskData):
     `TrifeatureTaskData`.
     """
 
-    NAME = "trifeature_questions"
     CLASSES = ANSWERS
     WHAT = "questions on images"
     KINDS = {
@@ -173,6 +173,7 @@ class TrifeatureQuestionsData(TrifeatureTaskData):
     ANSWERED = True
 
 
+@register_source("trifeature_entailment")
 @dataclass(frozen=True)
 class TrifeatureEntailmentData(TrifeatureTaskData):
     """Trifeature images and hypotheses that they entail, contradict, or leave open: "a heavy red star".
@@ -180,7 +181,6 @@ class TrifeatureEntailmentData(TrifeatureTaskData):
     Three kinds, `plain`, `open` and `either`; see `draw_hypotheses`. The options are those of `TrifeatureTaskData`.
     """
 
-    NAME = "trifeature_entailment"
     CLASSES = ENTAILMENT
     WHAT = "hypotheses on images"
     KINDS = {
@@ -199,6 +199,7 @@ class TrifeatureEntailmentData(TrifeatureTaskData):
     STREAM = 6
 
 
+@register_source("trifeature_statements")
 @dataclass(frozen=True)
 class TrifeatureStatementsData(TrifeatureTaskData):
     """Statements about two Trifeature images, true or false: "both have the same color". `image` is a list of two.
@@ -206,7 +207,6 @@ class TrifeatureStatementsData(TrifeatureTaskData):
     Four kinds, `both`, `one`, `same` and `side`; see `draw_statements`. The options are those of `TrifeatureTaskData`.
     """
 
-    NAME = "trifeature_statements"
     CLASSES = TRUTH
     WHAT = "statements about two images"
     KINDS = {
@@ -227,6 +227,7 @@ class TrifeatureStatementsData(TrifeatureTaskData):
     STREAM = 7
 
 
+@register_source("trifeature_text_assignment")
 @dataclass(frozen=True)
 class TrifeatureTextAssignmentData(TrifeatureTaskData):
     """A caption and two Trifeature images: is it of the first, the second, or neither? `image` is a list of two.
@@ -234,7 +235,6 @@ class TrifeatureTextAssignmentData(TrifeatureTaskData):
     Two kinds, `near` and `far`; see `draw_assignments`. The options are those of `TrifeatureTaskData`.
     """
 
-    NAME = "trifeature_text_assignment"
     CLASSES = ASSIGNMENT
     WHAT = "captions of one of two images, or of neither"
     KINDS = {"near": "which of two that are much alike", "far": "which of two that are not"}

@@ -1,5 +1,6 @@
 """Benchmarks: what a model has learned, measured on rows with labels."""
 
+from ..discovery import import_modules
 from .benchmark import BENCHMARKS, Benchmark, Encode, groups, register_benchmark
 from .chosen import Chosen, build_benchmarks, choose, described, draw, flat, measured
 from .geometry import Geometry
@@ -34,3 +35,5 @@ __all__ = [
     "measured",
     "register_benchmark",
 ]
+
+import_modules(__name__, __path__)

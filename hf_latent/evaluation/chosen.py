@@ -7,6 +7,7 @@ from typing import Any
 
 from ..data.loaded import EvaluationData
 from ..errors import UserError, blamed_on, suggest
+from ..models.plugins import failures
 from ..options import checked
 from .benchmark import BENCHMARKS, Benchmark, Encode, fits, renamed
 from .latent_map import draw_latent_map
@@ -42,7 +43,7 @@ def _built(where: str, name: str, options: Any) -> Benchmark:
     own = dict(options or {})
     kind = str(own.pop("benchmark", name))
     if kind not in BENCHMARKS:
-        raise UserError(f"{where}: no benchmark {kind!r}; {suggest(kind, BENCHMARKS)}")
+        raise UserError(f"{where}: no benchmark {kind!r}; {suggest(kind, BENCHMARKS)}{failures()}")
     cls = BENCHMARKS[kind]
     return cls(**checked(where, own, cls))
 

@@ -81,7 +81,7 @@ class Geometry(Benchmark):
 
     @classmethod
     def by_default(cls, encode: Encode, data: EvaluationData) -> Mapping[str, Benchmark]:
-        there = encode.compared and len(data.columns) > 1 and data.task is None
+        there = encode.compared and len(data.columns) > 1 and data.target is None
         return {"geometry": cls()} if there else {}
 
     def check(self, data: EvaluationData) -> None:

@@ -20,7 +20,7 @@ def draw_latent_map(encode: Encode, data: EvaluationData, path: Path) -> None:
     Labels whose classes are not told apart by a picture are left out; without a label a space of several modalities is
     colored by modality, and a joint representation is not drawn. Of a downstream task its benchmark draws figures.
     """
-    if data.task is not None:
+    if data.target is not None:
         return
     from ..plots import plot_latent_map
 

@@ -63,7 +63,7 @@ class Probes(Benchmark):
     @classmethod
     def by_default(cls, encode: Encode, data: EvaluationData) -> Mapping[str, Benchmark]:
         """Of every label that can be read."""
-        if data.train is None or data.task is not None:
+        if data.train is None or data.target is not None:
             return {}
         known = [name for name, label in data.labels.items() if label.kind in PROBED]
         read = [name for name in known if fits(cls(labels=[name]), data, f"probes of {name!r}")]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..data.loaded import EvaluationData, Label, Task
+from ..data.loaded import EvaluationData, Label, Target
 from ..errors import UserError
 from ..metrics.chance import balanced_chance, top_k_chance
 from ..metrics.tasks import PREFIXES, task_accuracy
@@ -44,10 +44,10 @@ class Tasks(Benchmark):
 
     @classmethod
     def by_default(cls, encode: Encode, data: EvaluationData) -> Mapping[str, Benchmark]:
-        return {} if data.task is None else {"tasks": cls()}
+        return {} if data.target is None else {"tasks": cls()}
 
     def check(self, data: EvaluationData) -> None:
-        if data.task is None:
+        if data.target is None:
             raise UserError("tasks need rows with answers or classes, which this data has not: leave it out")
 
     def sentences(self, data: EvaluationData) -> list[str]:
@@ -107,14 +107,14 @@ class Tasks(Benchmark):
         plot_predictions(pictures, texts, right, said, folder / "predictions.png")
 
 
-def _task(data: EvaluationData) -> tuple[Task, Label]:
-    assert data.task is not None
-    return data.task, data.labels[data.task.label]
+def _task(data: EvaluationData) -> tuple[Target, Label]:
+    assert data.target is not None
+    return data.target, data.labels[data.target.label]
 
 
 def _groups(data: EvaluationData) -> np.ndarray | None:
     """`(rows,)` str, the kind of question of each row."""
-    name = data.task.groups if data.task else None
+    name = data.target.groups if data.target else None
     if name is None:
         return None
     return np.array(data.labels[name].names)[data.test.labels[name]]

@@ -49,7 +49,7 @@ class ZeroShot(Benchmark):
         """Of every class that the text may tell, its name alone."""
         classes = {name: label for name, label in data.labels.items() if label.kind == "class"}
         told = [name for name, label in classes.items() if not label.of or "text" in label.of]
-        there = "texts" in encode.abilities and "image" in data.columns and data.task is None
+        there = "texts" in encode.abilities and "image" in data.columns and data.target is None
         names = ["zero_shot", *(f"zero_shot_{name}" for name in told[1:])]
         return {name: cls(label=label) for name, label in zip(names, told, strict=False)} if there else {}
 

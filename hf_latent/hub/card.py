@@ -34,6 +34,7 @@ from ..recipe_file import first_lines
 from ..resources import available_resources, resource_path
 from ..results import group_of
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
+from ..tasks import Task, task_of_config
 from .card_fields import (
     fenced,
     markdown_text,
@@ -55,14 +56,8 @@ TASKS = {
     "visual-question-answering": "Visual question answering",
     "zero-shot-image-classification": "Zero-shot image classification",
 }
-# What a model is loaded with and what it is for; the Hub's one task of a picture with a sentence is questions. CoMM
-# has none: `pipeline("feature-extraction")` reads text alone.
+# What a model without a head is for. CoMM has none: `pipeline("feature-extraction")` reads text alone.
 PIPELINES = dict.fromkeys(("latent_albef", "latent_clip"), "zero-shot-image-classification")
-HEADS = {
-    "answer": ("AutoModelForVisualQuestionAnswering", "visual-question-answering"),
-    "class": ("AutoModelForSequenceClassification", "visual-question-answering"),
-}
-TWO_IMAGES = "LatentALBEFForNaturalLanguageVisualReasoning"
 FIGURES = {
     "latent_map.png": "Held-out data in the latent space, drawn in two dimensions and colored by label.",
     "losses.png": "The training loss and its terms.",
@@ -164,7 +159,7 @@ def render(
     base, regularizers = objective, {}
     if isinstance(objective, RegularizedObjective):
         base, regularizers = objective.objective, objective.regularizers
-    data = _data(shared.get("data", {}))
+    data, task = _data(shared.get("data", {})), task_of_config(config)
     description = SOURCES[data["name"]].described(data) if data["name"] else UNKNOWN
     results = published_measurements(metrics)
     began: Any = (recipe.get("model") or {}).get("pretrained")
@@ -191,8 +186,8 @@ def render(
         "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},
         "started": bool(started or began),
         "began": None if published_model(began) else model_name(began),
-        "auto": HEADS.get(model.objective, ("AutoModel", None))[0],
-        "images": 2 if config.get("architectures") == [TWO_IMAGES] else 1,
+        "auto": task.auto_class if task else "AutoModel",
+        "task": task,
         "bases": bases,
         "adapters": adapters,
         "model_id": repository or "user/name",
@@ -202,7 +197,7 @@ def render(
         "figures": {file: caption for file, caption in FIGURES.items() if file in figures},
         "citations": _citations(base, regularizers.values(), description, low_rank),
     }
-    header = _header(name, model, data, description, results, bases, list(regularizers), license, adapters)
+    header = _header(name, model, task, data, description, results, bases, list(regularizers), license, adapters)
     return f"---\n{header}\n---\n\n{_template(model).render(facts).strip()}\n"
 
 
@@ -370,6 +365,7 @@ def _citations(objective: Objective, regularizers: Iterable[Weighted], data: Des
 def _header(
     name: str,
     config: LatentConfig,
+    task: Task | None,
     data: Mapping[str, Any],
     description: Description,
     results: Mapping[str, Measurement],
@@ -394,11 +390,10 @@ def _header(
     ]
     tasks = [measurement.metric for measurement in results.values() if not group_of(measurement).structure]
     relation = "adapter" if adapters == "" else "finetune"
-    head = HEADS.get(config.objective)
-    tags = ["hf_latent", "multimodal"] if head else ["hf_latent", "multimodal", *CONTRASTIVE]
+    tags = ["hf_latent", "multimodal"] if task else ["hf_latent", "multimodal", *CONTRASTIVE]
     header = ModelCardData(
         library_name="peft" if adapters == "" else "transformers",
-        pipeline_tag=head[1] if head else PIPELINES.get(config.model_type),
+        pipeline_tag=task.pipeline if task else PIPELINES.get(config.model_type),
         tags=[*tags, config.model_type, *(["lora"] if adapters is not None else []), *regularizers],
         base_model=(bases[0] if len(bases) == 1 else bases) or None,
         base_model_relation=relation if len(bases) == 1 else None,

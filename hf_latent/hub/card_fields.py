@@ -21,7 +21,7 @@ from ..evaluation import BENCHMARKS, Measurement
 from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
 from ..pretrained import model_options
-from ..recipe import MODELS, Evaluation
+from ..recipe import Evaluation, models
 from ..regularizers import regularizer_class
 from ..results import read
 from ..runs import OUTPUTS
@@ -151,7 +151,7 @@ def _benchmarks_schema(section: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _model_schema(model: Mapping[str, Any]) -> dict[str, Any]:
-    known = MODELS.get(str(model.get("type")))
+    known = models().get(str(model.get("type")))
     schema: dict[str, Any] = {
         **dict.fromkeys(model_options(*known) if known else LatentConfig.options()),
         "type": None,

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
-from .encoders import nearest
 from .library import from_library
+from .registry import nearest
 
 EXTRA_HEADS = ("independent", "log_variance")
 # What a model returns that is no prediction of a row: `transformers.Trainer` would pad, gather and keep it.

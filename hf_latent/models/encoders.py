@@ -4,7 +4,6 @@ An encoder is chosen by name in a config, `{"encoder": "cnn", "channels": [32, 6
 its constructor. It never mixes the rows of a batch, except through a BatchNorm that it was asked to have.
 """
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,13 @@ from transformers import AutoBackbone, AutoConfig, AutoModel, AutoModelForTextEn
 from transformers.utils import ModelOutput
 
 from .image_positions import at_image_size
+from .registry import Registry, nearest
 from .text_towers import checked_length, last_token, length_limit, text_family, unread_inputs
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 TEXT_ENCODERS = ("mt5", "t5", "umt5")  # of which `AutoModel` would want a text to decode, too
 CLASS_TOKENS = ("class_embedding", "cls_token")  # what the image models of transformers call theirs
+ENCODERS: Registry[type["Encoder"]] = Registry("encoder", "models.encoders.ENCODERS")
 
 
 @dataclass
@@ -100,6 +101,7 @@ class ImageEncoder(Encoder):
         return tokens_of_map(self.layers(pixel_values))
 
 
+@ENCODERS.register("alexnet")
 class AlexNetEncoder(ImageEncoder):
     """The convolutional features of AlexNet (Krizhevsky et al. 2012, one-tower variant of 2014).
 
@@ -119,6 +121,7 @@ class AlexNetEncoder(ImageEncoder):
         )
 
 
+@ENCODERS.register("cnn")
 class CNNEncoder(ImageEncoder):
     """A compact convolutional network for images of 32 to 128 px, trained from scratch on a CPU.
 
@@ -152,6 +155,7 @@ class CNNEncoder(ImageEncoder):
         self.hidden_size = channels[-1]
 
 
+@ENCODERS.register("sequence")
 class SequenceEncoder(Encoder):
     """A pre-norm Transformer over a multivariate series, as CoMM uses on MultiBench.
 
@@ -184,6 +188,7 @@ class SequenceEncoder(Encoder):
         return EncoderOutput(tokens=hidden, attention_mask=mask)
 
 
+@ENCODERS.register("table")
 class TableEncoder(Encoder):
     """A multi-layer perceptron over a row of numbers; `values` is float `(batch, input_dim)`.
 
@@ -219,6 +224,7 @@ class FeatureTokenizer(nn.Module):
         return values.unsqueeze(-1) * self.weight + self.bias
 
 
+@ENCODERS.register("features")
 class FeaturesEncoder(Encoder):
     """Features that were computed beforehand: `values`, `(batch, input_dim)` or `(batch, length, input_dim)`."""
 
@@ -236,6 +242,7 @@ class FeaturesEncoder(Encoder):
         return EncoderOutput(tokens=tokens, attention_mask=mask)
 
 
+@ENCODERS.register("auto")
 class AutoEncoder(Encoder):
     """Any `AutoModel` or `AutoBackbone` of transformers, by its config.
 
@@ -389,23 +396,6 @@ def _refuse_other_models(config: Any) -> None:
             _refuse_other_models(value)
 
 
-ENCODERS: dict[str, type[Encoder]] = {
-    "alexnet": AlexNetEncoder,
-    "auto": AutoEncoder,
-    "cnn": CNNEncoder,
-    "features": FeaturesEncoder,
-    "sequence": SequenceEncoder,
-    "table": TableEncoder,
-}
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint for a misspelled word: the nearest known one, and all of them."""
-    close = difflib.get_close_matches(str(word), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known: {', '.join(sorted(known))}"
-
-
 def build_encoder(spec: Mapping[str, Any]) -> Encoder:
     """Build the encoder of one modality from its part of the config.
 
@@ -417,16 +407,15 @@ def build_encoder(spec: Mapping[str, Any]) -> Encoder:
     """
     options = dict(spec)
     name = options.pop("encoder", None)
-    if name not in ENCODERS:
-        raise ValueError(f"unknown encoder {name!r}: {nearest(name, list(ENCODERS))}")
-    parameters = inspect.signature(ENCODERS[name]).parameters
+    cls = ENCODERS.find(name)
+    parameters = inspect.signature(cls).parameters
     for option in options:
         if option not in parameters:
             raise ValueError(f"encoder {name!r} has no argument {option!r}: {nearest(option, list(parameters))}")
     missing = [key for key, value in parameters.items() if value.default is value.empty and key not in options]
     if missing:
         raise ValueError(f"encoder {name!r} needs {', '.join(missing)}")
-    return ENCODERS[name](**options)
+    return cls(**options)
 
 
 def couples_rows(module: nn.Module) -> bool:

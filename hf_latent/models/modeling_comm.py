@@ -11,9 +11,10 @@ from transformers.utils import can_return_tuple
 
 from .configuration_comm import CoMMConfig
 from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision
-from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype, nearest
+from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype
 from .fusion import FusionTransformer
 from .latent_converter import LatentConverter
+from .registry import nearest
 
 Modalities = Mapping[str, Mapping[str, Tensor]]
 

@@ -50,11 +50,8 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
     _no_split_modules = ["CrossAttentionLayer"]
     # The augmented picture is the one that is seen; the words stay as they are.
     augments_first_view = frozenset({"image"})
-    # Of the other models, and of checkpoints.
-    _keys_to_ignore_on_load_unexpected = [
-        *(r"^itm_head\.", r"^mlm_head\.", r"^momentum\.", r"^feature_queue\."),
-        *(r"^decoder\.", r"^classifier\.", r"^second_layer\."),
-    ]
+    # Any part that is not of this model: of its heads, of pre-training, of checkpoints.
+    _keys_to_ignore_on_load_unexpected = [r"^(?!(encoders|extra_projections|fusion|logit_scale|projections)\.)"]
     auto_map: ClassVar[dict[str, str]] = {
         "AutoModel": "modeling_latent_albef.LatentALBEFModel",
         "AutoModelForZeroShotImageClassification": "modeling_latent_albef.LatentALBEFForImageTextRetrieval",

@@ -13,6 +13,8 @@ from .embeddings import wide
 class PairClassifier(LatentALBEFWithHead):
     """The head alone: a multi-layer perceptron on the first token of the fused pair."""
 
+    label_layer = "classifier.2"
+
     def build(self) -> None:
         super().build()
         width, classes = self.bert.config.hidden_size, cast(int, self.config.num_labels)

@@ -11,7 +11,6 @@ from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from .encoders import nearest
 from .images import fitted, keeps_squares, mean_and_std, output_size, scratch_processor, stored_processor
 from .inputs import (
     IMAGENET_MEAN,
@@ -22,6 +21,7 @@ from .inputs import (
     stack_series,
     tokenize,
 )
+from .registry import nearest
 from .text_towers import own_limit
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")

@@ -2,14 +2,16 @@
 
 from transformers import PreTrainedConfig
 
+from ..discovery import import_modules
 from .albef import ALBEFObjective
-from .base import Objective, base_objective
+from .base import OBJECTIVES, Objective, base_objective
 from .clip import CLIPObjective
 from .comm import CoMMObjective, CrossObjective, CrossSelfObjective
 from .regularized import RegularizedObjective, add_regularizers, required_heads
 from .supervised import SupervisedObjective
 
 __all__ = [
+    "OBJECTIVES",
     "ALBEFObjective",
     "CLIPObjective",
     "CoMMObjective",
@@ -21,6 +23,8 @@ __all__ = [
     "build_objective",
     "required_heads",
 ]
+
+import_modules(__name__, __path__)
 
 
 def build_objective(config: PreTrainedConfig) -> Objective:

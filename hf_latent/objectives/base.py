@@ -7,8 +7,10 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from ..models.embeddings import Embeddings
+from ..models.registry import Registry
 
-_OBJECTIVES: dict[tuple[str, str], type["Objective"]] = {}
+# By the model type that they are of.
+OBJECTIVES: dict[str, Registry[type["Objective"]]] = {}
 
 # From modality A to modality B, as `losses.one_way_info_nce` computes it.
 INFO_NCE_FORMULA = (
@@ -91,7 +93,7 @@ def register_objective(model_type: str, name: str) -> Any:
     """Class decorator: the objective `name` of the models of `model_type`."""
 
     def register(cls: type[Objective]) -> type[Objective]:
-        _OBJECTIVES[model_type, name] = cls
+        _of(model_type).register(name)(cls)
         return cls
 
     return register
@@ -103,8 +105,8 @@ def base_objective(config: PreTrainedConfig) -> Objective:
     Raises:
         ValueError: If there is none of that name for the model, or its options do not fit.
     """
-    name = str(getattr(config, "objective", None))
-    if (config.model_type, name) not in _OBJECTIVES:
-        known = ", ".join(objective for model_type, objective in _OBJECTIVES if model_type == config.model_type)
-        raise ValueError(f"no objective {name!r} for {config.model_type!r}; known: {known or 'none'}")
-    return _OBJECTIVES[config.model_type, name](config)
+    return _of(config.model_type).find(str(getattr(config, "objective", None)))(config)
+
+
+def _of(model_type: str) -> Registry[type[Objective]]:
+    return OBJECTIVES.setdefault(model_type, Registry(f"objective of {model_type}"))

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..errors import suggest
 from ..losses.contrastive import wide
 from ..models.embeddings import Embeddings
+from ..models.registry import Registry
 
-_REGULARIZERS: dict[str, type["Regularizer"]] = {}
+REGULARIZERS: Registry[type["Regularizer"]] = Registry("regularizer")
 _OF_SECOND_VIEWS = frozenset({"augmented", "independent_augmented"})
 _Class = TypeVar("_Class", bound=type["Regularizer"])
 
@@ -124,8 +125,8 @@ def register_regularizer(name: str) -> Callable[[_Class], _Class]:
     """Class decorator: make a [`Regularizer`] known to configs as `name`."""
 
     def register(cls: _Class) -> _Class:
+        REGULARIZERS.register(name)(cls)
         cls.name = name
-        _REGULARIZERS[name] = cls
         return cls
 
     return register
@@ -133,9 +134,7 @@ def register_regularizer(name: str) -> Callable[[_Class], _Class]:
 
 def regularizer_class(name: str) -> type[Regularizer]:
     """The class that is registered under that name; a ValueError says what to write if there is none."""
-    if name not in _REGULARIZERS:
-        raise ValueError(f"no regularizer {name!r}: {suggest(name, _REGULARIZERS)}")
-    return _REGULARIZERS[name]
+    return REGULARIZERS.find(name)
 
 
 def build_regularizer(name: str, /, **hyperparameters: Any) -> Regularizer:

@@ -12,8 +12,9 @@ Text and series may be right-padded to different widths in different chunks: the
 how many steps follow it.
 """
 
-from .base import NoView, View
-from .batch import VIEWS, Views, build_view
+from ..discovery import import_modules
+from .base import VIEWS, NoView, View
+from .batch import Views, build_view
 from .image import ImageView
 from .masked import MaskedView
 from .sequences import SeriesView, TableView
@@ -32,3 +33,5 @@ __all__ = [
     "WordsView",
     "build_view",
 ]
+
+import_modules(__name__, __path__)

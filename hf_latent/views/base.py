@@ -4,11 +4,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
+from ..models.registry import Registry
+
 Inputs = dict[str, Tensor]
+VIEWS: Registry[type["View"]] = Registry("view")
 
 # Rules for options: what is valid, and what to write instead.
 Rule = tuple[Callable[[Any], bool], str]
@@ -21,7 +24,13 @@ TOKEN: Rule = (lambda v: isinstance(v, int) and v >= 0, "a token id of the token
 
 @dataclass(frozen=True)
 class View(ABC):
-    """One modality's augmentation. `inputs` is what a collator gives; keys that a view does not touch pass through."""
+    """One modality's augmentation. `inputs` is what a collator gives; keys that a view does not touch pass through.
+
+    Attributes:
+        kinds: Of the encoders whose inputs it augments: `image`, `text`, `series`, `table` or `features`.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
@@ -43,9 +52,12 @@ class View(ABC):
         return dict(inputs)
 
 
+@VIEWS.register("none")
 @dataclass(frozen=True)
 class NoView(View):
     """No augmentation, for features computed beforehand."""
+
+    kinds = ("text", "series", "table", "features")  # something must resize and normalise an image
 
     def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
         return {}

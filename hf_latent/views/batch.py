@@ -9,21 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from ..errors import suggest
-from .base import Inputs, NoView, View, check
+from .base import VIEWS, Inputs, View, check
 from .image import CROPS, ImageView
-from .masked import MaskedView
-from .sequences import SeriesView, TableView
-from .text import TextView, WordsView
-
-VIEWS: dict[str, type[View]] = {
-    "image": ImageView,
-    "text": TextView,
-    "words": WordsView,
-    "masked": MaskedView,
-    "series": SeriesView,
-    "table": TableView,
-    "none": NoView,
-}
+from .text import WordsView
 
 
 def build_view(kind: str, **options: Any) -> View:
@@ -32,9 +20,8 @@ def build_view(kind: str, **options: Any) -> View:
     Raises:
         ValueError: unknown kind or option, a missing option, or a value out of its range; says what to write instead.
     """
-    if kind not in VIEWS:
-        raise ValueError(f"unknown view {kind!r}: {suggest(kind, VIEWS)}")
-    known = {field.name: field for field in fields(VIEWS[kind])}
+    cls = VIEWS.find(kind)
+    known = {field.name: field for field in fields(cls)}
     for name in options:
         if name not in known:
             raise ValueError(f"unknown option {name!r} of the {kind} view: {suggest(name, known)}")
@@ -42,7 +29,7 @@ def build_view(kind: str, **options: Any) -> View:
     if missing:
         raise ValueError(f"the {kind} view needs {', '.join(missing)}")
     lists = {name: tuple(v) for name, v in options.items() if isinstance(v, Sequence) and not isinstance(v, str)}
-    return VIEWS[kind](**options | lists)
+    return cls(**options | lists)
 
 
 class Views:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from .base import AMOUNT, PROBABILITY, RANGE, SHARES, Inputs, View, check, send, take
+from .base import AMOUNT, PROBABILITY, RANGE, SHARES, VIEWS, Inputs, View, check, send, take
 from .randaugment import RANDAUGMENT, draw_operations, randaugment
 
 # NTSC's luma and two chroma axes (YIQ). LUMA maps a colour to its grey, TURN to its chroma turned by 90 degrees, from
@@ -25,6 +25,7 @@ CROP_TRIES = 10  # as torchvision's RandomResizedCrop
 CPU_BLOCK = 32  # images augmented at a time on a CPU, so that they stay in its caches: 1.1 to 1.3 times as fast
 
 
+@VIEWS.register("image")
 @dataclass(frozen=True)
 class ImageView(View):
     """SimCLR's image augmentation (arXiv 2002.05709, appendix A) in three batched steps: crop, colour, blur.
@@ -57,6 +58,8 @@ class ImageView(View):
     hue turns the chroma plane of YIQ instead of HSV's cone; colours are clamped to [0, 1] once, after all of them; a
     crop larger than `size` is sampled bilinearly without antialiasing; its corners need not fall on whole pixels.
     """
+
+    kinds = ("image",)
 
     size: int = 224
     crop_scale: tuple[float, float] = (0.08, 1.0)

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Generator
 
-from .base import PROBABILITY, TOKEN, Inputs, Rule, View, check, send, take
+from .base import PROBABILITY, TOKEN, VIEWS, Inputs, Rule, View, check, send, take
 from .text import TOKENS, fill_in, is_one_of, known, or_none
 
 IGNORED = -100
 COUNT: Rule = (lambda v: isinstance(v, int) and v > 0, "a whole number above 0")
 
 
+@VIEWS.register("masked")
 @dataclass(frozen=True, kw_only=True)
 class MaskedView(View):
     """BERT's masking (Devlin et al. 2019, section 3.1): each token of `input_ids` (B, T) is chosen with
@@ -22,6 +23,8 @@ class MaskedView(View):
     left out. Padding (where `attention_mask` is 0; none without that key) and `special_token_ids` are never chosen.
     A row may have no chosen token.
     """
+
+    kinds = ("text",)
 
     mask_token_id: int | None = None
     mask_probability: float = 0.15

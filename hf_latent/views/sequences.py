@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from .base import AMOUNT, PROBABILITY, Inputs, View, check, send, take
+from .base import AMOUNT, PROBABILITY, VIEWS, Inputs, View, check, send, take
 
 
+@VIEWS.register("series")
 @dataclass(frozen=True)
 class SeriesView(View):
     """Noise and dropped steps, each for a row as a whole or not at all, on floating `values` (B, T, F).
@@ -21,6 +22,8 @@ class SeriesView(View):
         drop: a row loses a share U(0, drop) of its real steps, rounded down, which become zero.
         drop_probability: probability that a row loses any.
     """
+
+    kinds = ("series", "features")
 
     noise: float = 0.1
     noise_probability: float = 0.5
@@ -55,9 +58,12 @@ class SeriesView(View):
         return {**inputs, "values": torch.where(real[..., None], changed, values)}
 
 
+@VIEWS.register("table")
 @dataclass(frozen=True)
 class TableView(View):
     """Gaussian noise of standard deviation `noise` on floating `values` (B, F) of a row, with `noise_probability`."""
+
+    kinds = ("table", "features")
 
     noise: float = 0.1
     noise_probability: float = 1.0

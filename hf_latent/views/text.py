@@ -6,12 +6,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from .base import PROBABILITY, TOKEN, Inputs, Rule, View, check, send, take
+from .base import PROBABILITY, TOKEN, VIEWS, Inputs, Rule, View, check, send, take
 
 _V = TypeVar("_V", bound=View)
 TOKENS: Rule = (lambda v: all(map(TOKEN[0], v)), "a list of token ids of the tokenizer")
 
 
+@VIEWS.register("text")
 @dataclass(frozen=True, kw_only=True)
 class TextView(View):
     """Token masking: each token of `input_ids` (B, T) becomes `mask_token_id` with `mask_probability`, independently.
@@ -20,6 +21,8 @@ class TextView(View):
     `attention_mask` is 0; none without that key) and `special_token_ids`, such as those of [CLS] and [SEP], are never
     masked.
     """
+
+    kinds = ("text",)
 
     mask_token_id: int | None = None
     mask_probability: float = 0.15
@@ -53,6 +56,7 @@ class TextView(View):
         return {**inputs, "input_ids": ids.masked_fill(masked, mask_token_id)}
 
 
+@VIEWS.register("words")
 @dataclass(frozen=True, kw_only=True)
 class WordsView(View):
     """Random swaps, deletions and insertions of whole words: "easy data augmentation" (EDA, arXiv 1901.11196).
@@ -83,6 +87,8 @@ class WordsView(View):
     Raises:
         ValueError: an option out of its range, `insert` without `delete`, a missing key, or `word_ids` of other shape.
     """
+
+    kinds = ("text",)
 
     pad_token_id: int | None = None
     swap: float = 0.1

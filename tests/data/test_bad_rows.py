@@ -12,6 +12,7 @@ from hf_latent import CoMMProcessor
 from hf_latent.cli import main
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.hub_data import HubData
+from hf_latent.data.source import Reader
 from hf_latent.errors import UserError
 
 ENCODERS = {
@@ -50,7 +51,7 @@ def stored(folder, kind, values):
 
 
 def load(path, kind, **options):
-    return HubData(path, {kind: "column"}, **options).load(encoders={kind: ENCODERS[kind]})
+    return HubData(path, {kind: "column"}, **options).load_for(Reader({kind: ENCODERS[kind]}))
 
 
 @bad_rows

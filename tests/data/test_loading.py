@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from hf_latent import CoMMProcessor
 from hf_latent.data.collator import LatentCollator
-from hf_latent.data.loading import HubData, TrifeatureCaptionsData, TrifeatureData
+from hf_latent.data.hub_data import HubData
 from hf_latent.data.trifeature import CAPTIONS
+from hf_latent.data.trifeature_data import TrifeatureCaptionsData, TrifeatureData
 from hf_latent.errors import UserError
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from hf_latent.data.loaded import Label, Regions, Task
+from hf_latent.data.loaded import Label, Regions, Target
 from hf_latent.errors import UserError
 from hf_latent.evaluation import (
     BENCHMARKS,
@@ -90,7 +90,7 @@ def test_left_out_regions_are_grounded_where_the_model_has_maps():
 
 
 def test_left_out_a_task_is_all():
-    part = data(task=Task("classes", "both"))
+    part = data(target=Target("classes", "both"))
     assert list(chosen(encode(answers=np.eye(2)[HALF]), part)) == ["tasks"]
     assert list(chosen(encode(), part)) == []
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hf_latent.data.loaded import Label, Task
+from hf_latent.data.loaded import Label, Target
 from hf_latent.data.loading import SOURCES
 from hf_latent.errors import UserError
 from hf_latent.evaluation import Tasks
@@ -18,7 +18,7 @@ LABELS = {"right": Label(names=("a", "b", "c")), "sort": Label(names=("two", "on
 
 def run(kind="answers", groups="sort"):
     test = split(6, {"right": TRUTH, "sort": GROUPS})
-    data = data_of(test, labels=LABELS, task=Task(kind, "right", groups))
+    data = data_of(test, labels=LABELS, target=Target(kind, "right", groups))
     encode = Planted((test, embeddings(image=np.eye(6))), answers=SCORES)
     Tasks().check(data)
     return Tasks().run(encode, data), encode, test
@@ -59,9 +59,9 @@ def test_rows_without_kinds():
 
 
 def test_the_answers_are_what_the_text_tower_reads():
-    data = data_of(split(6), labels=LABELS, task=Task("answers", "right"))
+    data = data_of(split(6), labels=LABELS, target=Target("answers", "right"))
     assert Tasks().sentences(data) == ["a", "b", "c"]
-    assert Tasks().sentences(data_of(split(6), labels=LABELS, task=Task("classes", "right"))) == []
+    assert Tasks().sentences(data_of(split(6), labels=LABELS, target=Target("classes", "right"))) == []
 
 
 def test_rows_without_a_task_are_refused():
@@ -73,18 +73,18 @@ def test_rows_without_a_task_are_refused():
 def test_the_commonest_answer_reaches_chance_in_the_tasks_that_ship(name):
     """And all that is measured of them has a title; the chance of a kind is that of its own commonest answer."""
     data = SOURCES[f"trifeature_{name}"](image_size=8, renders=1, test_renders=1).load().evaluation
-    label, truth = data.labels[data.task.label], data.test.labels[data.task.label]
+    label, truth = data.labels[data.target.label], data.test.labels[data.target.label]
     guess = np.eye(len(label.names))[np.full(len(truth), np.bincount(truth).argmax())]
     measured = Tasks().run(Planted((data.test, embeddings(image=guess)), answers=guess), data)
     found = {m.key: m for m in measured}
-    prefix = "answer" if data.task.kind == "answers" else "class"
+    prefix = "answer" if data.target.kind == "answers" else "class"
     assert {m.key for m in measured if not m.group} == {f"{prefix}_chance"}
     assert found[f"{prefix}_accuracy"].value == pytest.approx(found[f"{prefix}_accuracy"].chance)
     assert found[f"{prefix}_chance"].value == pytest.approx(found[f"{prefix}_accuracy"].chance)
     balanced = found[f"{prefix}_accuracy_balanced"]
     assert balanced.value == pytest.approx(balanced.chance) == pytest.approx(100 / len(np.unique(truth)))
-    kinds = data.test.labels[data.task.groups]
-    for number, kind in enumerate(data.labels[data.task.groups].names):
+    kinds = data.test.labels[data.target.groups]
+    for number, kind in enumerate(data.labels[data.target.groups].names):
         own = truth[kinds == number]
         measurement = found[f"{prefix}_accuracy_{kind}"]
         assert measurement.rows == len(own) and measurement.chance == pytest.approx(

@@ -171,7 +171,7 @@ def test_a_new_regularizer_needs_no_change_of_a_template():
             card(config={**CONFIG, "regularizers": {"test_hallo": {}}})
     finally:
         for name in ("test_halo", "test_bare"):
-            del registry._REGULARIZERS[name]
+            registry.REGULARIZERS._found.pop(name)
     assert "`test_halo` (weight 0.75)" in text and "Lay a halo around the embeddings.\n" in text
     assert "$$\nR = \\sum_j \\Vert z_j \\Vert^2\n$$" in text and "`radius` = 3" in text and "halo2030" in cited(text)
     assert "Not for the card" not in text and "/home" not in text and "Bare(" not in text
@@ -197,7 +197,7 @@ def all_formulas():
     bottlenecks += [{"mode": m, "pairs": "one_vs_all"} for m in ("squared", "cosine")]
     options = {"feature_separation": [{}, {"contrast": 0, "uniformity": 0.5}], "information_bottleneck": bottlenecks}
     options["geometric_consistency"] = [{}, {"augmented": False}]
-    for name in registry._REGULARIZERS:
+    for name in registry.REGULARIZERS:
         yield from (registry.build_regularizer(name, **each).formula for each in options.get(name, [{}]))
 
 

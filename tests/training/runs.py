@@ -28,7 +28,7 @@ from hf_latent import (
     Views,
     build_view,
 )
-from hf_latent.data.loaded import EvaluationData, Label, Split, Task
+from hf_latent.data.loaded import EvaluationData, Label, Split, Target
 from hf_latent.data.stream import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.errors import UserError
@@ -271,7 +271,7 @@ def build_head_trainer(folder, head="answers", double=False, labelled=True, mode
         args=_arguments(folder, **arguments),
         views=Views({"image": build_view("image", size=16), "text": build_view("none")}, seed=0),
         train_dataset=LabelledCaptions(head=head, labelled=labelled),
-        **_measured_with(benchmarks, partial(LabelledCaptions, head=head), task=Task(head, "word")),
+        **_measured_with(benchmarks, partial(LabelledCaptions, head=head), target=Target(head, "word")),
         processing_class=LatentALBEFProcessor.for_size(16, tokenizer),
     )
 

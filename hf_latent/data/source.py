@@ -1,0 +1,79 @@
+"""The contract of a source of data, and how it is found by its name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+from ..models.registry import Registry
+from .description import UNKNOWN, Description
+from .loaded import LoadedData
+
+SOURCES: Registry[type["Source"]] = Registry("source of data")
+_Class = TypeVar("_Class", bound=type["Source"])
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the model reads that data is loaded for.
+
+    Attributes:
+        encoders: The encoder of each modality, as in a model's config.
+        labels: Of a head, whether it gives `answers` in words or tells `classes`.
+        images: How many images a head reads with a sentence.
+    """
+
+    encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    labels: Literal["answers", "classes"] | None = None
+    images: int = 1
+
+
+@dataclass(frozen=True)
+class Source(ABC):
+    """Data that a recipe names; its fields are the options that the recipe writes.
+
+    Attributes:
+        NAME: What a recipe writes as `data.name`; set by `register_source`.
+    """
+
+    NAME: ClassVar[str]
+
+    @abstractmethod
+    def load(self, progress: bool = False) -> LoadedData:
+        """The training rows, and what to measure a model with.
+
+        Args:
+            progress: Show how far it is, where it takes long.
+        """
+
+    def load_for(self, reader: Reader, progress: bool = False) -> LoadedData:
+        """As `load`, of a source that needs to know what reads the rows."""
+        return self.load(progress)
+
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Description:
+        """What a card tells of the data, from the numbers of a data section and its repositories on the Hub."""
+        return UNKNOWN
+
+    def local_reads(self) -> Mapping[str, Any]:
+        """The keys of the data section that make this machine read something, with their values, but for a data set
+        of the Hub: what the recipe of a stranger may not name. By default the source itself."""
+        return {"data.name": self.NAME}
+
+
+class RenderedSource(Source):
+    """Data that is made by this library and reads nothing."""
+
+    def local_reads(self) -> Mapping[str, Any]:
+        return {}
+
+
+def register_source(name: str) -> Callable[[_Class], _Class]:
+    """Class decorator: a source that recipes name `name`."""
+
+    def register(cls: _Class) -> _Class:
+        SOURCES.register(name)(cls)
+        cls.NAME = name
+        return cls
+
+    return register

@@ -1,0 +1,67 @@
+"""What a head is for: one file a task says which model it trains, what it reads, and what it is called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import transformers
+
+from ..models.albef_heads import SupervisedLatentALBEF
+from ..models.registry import Registry
+
+TASKS: Registry["Task"] = Registry("task")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model with a head is trained for.
+
+    Attributes:
+        type_name: What a recipe writes as `model.type`.
+        model: The head.
+        does: What it does, in one line.
+        labels: Whether it gives one of many answers in words, or tells classes apart.
+        sentence: What it reads beside the images: a question, a hypothesis ...
+        auto_class: Of transformers, which loads it.
+        pipeline: The task of the Hub that is nearest.
+        images: How many it reads with a sentence.
+    """
+
+    type_name: str
+    model: type[SupervisedLatentALBEF]
+    does: str
+    labels: Literal["answers", "classes"]
+    sentence: str
+    auto_class: str
+    pipeline: str = "visual-question-answering"
+    images: int = 1
+
+
+def register_task(name: str, task: Task) -> Task:
+    """Make a task known to recipes, cards and the Space, and its head to the Auto class of transformers.
+
+    Where an Auto class has several heads, `architectures` of a folder tells which it is of; the first is for others.
+    """
+    TASKS.register(name)(task)
+    config = cast(Any, task.model).config_class
+    heads = [
+        other.model
+        for other in TASKS.values()
+        if other.auto_class == task.auto_class and cast(Any, other.model).config_class is config
+    ]
+    getattr(transformers, task.auto_class).register(config, heads[0] if len(heads) == 1 else tuple(heads), True)
+    return task
+
+
+def task_of(model_class: type) -> Task | None:
+    """The task of a head; None of a model that is trained without labels."""
+    if not issubclass(model_class, SupervisedLatentALBEF):
+        return None
+    return next((task for task in TASKS.values() if issubclass(model_class, task.model)), None)
+
+
+def task_of_config(config: Mapping[str, Any]) -> Task | None:
+    """The task of the model that a `config.json` is of; None of one that is trained without labels."""
+    names = config.get("architectures") or [""]
+    named = next((task for task in TASKS.values() if task.model.__name__ == names[0]), None)
+    return named or next((task for task in TASKS.values() if task.model.task == config.get("objective")), None)
