@@ -28,6 +28,7 @@ from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .objectives import build_objective, required_heads
+from .regularizers import REGULARIZERS
 
 if TYPE_CHECKING:
     from .data.trifeature import load_trifeature
@@ -56,6 +57,7 @@ __all__ = [
     "LatentCLIPProcessor",
     "LatentTrainer",
     "LatentTrainingArguments",
+    "REGULARIZERS",
     "Views",
     "build_objective",
     "build_view",

@@ -163,7 +163,9 @@ def _study(options: argparse.Namespace) -> None:
 
 def _card(options: argparse.Namespace) -> None:
     from .hub.card import write_card
+    from .trust import use_plugins
 
+    use_plugins(options.path)
     card = write_card(options.path, license=options.license)
     print(f"Card: {card}")
     if options.open:
@@ -174,7 +176,9 @@ def _card(options: argparse.Namespace) -> None:
 
 def _push(options: argparse.Namespace) -> None:
     from .hub.push import push_run
+    from .trust import use_plugins
 
+    use_plugins(options.path)
     print(f"Pushed: {push_run(options.path, options.repo_id, private=options.private, revision=options.revision)}")
 
 
@@ -187,7 +191,10 @@ def _data_push(options: argparse.Namespace) -> None:
 
 def _space(options: argparse.Namespace) -> None:
     from .hub.space import show_space
+    from .trust import use_plugins
 
+    for model in options.models:
+        use_plugins(Path(model), options.trust_recipe)
     show_space(options.models, options.port, options.trust_recipe)
 
 

@@ -28,7 +28,7 @@ from .models.image_text import ImageTextPreTrainedModel
 from .models.text_towers import check_text_tower
 from .pretrained import check_vocabulary, load_pretrained_head
 from .recipe import Recipe, load_run
-from .recipe_file import read_values
+from .recipe_file import PLUGINS, read_values
 from .results import read, table
 from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
 from .tasks import task_of
@@ -37,7 +37,7 @@ from .training.checkpoints import STAGING, last_checkpoint, staged_files
 from .training.distributed import barrier
 from .training.lora import add_lora
 from .training.run_lock import LOCK, locked
-from .trust import check_folder, permitted, remember
+from .trust import check_folder, permitted, remember, use_plugins
 from .views import Views
 
 RESUME_MAY_CHANGE = frozenset(
@@ -172,6 +172,7 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     """
     run_file(run, RECIPE)
     check_folder(run)
+    use_plugins(run, trust_recipe)
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
         modalities = processor.modalities  # that of another model has none
@@ -242,7 +243,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
             f"{run} already holds a run: go on with --resume, or write training.output_dir=... for another folder"
         )
     before = read_values(run / RECIPE)
-    for section in ("model", "lora", "data", "views"):
+    for section in (PLUGINS, "model", "lora", "data", "views"):
         if before.get(section) != recipe.values.get(section):
             raise UserError(
                 f"{run} was made with another section {section!r}: --resume needs the recipe it began with"

@@ -26,7 +26,7 @@ UNREAD = (
 )
 # Written by a model about itself.
 _OF_A_FILE = (
-    *("architectures", "auto_map", "dtype", "extra_heads", "model_type", "objective", "regularizers"),
+    *("architectures", "auto_map", "dtype", "extra_heads", "model_type", "objective", "plugins", "regularizers"),
     *("torch_dtype", "transformers_version", "_name_or_path"),
 )
 

@@ -1,5 +1,6 @@
 """Recipes: one YAML file says what a run is. An unknown key is an error, and so is a value of the wrong type."""
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from .models.modeling_latent_clip import LatentCLIPModel
 from .models.plugins import failures, load_plugins
 from .options import checked, typed
 from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options
-from .recipe_file import SECTIONS, in_file, read_values
+from .recipe_file import PLUGINS, SECTIONS, import_plugins, in_file, read_values
 from .resources import available_resources, resource_path
 from .runs import CONFIG, OUTPUTS, RECIPE, read_json, run_file
 from .tasks import TASKS
@@ -114,6 +115,7 @@ def load_recipe(
             raise UserError(f"{override!r} is not an override: write section.key=value")
     values = read_values(path, (*changes, OmegaConf.from_dotlist(list(overrides))))
     with in_file(path):
+        import_plugins(values)
         return parse_recipe(values, name=path.stem, run=finished_run(path))
 
 
@@ -176,7 +178,7 @@ def _check_sections(values: Mapping[str, Any]) -> None:
     for section, content in values.items():
         if section not in SECTIONS:
             raise UserError(f"unknown section {section!r}: {suggest(section, SECTIONS)}")
-        if not isinstance(content, Mapping):
+        if not isinstance(content, Mapping) and section != PLUGINS:
             raise UserError(f"section {section}: expected keys and values, found {content!r}")
     for section in ("model", "data"):
         if section not in values:
@@ -207,7 +209,7 @@ def _recipe(
             raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
     return Recipe(
         name=name,
-        values={section: dict(values[section]) for section in SECTIONS if section in values},
+        values={section: copy.copy(values[section]) for section in SECTIONS if section in values},
         config=config,
         model_class=model_class,
         data=data,

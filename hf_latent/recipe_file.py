@@ -1,8 +1,11 @@
 """The file of a recipe: YAML with changes on top, as plain values that hold nothing of this machine's environment."""
 
 import re
+import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +15,11 @@ from yaml import YAMLError
 
 from .errors import UserError
 
-SECTIONS = ("model", "lora", "data", "views", "training", "evaluation")
+PLUGINS = "plugins"
+SECTIONS = (PLUGINS, "model", "lora", "data", "views", "training", "evaluation")
 # Of `${name:arguments}`; names and arguments may hold interpolations of their own.
 _RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REMEDY = "write the value itself, or ${section.key} for that of another key"
 
 
@@ -35,6 +40,35 @@ def read_values(path: Path, changes: Sequence[Any] = ()) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {first_lines(error)}") from None
     with in_file(path):
         return resolved(merged)
+
+
+def import_plugins(values: Mapping[str, Any]) -> None:
+    """Import the modules that a recipe of the user lists under `plugins`, from the current folder, too.
+
+    Raises:
+        UserError: If the section is no list of modules, or one cannot be imported; the error that it raised is its
+            cause.
+    """
+    names = values.get(PLUGINS) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) and _MODULE.fullmatch(name) for name in names):
+        raise UserError(f"{PLUGINS}={names!r}: write a list of modules, such as [my_package.regularizers]")
+    here = str(Path.cwd())
+    if names and here not in sys.path:
+        sys.path.append(here)
+    for name in names:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            if not error.name or not f"{name}.".startswith(f"{error.name}."):
+                raise _failed(name, error) from error
+            raise UserError(f"{PLUGINS}: there is no module {name!r}: install its package, or correct it") from None
+        except Exception as error:
+            raise _failed(name, error) from error
+
+
+def _failed(name: str, error: Exception) -> UserError:
+    traceback.print_exception(error, file=sys.stderr)  # a mistake of whoever writes the plug-in
+    return UserError(f"{PLUGINS}: {name!r} cannot be imported, see above ({type(error).__name__}: {error})")
 
 
 def resolved(config: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .errors import UserError
 from .hub.card import ADAPTER, CARD
 from .hub.contents import SAVE_AGAIN, check_index
 from .hub.shareable import PATH, SETTINGS
+from .recipe_file import PLUGINS, import_plugins, in_file, read_values
 from .runs import RECIPE, REPLACE, leads_out, read_json
 
 UNREAD = ("_name_or_path", "clip", "name_or_path", "pretrained")
@@ -78,6 +79,33 @@ def permitted(source: T, run: Path, trust: bool = False) -> T:
             )
         print(f"{run / RECIPE} is trusted: reading {named}")
     return source
+
+
+def use_plugins(run: Path, trust: bool = False) -> None:
+    """Import the plug-ins that the recipe in a run folder lists, where it is the user's; of another one say that they
+    are not.
+
+    Args:
+        run: The folder; nothing happens where it holds no recipe.
+        trust: Import what a recipe of somebody else lists, and print it.
+
+    Raises:
+        UserError: If a plug-in cannot be imported.
+    """
+    path = run / RECIPE
+    if not path.is_file():
+        return
+    values = read_values(path)
+    names = values.get(PLUGINS)
+    if not names:
+        return
+    if not trust and not is_own(run):
+        print(f"{path} was not written by a training on this machine: its plug-ins {names} are not imported")
+        return
+    if not is_own(run):
+        print(f"{path} is trusted: importing {names}")
+    with in_file(path):
+        import_plugins(values)
 
 
 def check_folder(run: Path) -> None:

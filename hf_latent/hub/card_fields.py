@@ -22,6 +22,7 @@ from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
 from ..pretrained import model_options
 from ..recipe import Evaluation, models
+from ..recipe_file import PLUGINS
 from ..regularizers import regularizer_class
 from ..results import read
 from ..runs import OUTPUTS
@@ -99,6 +100,8 @@ def _divided(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The sections of a recipe with what each may hold: names, mapped to what they hold where that is a mapping."""
     found = {name: recipe[name] for name in recipe if isinstance(recipe[name], Mapping)}
+    if isinstance(recipe.get(PLUGINS), list):
+        yield PLUGINS, None
     if "model" in found:
         yield "model", _model_schema(found["model"])
     if "lora" in found:

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Self
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
+from .encoders import ENCODERS
 from .library import from_library
+from .plugins import origin
 from .registry import nearest
 
 EXTRA_HEADS = ("independent", "log_variance")
@@ -32,22 +34,27 @@ class LatentConfig(PreTrainedConfig):
         objective: The name of the contrastive objective.
         regularizers: `{name: {"weight": 1.0, **hyperparameters}}`, see `hf_latent.regularizers`.
         extra_heads: Of `"independent"` and `"log_variance"`, the heads that the regularizers read. Filled in from
-            `regularizers` where `hf_latent` is installed.
+            `regularizers` where `hf_latent` is installed. A model that is loaded keeps those that were stored, also
+            where a regularizer is of a plug-in that is not installed.
+        plugins: The installed packages that its encoders and regularizers are from and their versions,
+            `{package: version}`, for messages where one is missing. Filled in.
     """
 
     modalities: dict[str, dict[str, Any]] = None  # type: ignore[assignment]  # a mutable default is refused
     objective: str = ""
     regularizers: dict[str, dict[str, Any]] = None  # type: ignore[assignment]
     extra_heads: list[str] = None  # type: ignore[assignment]
+    plugins: dict[str, str] | None = None
 
     # Set by `import hf_latent`, which knows what each regularizer reads.
-    heads_of: ClassVar[Callable[[Mapping[str, Mapping[str, Any]]], Iterable[str]] | None] = None
+    heads_of: ClassVar[Callable[[Mapping[str, Mapping[str, Any]], bool], Iterable[str]] | None] = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_misspellings(kwargs)
         # Copies: what is filled in below is not written into the caller's dictionaries.
         self.modalities = {name: copy.deepcopy(dict(spec)) for name, spec in (self.modalities or {}).items()}
         self.fill_heads()
+        self.fill_plugins()
         super().__post_init__(**kwargs)
         for name, spec in self.modalities.items():
             if not isinstance(name, str) or not name.isidentifier():
@@ -107,8 +114,16 @@ class LatentConfig(PreTrainedConfig):
         heads_of = type(self).heads_of
         if self.regularizers and heads_of is None:
             heads_of = from_library("required_heads")
-        heads = {*(self.extra_heads or []), *(heads_of(self.regularizers) if heads_of else [])}
+        is_loaded = self.extra_heads is not None
+        heads = {*(self.extra_heads or []), *(heads_of(self.regularizers, is_loaded) if heads_of else [])}
         self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
+
+    def fill_plugins(self) -> None:
+        """Note the packages that encoders and regularizers are from."""
+        encoders = [ENCODERS.get(str(spec.get("encoder"))) for spec in self.modalities.values()]
+        known = from_library("REGULARIZERS") if self.regularizers else {}
+        found = [origin(cls) for cls in (*encoders, *((known or {}).get(name) for name in self.regularizers)) if cls]
+        self.plugins = {**(self.plugins or {}), **dict(filter(None, found))} or None
 
     @property
     def keys_to_ignore_at_inference(self) -> list[str]:
@@ -121,7 +136,7 @@ class LatentConfig(PreTrainedConfig):
         known: dict[str, Any] = {}
         for base in reversed(cls.__mro__[: cls.__mro__.index(PreTrainedConfig)]):
             known |= inspect.get_annotations(base)
-        return known
+        return {key: kind for key, kind in known.items() if key != "plugins"}
 
     @classmethod
     def _refuse_misspellings(cls, unknown: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput, is_torchdynamo_exporting
 from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
 from .peft_folder import adapted_model
+from .plugins import missing
 
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
@@ -152,7 +153,7 @@ class LatentPreTrainedModel(PreTrainedModel):
             try:
                 encoder = build_encoder({key: value for key, value in spec.items() if key != "frozen"})
             except ValueError as error:
-                raise ValueError(f"modality {name!r}: {error}") from None
+                raise ValueError(f"modality {name!r}: {error}{missing(self.config.plugins)}") from None
             if tokens_only:
                 encoder.drop_pooler()
             encoders[name] = encoder

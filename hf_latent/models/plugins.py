@@ -9,13 +9,16 @@ They are imported when a name is looked up that is not known. Nothing else that 
 makes a module be imported.
 """
 
+import re
 import sys
 import traceback
-from importlib.metadata import entry_points, packages_distributions, version
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
 from typing import Any
 
 GROUP = "hf_latent.plugins"
 LIBRARY = "hf_latent"
+_PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]{0,63}( [A-Za-z0-9][\w.+!-]{0,31})?", re.ASCII)
 
 _loaded: dict[str, str] = {}  # name of a plug-in -> the module that it names
 _failed: dict[str, str] = {}  # name of a plug-in -> why it cannot be used
@@ -50,8 +53,29 @@ def failures() -> str:
 def origin(cls: Any) -> tuple[str, str] | None:
     """The package that a class is from and its version, None of this library's own and of scripts."""
     module = str(getattr(cls, "__module__", "")).partition(".")[0]
-    if module in ("", "__main__", "transformers_modules", __name__.partition(".")[0]):
+    if module in ("", "__main__", "transformers_modules", LIBRARY, __name__.partition(".")[0]):
         return None
     for name in packages_distributions().get(module, ()):
         return name, version(name)
     return module, ""
+
+
+def missing(plugins: Mapping[str, str] | None) -> str:
+    """What to add to an error, where a model was made with packages that are not installed here.
+
+    Args:
+        plugins: Of its config, `{package: version}`; what is no name of a package is not told.
+    """
+    named = []
+    for name, made_with in (plugins or {}).items():
+        if _PACKAGE.fullmatch(f"{name} {made_with}".strip()) and not _is_installed(name):
+            named.append(f"{name} {made_with}".strip())
+    return f"; the model was made with the plug-in {', '.join(named)}, which is not installed here" if named else ""
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True

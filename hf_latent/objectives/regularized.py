@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from ..models.embeddings import Embeddings
-from ..regularizers import Regularizer, build_regularizer
+from ..models.plugins import missing
+from ..regularizers import REGULARIZERS, Regularizer, build_regularizer
 from .base import Objective
 
 
@@ -62,9 +63,15 @@ def read_regularizers(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Weigh
     return {name: weighted for name, weighted in found.items() if weighted.weight}
 
 
-def required_heads(specs: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """The fields that the regularizers read, the heads that a model needs beside its projection among them."""
-    return set().union(*(weighted.regularizer.requires for weighted in read_regularizers(specs).values()))
+def required_heads(specs: Mapping[str, Mapping[str, Any]], only_known: bool = False) -> set[str]:
+    """The fields that the regularizers read, the heads that a model needs beside its projection among them.
+
+    Args:
+        specs: As of [`read_regularizers`].
+        only_known: Leave out those that are not known here, instead of raising a ValueError.
+    """
+    known = {name: spec for name, spec in specs.items() if not only_known or name in REGULARIZERS}
+    return set().union(*(weighted.regularizer.requires for weighted in read_regularizers(known).values()))
 
 
 class RegularizedObjective(Objective):
@@ -112,7 +119,10 @@ class RegularizedObjective(Objective):
 
 def add_regularizers(objective: Objective, config: PreTrainedConfig) -> Objective:
     """The objective with the regularizers of the config, or as it is where there are none."""
-    regularizers = read_regularizers(getattr(config, "regularizers", None) or {})
+    try:
+        regularizers = read_regularizers(getattr(config, "regularizers", None) or {})
+    except ValueError as error:
+        raise ValueError(f"{error}{missing(getattr(config, 'plugins', None))}") from None
     if not regularizers:
         return objective
     for weighted in regularizers.values():
