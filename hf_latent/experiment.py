@@ -17,7 +17,7 @@ from . import __version__
 from .data.collator import LatentCollator
 from .data.loaded import LoadedData
 from .data.source import Reader
-from .data.texts import report_texts
+from .data.texts import check_known, report_texts
 from .errors import UserError, blamed_on
 from .fit_to_data import build_processor, fit_image_sizes, fit_recipe
 from .hub.push import push_run
@@ -125,6 +125,9 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             with blamed_on(f"model.modalities.{name}"):
                 pooled = isinstance(model, ImageTextPreTrainedModel)
                 check_text_tower(model.encoders[name], processor.tokenizers[name], options["max_length"], pooled)
+    task = task_of(recipe.model_class)
+    if task is not None and task.labels == "answers" and data.target is not None:
+        check_known(processor.tokenizer, data.target.names, "answer")
     if recipe.lora is not None:
         with blamed_on("lora"):
             model = add_lora(model, recipe.lora)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from .data.loaded import EvaluationData, LoadedData
+from .data.loaded import LoadedData
 from .errors import UserError, blamed_on, suggest
 from .memory import check_memory
 from .models.configuration_base import LatentConfig
@@ -18,6 +18,7 @@ from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .models.text_towers import fit_config, fit_length, fit_tokenizer
 from .recipe import Recipe
+from .tasks import task_of
 from .views import VIEWS, ImageView, View
 
 
@@ -84,7 +85,7 @@ def fit_recipe(recipe: Recipe, data: LoadedData) -> Recipe:
     """
     fitted = replace(recipe, config=copy.deepcopy(recipe.config))
     fit_vocabularies(fitted.config, data.tokenizers)
-    fit_classes(fitted, data.evaluation)
+    fit_classes(fitted, data)
     return fitted
 
 
@@ -109,11 +110,12 @@ def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
             )
 
 
-def fit_classes(recipe: Recipe, data: EvaluationData | None) -> None:
+def fit_classes(recipe: Recipe, data: LoadedData) -> None:
     """A head of classes takes those of its data; a recipe may give them other names."""
-    if data is None or data.target is None or data.target.kind != "classes":
+    task = task_of(recipe.model_class)
+    if task is None or task.labels != "classes" or data.target is None:
         return
-    written, classes = recipe.values["model"], data.labels[data.target.label].names
+    written, classes = recipe.values["model"], data.target.names
     own = written.get("num_labels", len(written.get("id2label") or classes))
     if own != len(classes):
         raise UserError(

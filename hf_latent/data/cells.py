@@ -29,6 +29,13 @@ def holds_sentences(feature: Any) -> bool:
     return is_string(getattr(feature, "feature", feature[0] if isinstance(feature, list) else None))
 
 
+def holds_images(feature: Any) -> bool:
+    """Whether a column of `datasets` has lists of images."""
+    import datasets
+
+    return isinstance(getattr(feature, "feature", feature[0] if isinstance(feature, list) else None), datasets.Image)
+
+
 def is_string(feature: Any) -> bool:
     """Whether a column of `datasets` has strings."""
     import datasets

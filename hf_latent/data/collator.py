@@ -34,7 +34,8 @@ class LatentCollator:
 
     Rows are dicts with a value a column and, optionally, `ids` and `labels`: whole numbers become `labels`
     (batch,); strings are tokenised as the text is, between the same special tokens, and become (batch, length) with
-    -100 behind their ends. Whole numbers in a column `label` are labels where there is no column `labels`.
+    -100 behind their ends. A list of strings holds the answers of several annotators, one behind the other. Whole
+    numbers in a column `label` are labels where there is no column `labels`.
     """
 
     def __init__(
@@ -123,19 +124,26 @@ class LatentCollator:
         return text
 
     def _labels(self, labels: Sequence[Any]) -> torch.Tensor:
-        wanted = str if isinstance(labels[0], str) else Integral
-        for row, label in enumerate(labels):
-            if not isinstance(label, wanted) or not str(label).strip():
-                raise UserError(f"row {row}, column 'labels': expected a whole number or words, found {label!r}")
-        if wanted is Integral:
+        if not isinstance(labels[0], str | list):
+            for row, label in enumerate(labels):
+                if not isinstance(label, Integral):
+                    raise UserError(f"row {row}, column 'labels': expected a whole number or words, found {label!r}")
             return torch.tensor([int(label) for label in labels])
+        answers = [label if isinstance(label, list) else [label] for label in labels]
+        for row, given in enumerate(answers):
+            for answer in given:
+                if not isinstance(answer, str) or not answer.strip():
+                    raise UserError(f"row {row}, column 'labels': expected words, found {answer!r}")
         if len(self.processor.tokenizers) != 1:
             names = ", ".join(self.processor.tokenizers) or "none"
             raise UserError(f"labels in words need one text modality, whose tokenizer reads them; there are: {names}")
         (tokenizer,) = self.processor.tokenizers.values()
-        check_known(tokenizer, labels, "answer")
-        tokens = tokenizer(list(labels), padding=True, padding_side="right", return_tensors="pt")
-        return tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, IGNORED)
+        distinct = list(dict.fromkeys(answer for given in answers for answer in given))
+        check_known(tokenizer, distinct, "answer")
+        tokens = dict(zip(distinct, tokenizer(distinct)["input_ids"] if distinct else [], strict=True))
+        rows = [[token for answer in given for token in tokens[answer]] for given in answers]
+        length = max(2, *map(len, rows))  # rows without an answer are read, too
+        return torch.tensor([row + [IGNORED] * (length - len(row)) for row in rows])
 
 
 def _is_whole(value: Any) -> bool:

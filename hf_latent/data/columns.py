@@ -16,6 +16,7 @@ from .rows import ModalityRows
 MAX_CLASSES = 1000
 """A column with more different whole numbers holds numbers, and not classes, unless it is said."""
 
+WRITTEN = tuple(kind for kind in get_args(LabelKind) if kind != "answers")  # of which data.target is
 # What a column can be, by what it holds; the first is taken where nothing is said.
 KINDS: dict[str, tuple[LabelKind, ...]] = {
     "named classes": ("class",),
@@ -49,6 +50,16 @@ class LabelColumn:
     title: str = ""
     names: tuple[str, ...] = ()
 
+    @property
+    def where(self) -> str:
+        """Its key in a recipe, for errors."""
+        return f"data.labels.{self.name}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about one that tells nothing."""
+        return "leave the label out"
+
 
 def label_columns(written: Mapping[str, Any], modalities: Collection[str]) -> list[LabelColumn]:
     """The section `data.labels`, checked: `{name: column}`, or `{name: {column: ..., kind: ..., of: [...]}}`.
@@ -77,13 +88,13 @@ def _label_column(name: str, value: Any, modalities: Collection[str]) -> LabelCo
             raise UserError(f"unknown key {where}.{key}: {suggest(key, known)}")
         if key in ("column", "title") and not isinstance(option, str):
             raise UserError(f"{where}.{key}={option!r}: expected str")
-        if key in ("of", "names") and not _are_words(option):
+        if key in ("of", "names") and not is_list_of_words(option):
             raise UserError(f"{where}.{key}={option!r}: expected a list of str")
     if "column" not in options:
         raise UserError(f"{where}.column is missing: write the column that holds it")
     kind: Any = options.get("kind")
-    if kind is not None and kind not in get_args(LabelKind):
-        raise UserError(f"{where}.kind={kind!r}: {suggest(kind, get_args(LabelKind))}")
+    if kind is not None and kind not in WRITTEN:
+        raise UserError(f"{where}.kind={kind!r}: {suggest(kind, WRITTEN)}")
     for modality in options.get("of", ()):
         if modality not in modalities:
             raise UserError(f"{where}.of: no such modality {modality!r}; {suggest(modality, modalities)}")
@@ -94,7 +105,8 @@ def _label_column(name: str, value: Any, modalities: Collection[str]) -> LabelCo
     return LabelColumn(name, column, kind, tuple(options.get("of", ())), title, names)
 
 
-def _are_words(value: Any) -> bool:
+def is_list_of_words(value: Any) -> bool:
+    """Whether a value of a recipe is a list of strings."""
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
@@ -149,7 +161,7 @@ def _read_label(
     column: LabelColumn, splits: Mapping[str, ModalityRows], cut: Collection[str]
 ) -> tuple[Label, dict[str, np.ndarray]]:
     for rows in splits.values():
-        check_column(f"data.labels.{column.name}", column.column, rows.dataset.column_names)
+        check_column(column.where, column.column, rows.dataset.column_names)
     held, feature = _held_by_all(column, {name: rows.dataset.features[column.column] for name, rows in splits.items()})
     values: dict[str, _Values] = {}
     for name, rows in splits.items():
@@ -162,7 +174,7 @@ def _read_label(
         numbers = {value: number for number, value in enumerate(known)}
         values = {name: _Values([_encoded(v, numbers) for v in own.rows], own.places) for name, own in values.items()}
     elif column.names:
-        raise UserError(f"data.labels.{column.name}.names: a {kind} has no classes: leave them out")
+        raise UserError(f"{column.where}.names: a {kind} has no classes: leave them out")
     _check_varied(column, kind, held, values)
     if kind in ("class", "multilabel"):
         for name in [name for name in values if name != "train"]:
@@ -179,14 +191,14 @@ def check_column(where: str, column: str, known: Collection[str]) -> None:
 
 def _held_by_all(column: LabelColumn, features: Mapping[str, Any]) -> tuple[str, Any]:
     """What a column holds in all splits, and its feature; a split where it holds nothing but None has no say."""
-    where = f"data.labels.{column.name}: the column {column.column!r}"
+    where = f"{column.where}: the column {column.column!r}"
     told = {name: feature for name, feature in features.items() if getattr(feature, "dtype", None) != "null"}
     if not told:
-        raise UserError(f"{where} holds no value in any row: leave the label out")
+        raise UserError(f"{where} holds no value in any row: {column.remedy}")
     (first, feature), *others = told.items()
     held = _held(column, feature)
     for name, other in others:
-        if _held(column, other) != held or _names_of(other) != _names_of(feature):
+        if _held(column, other) != held or names_of(other) != names_of(feature):
             raise UserError(f"{where} is {feature} in the {first} split and {other} in the {name} split: make it one")
     return held, feature
 
@@ -206,7 +218,7 @@ def _held(column: LabelColumn, feature: Any) -> str:
     if held is None:
         what = getattr(feature, "dtype", None) or type(feature).__name__
         raise UserError(
-            f"data.labels.{column.name}: the column {column.column!r} holds {what}, which is no label: write one of "
+            f"{column.where}: the column {column.column!r} holds {what}, which is no label: write one of "
             "classes, numbers, strings, or lists of classes"
         )
     return held
@@ -217,7 +229,7 @@ def _inner(feature: Any) -> Any:
     return getattr(feature, "feature", feature[0] if isinstance(feature, list) and feature else None)
 
 
-def _names_of(feature: Any) -> list[str] | None:
+def names_of(feature: Any) -> list[str] | None:
     """The names of the classes of a `ClassLabel`, or of a list of them."""
     return getattr(_inner(feature) or feature, "names", None)
 
@@ -247,7 +259,7 @@ def _kind(column: LabelColumn, held: str, values: Mapping[str, _Values]) -> Labe
         return allowed[0]
     if column.kind not in allowed:
         raise UserError(
-            f"data.labels.{column.name}.kind={column.kind!r}: the column {column.column!r} holds {held}: write kind: "
+            f"{column.where}.kind={column.kind!r}: the column {column.column!r} holds {held}: write kind: "
             f"{' or '.join(allowed)}, or change the column"
         )
     return column.kind
@@ -260,8 +272,8 @@ def _classes(
     rows = itertools.chain.from_iterable(own.rows for own in values.values())
     there = itertools.chain.from_iterable(row if isinstance(row, list) else [row] for row in rows)
     found = sorted({value for value in there if value is not None})
-    where, written = f"data.labels.{column.name}.names", column.names
-    own_names = _names_of(feature)
+    where, written = f"{column.where}.names", column.names
+    own_names = names_of(feature)
     if own_names is not None:
         if not written:
             return list(range(len(own_names))), tuple(own_names)
@@ -302,18 +314,18 @@ def _encoded(value: Any, numbers: Mapping[Any, int]) -> Any:
 
 def _check_varied(column: LabelColumn, kind: LabelKind, held: str, values: Mapping[str, _Values]) -> None:
     """A UserError where a label tells nothing of the rows: they all have the same, or each another class."""
-    where = f"data.labels.{column.name}: the column {column.column!r}"
+    where = f"{column.where}: the column {column.column!r}"
     there = {name: [value for value in own.rows if value is not None] for name, own in values.items()}
     whole = [value for own in there.values() for value in own]
     if not any(value != frozenset() for value in whole):
-        raise UserError(f"{where} holds no value in any row: leave the label out")
+        raise UserError(f"{where} holds no value in any row: {column.remedy}")
     if len(set(whole)) == 1:
-        raise UserError(f"{where} holds the same in all rows, which tells nothing: leave the label out")
+        raise UserError(f"{where} holds the same in all rows, which tells nothing: {column.remedy}")
     for name in ("train", "test"):
         if len(set(there.get(name, ()))) == 1:
             raise UserError(
                 f"{where} holds the same in all {name} rows, which tells nothing: write data.splits that mix the "
-                "classes, or leave the label out"
+                f"classes, or {column.remedy}"
             )
     if kind == "class" and len(set(whole)) == len(whole):
         other = {"strings": ", or kind: text", "whole numbers": ", or kind: number"}.get(held, "")
@@ -335,7 +347,7 @@ def _without_unseen(
     if is_cut:
         rows = sum(bool(_as_set(value) - seen) for value in own.rows)
         print(
-            f"data.labels.{column.name}: {rows:,} of {len(own.rows):,} {split} rows, cut off by validation_share, "
+            f"{column.where}: {rows:,} of {len(own.rows):,} {split} rows, cut off by validation_share, "
             f"have a class that no other training row has, such as {names[min(unseen)]!r}; it is not measured"
         )
         kept = [v & seen if isinstance(v, frozenset) else v if v in seen else None for v in own.rows]
@@ -343,9 +355,9 @@ def _without_unseen(
     number, count = unseen.most_common(1)[0]
     more = f" (and {len(unseen) - 1} more classes)" if len(unseen) > 1 else ""
     raise UserError(
-        f"data.labels.{column.name}: the class {names[number]!r} is in {count:,} {split} rows and in no training row"
-        f"{more}: write data.splits that put rows of it into training, or data.labels.{column.name}.names without it, "
-        "or leave the label out"
+        f"{column.where}: the class {names[number]!r} is in {count:,} {split} rows and in no training row"
+        f"{more}: write data.splits that put rows of it into training, or {column.where}.names without it, "
+        f"or {column.remedy}"
     )
 
 

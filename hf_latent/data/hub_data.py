@@ -1,7 +1,7 @@
 """Data sets of the Hub or of the disk, whose columns become modalities and labels."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from .opening import NAMES, Opener, check_split, choose_splits
 from .rows import ModalityRows
 from .source import Reader, Source, register_source
 from .stream import ModalityStream
+from .target import TARGET, TargetColumn, read_target, target_column
 from .tokenizers import WORDS, load_tokenizer
 
 
@@ -32,7 +33,8 @@ class HubData(Source):
     Args:
         path: A folder written by `save_to_disk`, or what `datasets.load_dataset` takes: the name of a data set, a
             folder of parquet files, `imagefolder`, `csv`, `webdataset` (with `data_files` in `options`).
-        columns: `{modality: column}`.
+        columns: `{modality: column}`. Of a model that reads two images with a sentence, `{image: [left, right], ...}`,
+            or a column of lists of two images.
         split, test_split: The old names of `splits.train` and `splits.test`.
         splits: The splits `train`, `validation` and `test`, as `datasets` writes them: `{train: "train[:90%]", test:
             "train[90%:]"}`. `train` is by default the split of that name. A name of the other two that is left out is
@@ -46,6 +48,8 @@ class HubData(Source):
         labels: What columns tell of the rows: `{name: column}`, or `{name: {column: ..., kind: class | multilabel |
             number | text, of: [modality, ...], title: ..., names: [...]}}`. See [`read_labels`] for what a column is
             taken for, and [`LabelColumn`] for the keys. A label that is missing does not make a row a bad one.
+        target: What a head is trained to say: a column, or `{column: ..., names: [...], groups: ...}`; see
+            [`read_target`] and [`TargetColumn`]. A model with a head needs it, and no other may have it.
         ids: A column whose equal values make rows positives of each other, such as the column of the captions. By
             default every row of the data set is its own, and its captions are positives of each other; so is a row
             whose value is missing (None, NaN or empty).
@@ -56,23 +60,25 @@ class HubData(Source):
             `"skip"` reads every row once before training, leaves the bad ones out and counts them; of a stream they
             are left out as they come.
         tokenizers: The tokenizer of each text modality: a checkpoint's name, a folder, or `words` for one made of the
-            words of its column; or a list of columns, for one made of the words of all of them.
+            words of its column; or `{words: [column, ...]}`, for one made of the words of several, such as those of
+            questions and of answers. A list of columns is the same.
         options: Further arguments of `datasets.load_dataset`.
     """
 
     path: str
-    columns: dict[str, str]
+    columns: dict[str, str | list[str]]
     split: str | None = None
     ids: str | None = None
     test_split: str | None = None
     streaming: bool = False
     shuffle_buffer: int = 1000
     on_bad_row: Literal["error", "skip"] = "error"
-    tokenizers: dict[str, str | list[str]] = field(default_factory=dict)
+    tokenizers: dict[str, str | list[str] | dict[str, list[str]]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, str | None] = field(default_factory=dict)
     validation_share: float = 0.0
     labels: dict[str, str | dict[str, Any]] = field(default_factory=dict)
+    target: str | dict[str, Any] | None = None
 
     @classmethod
     def described(cls, options: Mapping[str, Any]) -> Description:
@@ -100,7 +106,8 @@ class HubData(Source):
         for name in self.tokenizers:
             if name not in self.columns:
                 raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, self.columns)}")
-        columns = label_columns(self.labels, self.columns)
+        columns, target = label_columns(self.labels, self.columns), self._target(reader)
+        self._check_images(reader)
         shapes = self._shapes(reader.encoders)
         opener = self._opener()
         splits = self._choose(opener, find)
@@ -108,33 +115,78 @@ class HubData(Source):
         if self.streaming:
             rows = self._stream(opener, splits["train"], shapes)
         else:
-            rows = self._rows(opener, "train", splits["train"], shapes, progress)
+            rows = self._rows(opener, "train", splits["train"], shapes, progress, reader.images)
         held: dict[str, ModalityRows] = {
-            role: self._rows(opener, role, splits[role], shapes, progress)
+            role: self._rows(opener, role, splits[role], shapes, progress, reader.images)
             for role in ("validation", "test")
             if role in splits
         }
         if self.validation_share and isinstance(rows, ModalityRows):
             with _prefixed(f"data.validation_share={self.validation_share}: "):
                 rows, held["validation"] = rows.cut(self.validation_share)
-        tokenizers = {name: self._tokenizer(name, value, rows) for name, value in self.tokenizers.items()}
         there = dict(held)
         if isinstance(rows, ModalityRows):
             there = {"train": rows, **held}
-        cut = ["validation"] if self.validation_share else []
+        cut, found = ["validation"] if self.validation_share else [], None
+        if target is not None and reader.labels is not None:
+            found = read_target(target, reader.labels, there, cut, self.labels, self.on_bad_row == "skip")
+            there = found.splits
+            rows, held = there["train"], {role: there[role] for role in held}
+        answers = None if found is None else found.labels[TARGET]
+        tokenizers = {name: self._tokenizer(name, value, rows, answers) for name, value in self.tokenizers.items()}
         labels, values = read_labels(columns, there, cut) if there else ({}, {})
+        if found is not None:
+            labels = labels | found.labels
+            values = {name: own | found.values[name] for name, own in values.items()}
         evaluation = None
         if held:
-            measured = {name: split_of(own, self.columns, values[name]) for name, own in there.items()}
+            measured = {name: split_of(own, self.row_columns, values[name]) for name, own in there.items()}
             evaluation = EvaluationData(
                 test=measured["test" if "test" in held else "validation"],
                 train=measured.get("train"),
                 validation=measured.get("validation"),
-                columns=dict(self.columns),
+                columns=self.row_columns,
                 labels=labels,
+                target=None if found is None else found.target,
             )
         summary = self._summary(rows, held, splits, labels)
-        return LoadedData(rows, dict(self.columns), summary, tokenizers, evaluation)
+        return LoadedData(rows, self.row_columns, summary, tokenizers, evaluation, answers)
+
+    @property
+    def row_columns(self) -> dict[str, str]:
+        """The key of each modality in a row: its column, or of several columns their names together."""
+        return {name: part if isinstance(part, str) else " + ".join(part) for name, part in self.columns.items()}
+
+    @property
+    def _joined(self) -> dict[str, list[str]]:
+        """The columns of each key that stands for several."""
+        return {self.row_columns[name]: part for name, part in self.columns.items() if not isinstance(part, str)}
+
+    def _target(self, reader: Reader) -> TargetColumn | None:
+        """What a head is trained to say.
+
+        Raises:
+            UserError: If a head has none, another model has one, or it is a stream.
+        """
+        target = target_column(self.target)
+        if target is None and reader.labels is not None:
+            raise UserError("data.target is missing: this model has a head, so write the column that it should say")
+        if target is not None and reader.labels is None and reader.encoders:
+            raise UserError("data.target: this model has no head that says it: leave it out, or write it as a label")
+        if target is not None and self.streaming:
+            raise UserError("data.target: the answers of a stream are not known: write data.streaming: false")
+        if target is not None and TARGET in self.labels:
+            raise UserError(f"data.labels.{TARGET}: data.target has this name: choose another")
+        return target
+
+    def _check_images(self, reader: Reader) -> None:
+        """Refuse another number of columns of images than the model reads."""
+        for name, columns in self.columns.items():
+            if not isinstance(columns, str) and len(columns) != reader.images:
+                reads = "one image" if reader.images == 1 else f"{reader.images} images"
+                raise UserError(
+                    f"data.columns.{name}: there are {len(columns)} columns, and this model reads {reads} of a row"
+                )
 
     @property
     def written_splits(self) -> dict[str, str | None]:
@@ -171,7 +223,13 @@ class HubData(Source):
         chosen = choose_splits(self.written_splits, known)
         split = chosen.get("test") or chosen.get("validation") or chosen["train"]
         whole = split.partition("+")[0].partition("[")[0].strip()
-        nothing: dict[str, Any] = {"split": None, "test_split": None, "validation_share": 0.0, "labels": {}}
+        nothing: dict[str, Any] = {
+            "split": None,
+            "test_split": None,
+            "validation_share": 0.0,
+            "labels": {},
+            "target": None,
+        }
         splits: dict[str, str | None] = {"train": whole, "validation": None, "test": None}
         return replace(self, splits=splits, streaming=True, shuffle_buffer=0, tokenizers={}, **nothing)
 
@@ -207,7 +265,7 @@ class HubData(Source):
         return f"data.splits.{role}" if value is None else key
 
     def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[Shape]]:
-        found = {self.columns[name]: shapes_of(spec) for name, spec in encoders.items() if name in self.columns}
+        found = {self.row_columns[name]: shapes_of(spec) for name, spec in encoders.items() if name in self.columns}
         return {column: shapes for column, shapes in found.items() if shapes}
 
     def _summary(
@@ -229,24 +287,40 @@ class HubData(Source):
             parts.append(f"labels: {', '.join(f'{name} ({_said(label)})' for name, label in labels.items())}")
         return f"{Path(self.path).name}: {'; '.join(parts)}"
 
-    def _tokenizer(self, name: str, value: str | list[str], rows: "ModalityRows | ModalityStream") -> Any:
+    def _tokenizer(self, name: str, value: Any, rows: ModalityRows | ModalityStream, answers: Label | None) -> Any:
         if isinstance(value, str) and value != WORDS:
             return load_tokenizer(value, [])
         if isinstance(rows, ModalityStream):
             raise UserError(f"data.tokenizers.{name}: the words of a stream are not known: name a checkpoint")
-        columns = [self.columns[name]] if isinstance(value, str) else value
-        for column in columns:
-            if column not in rows.text_columns:
+        if isinstance(value, Mapping):
+            if list(value) != [WORDS]:
+                raise UserError(f"data.tokenizers.{name}={value!r}: write {{words: [column, ...]}}")
+            value = value[WORDS]
+        sentences: list[Iterable[str]] = []
+        target = target_column(self.target)
+        for column in [self.row_columns[name]] if isinstance(value, str) else value:
+            if answers is not None and target is not None and column == target.column:
+                sentences.append(answers.names)
+            elif column in rows.text_columns:
+                sentences.append(rows.texts(column))
+            else:
                 raise UserError(
                     f"data.tokenizers.{name}: {column!r} is no column of text; {suggest(column, rows.text_columns)}"
                 )
-        return load_tokenizer(WORDS, itertools.chain.from_iterable(map(rows.texts, columns)))
+        return load_tokenizer(WORDS, itertools.chain.from_iterable(sentences))
 
     def _rows(
-        self, opener: Opener, role: str, split: str, shapes: Mapping[str, Sequence[Shape]], progress: bool
+        self,
+        opener: Opener,
+        role: str,
+        split: str,
+        shapes: Mapping[str, Sequence[Shape]],
+        progress: bool,
+        images: int = 1,
     ) -> ModalityRows:
-        opened, columns = self._open(opener, role, split), list(self.columns.values())
-        rows = ModalityRows(opened, columns, self.ids, from_hub=self.is_on_hub, shapes=shapes)
+        opened, columns = self._open(opener, role, split), list(self.row_columns.values())
+        reading: dict[str, Any] = {"from_hub": self.is_on_hub, "shapes": shapes, "images": images}
+        rows = ModalityRows(opened, columns, self.ids, joined=self._joined, **reading)
         with _prefixed(f"the split {split!r}: "):
             if not len(rows):
                 raise UserError(f"{self._key(role)} has no rows")
@@ -260,13 +334,14 @@ class HubData(Source):
             raise UserError(f"{self._key('train')}={split!r}: a stream reads a whole split; write its name alone")
         opened = self._open(opener, "train", split, streaming=True)
         skip = self.on_bad_row == "skip"
-        columns = list(self.columns.values())
+        columns = list(self.row_columns.values())
         return ModalityStream(opened, columns, self.ids, self.shuffle_buffer, skip, self.is_on_hub, shapes)
 
     def _open(self, opener: Opener, role: str, split: str, streaming: bool = False) -> Any:
         opened = opener.open(split, streaming)
-        for modality, column in self.columns.items():
-            check_column(f"data.columns.{modality}", column, opened.column_names)
+        for modality, columns in self.columns.items():
+            for column in [columns] if isinstance(columns, str) else columns:
+                check_column(f"data.columns.{modality}", column, opened.column_names)
         if self.ids is not None:
             check_column("data.ids", self.ids, opened.column_names)
         for label in label_columns(self.labels, self.columns):

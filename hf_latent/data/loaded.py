@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from torch.utils.data import Dataset
 
-LabelKind = Literal["class", "multilabel", "number", "text"]
+LabelKind = Literal["class", "multilabel", "number", "text", "answers"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Label:
     """What is known of each row beside its modalities.
 
     Attributes:
-        kind: `class`, one of `names`; `multilabel`, any number of them; `number`; or `text`.
+        kind: `class`, one of `names`; `multilabel`, any number of them; `number`; `text`; or `answers`, one of `names`
+            by each of several annotators.
         names: Of the classes; none of numbers and texts.
         of: The modalities that tell it, where that is known: what only some of them tell is unique to these.
         title: What it is, in words; by default its name.
@@ -41,8 +42,8 @@ class Split:
         rows: A data set of rows, keyed by column.
         ids: `(rows,)` int64; rows with equal ids are right for each other.
         labels: Name -> the value of each row: `(rows,)` int64 of a class, `(rows, classes)` bool of a multilabel,
-            `(rows,)` float64 of a number, `(rows,)` str of a text. A value that is missing is -1, a row of False, NaN,
-            or "".
+            `(rows,)` float64 of a number, `(rows,)` str of a text, `(rows, annotators)` int64 of answers. A value that
+            is missing is -1, a row of False, NaN, "", or a row of -1.
         items: Modality -> `(rows,)` int64, equal where rows hold the same item, such as an image that has several
             captions, or a caption that several images have. A modality that is left out has an item a row.
     """
@@ -149,6 +150,7 @@ class LoadedData:
         summary: One sentence about it.
         tokenizers: Of each text modality.
         evaluation: What to measure a model with, where there is something.
+        target: What the rows tell a head to say, where they do; its names are the answers or the classes.
     """
 
     train: Dataset
@@ -156,3 +158,4 @@ class LoadedData:
     summary: str
     tokenizers: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationData | None = None
+    target: Label | None = None

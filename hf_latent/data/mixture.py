@@ -51,6 +51,10 @@ class MixtureData(Source):
             raise UserError("data.sources is empty: name one data set or more")
         names = set(self.sources[0].columns)
         for number, source in enumerate(self.sources):
+            if source.target is not None:
+                raise UserError(
+                    f"data.sources.{number}.target: a head is trained on one data set: write name: dataset"
+                )
             for key in ("streaming", "tokenizers"):
                 if getattr(source, key):
                     raise UserError(f"data.sources.{number}.{key}: of all sources together, write data.{key}")
@@ -109,7 +113,7 @@ class MixtureData(Source):
             with in_source(number):
                 own = replace(source, streaming=self.streaming)
                 parts.append(own.load_for(reader, progress, find=source.is_measured))
-        columns = [source.columns for source in self.sources]
+        columns = [source.row_columns for source in self.sources]
         measured = [
             self._evaluation(number, part.evaluation)
             for number, part in enumerate(parts)
@@ -130,7 +134,7 @@ class MixtureData(Source):
         """What one source is measured with, keyed by modality."""
 
         def keyed(split: Split) -> Split:
-            rows = MixedRows([cast(ModalityRows, split.rows)], [self.sources[number].columns], first=number)
+            rows = MixedRows([cast(ModalityRows, split.rows)], [self.sources[number].row_columns], first=number)
             return replace(split, rows=rows)
 
         test = keyed(data.test)

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..models.images import read_image
-from .cells import Shape, holds_sentences, is_missing, is_plain, is_string, misfit
+from .cells import Shape, holds_images, holds_sentences, is_missing, is_plain, is_string, misfit
 
 _REMEDY = "repair or remove it, or write data.on_bad_row: skip"
 
@@ -27,6 +27,8 @@ class RowReader:
         from_hub: The rows are of a data set of the Hub: they may hold images, and name files of the cache of
             `datasets`, but no other file of this machine.
         shapes: Of columns of numbers, the shapes of a row that can be read.
+        joined: Names for several columns, whose values become one list.
+        images: How many images a row has, where it has a list of them.
     """
 
     def __init__(
@@ -35,14 +37,19 @@ class RowReader:
         columns: Sequence[str],
         from_hub: bool = False,
         shapes: Mapping[str, Sequence[Shape]] | None = None,
+        joined: Mapping[str, Sequence[str]] | None = None,
+        images: int = 1,
     ) -> None:
         import datasets
 
-        self.from_hub = from_hub
-        self.columns = list(columns)
+        self.from_hub, self.image_count = from_hub, images
+        self.values = {name: list((joined or {}).get(name, [name])) for name in columns}
+        self.joined = set(joined or {})
+        self.columns = list(dict.fromkeys(column for parts in self.values.values() for column in parts))
         self.shapes = dict(shapes or {})
-        self.images = {c for c in columns if isinstance(features[c], datasets.Image)}
-        self.lists = [c for c in columns if holds_sentences(features[c])]
+        self.images = {c for c in self.columns if isinstance(features[c], datasets.Image)}
+        self.image_lists = {c for c in self.columns if holds_images(features[c])}
+        self.lists = [c for c in self.columns if holds_sentences(features[c])]
 
     def undecoded(self, dataset: Any, keep: Sequence[str] = ()) -> Any:
         """The data set with its images as bytes, and the columns that are read alone, with those of `keep`."""
@@ -51,6 +58,8 @@ class RowReader:
         dataset = dataset.select_columns(list(dict.fromkeys([*self.columns, *keep])))
         for column in self.images:
             dataset = dataset.cast_column(column, datasets.Image(decode=False))
+        for column in self.image_lists:
+            dataset = dataset.cast_column(column, datasets.List(datasets.Image(decode=False)))
         return dataset
 
     def captions(self, row: dict[str, Any]) -> int:
@@ -59,8 +68,12 @@ class RowReader:
 
     def read(self, number: int, row: dict[str, Any], caption: int) -> dict[str, Any]:
         """The values of one row, or of those of its columns that are there; a UserError names a bad one."""
-        there = [column for column in self.columns if column in row]
-        return {column: self._value(number, column, caption, row[column]) for column in there}
+        found = {}
+        for name, columns in self.values.items():
+            if all(column in row for column in columns):
+                parts = [self._value(number, column, caption, row[column]) for column in columns]
+                found[name] = parts if name in self.joined else parts[0]
+        return found
 
     def _value(self, number: int, column: str, caption: int, value: Any) -> Any:
         if column in self.lists:
@@ -69,6 +82,13 @@ class RowReader:
             raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}")
         if column in self.images:
             return self._image(number, column, value)
+        if column in self.image_lists:
+            if len(value) != self.image_count:
+                raise UserError(
+                    f"row {number}, column {column!r} holds {len(value)} images, and the model reads "
+                    f"{self.image_count} of a row: {_REMEDY}"
+                )
+            return [self._image(number, column, image) for image in value]
         shapes = self.shapes.get(column, ())
         if (shapes or isinstance(value, float | list)) and (wrong := misfit(value, shapes)):
             raise UserError(f"row {number}, column {column!r} {wrong}: {_REMEDY}")
@@ -104,7 +124,7 @@ class ModalityRows(Dataset):
         columns: The columns of the modalities.
         ids: A column whose equal values are equal ids; the row number by default.
         index: `(row, caption)` of each of our rows; by default all, with every caption of a row that has several.
-        from_hub, shapes: As of [`RowReader`].
+        from_hub, shapes, joined, images: As of [`RowReader`].
     """
 
     def __init__(
@@ -115,12 +135,15 @@ class ModalityRows(Dataset):
         index: Sequence[tuple[int, int]] | None = None,
         from_hub: bool = False,
         shapes: Mapping[str, Sequence[Shape]] | None = None,
+        joined: Mapping[str, Sequence[str]] | None = None,
+        images: int = 1,
     ) -> None:
-        self.reader = RowReader(dataset.features, columns, from_hub, shapes)
+        self.reader = RowReader(dataset.features, columns, from_hub, shapes, joined, images)
         self.dataset = dataset
         self._read = self.reader.undecoded(dataset)
         self.id_column = ids
         self._numbers: list[int] | None = None
+        self._labels: dict[int, Any] | None = None
         if ids is not None:
             # Numbered by first appearance, so that every process finds the same; a row without an id is its own.
             seen: dict[Any, int] = {}
@@ -172,6 +195,8 @@ class ModalityRows(Dataset):
             raise UserError(f"row {number} cannot be read ({error}): {_REMEDY}") from error
         found = Row(self.reader.read(number, row, caption), ids=self._id(number))
         found.number = number
+        if self._labels is not None:
+            found["labels"] = self._labels[number]
         return found
 
     def check(self) -> None:
@@ -217,6 +242,16 @@ class ModalityRows(Dataset):
         part = copy.copy(self)
         part.index = list(index)
         return part
+
+    def with_labels(self, labels: Sequence[Any]) -> "ModalityRows":
+        """These rows with what a head should say of them.
+
+        Args:
+            labels: `(rows,)`, equal for rows of one row of the data set.
+        """
+        labelled = copy.copy(self)
+        labelled._labels = {row: label for (row, _), label in zip(self.index, labels, strict=True)}
+        return labelled
 
     def cut(self, share: float, seed: int = 0) -> tuple["ModalityRows", "ModalityRows"]:
         """These rows in two parts, both in their order; rows with equal ids are on one side.

@@ -106,6 +106,7 @@ class TrifeatureTaskData(RenderedSource):
         except ValueError as error:
             raise UserError(f"data: {error}") from None
         train, test = self._rows(trifeature.train, 0), self._rows(trifeature.test, 1)
+        answers = Label(names=tuple(self.CLASSES))
         return LoadedData(
             train=train,
             columns={"image": "image", "text": "text"},
@@ -115,11 +116,12 @@ class TrifeatureTaskData(RenderedSource):
                 test=Split(test, np.arange(len(test)), {self.LABEL: test.labels, "kind": self._kinds(test)}),
                 columns={"image": "image", "text": "text"},
                 labels={
-                    self.LABEL: Label(names=tuple(self.CLASSES)),
+                    self.LABEL: answers,
                     "kind": Label(names=tuple(self.KINDS), titles=tuple(self.KINDS.values())),
                 },
                 target=Target("answers" if self.ANSWERED else "classes", self.LABEL, groups="kind"),
             ),
+            target=answers,
         )
 
     def _kinds(self, rows: TaskRows) -> np.ndarray:

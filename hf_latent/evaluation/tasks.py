@@ -1,20 +1,23 @@
 """How often a downstream model is right: of questions, statements or hypotheses."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from PIL import ImageOps
 
 from ..data.loaded import EvaluationData, Label, Target
 from ..errors import UserError
-from ..metrics.chance import balanced_chance, top_k_chance
+from ..metrics.chance import answer_chance, balanced_chance, row_scores
 from ..metrics.tasks import PREFIXES, task_accuracy
 from .benchmark import Benchmark, Encode, Values, register_benchmark
 from .measurement import Group, Measurement
 
 TASK = "visual-question-answering"
+DRAWN = 160  # pixels, of a picture of any size
 
 
 @register_benchmark("tasks")
@@ -57,38 +60,40 @@ class Tasks(Benchmark):
     def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
         task, label = _task(data)
         truth, groups = data.test.labels[task.label], _groups(data)
-        name = PREFIXES[task.kind]
+        name, soft = PREFIXES[task.kind], label.kind == "answers"
 
         def accuracy(key: str, title: str, chance: float, rows: int, **options: Any) -> Measurement:
             return Measurement(key, np.nan, title, task.kind, "%", chance, rows=rows, task=TASK, **options)
 
-        found = [
-            accuracy(f"{name}_accuracy", f"Right {name}", top_k_chance(truth), len(truth), headline=True, short=name),
-            accuracy(
-                f"{name}_accuracy_balanced",
-                f"Right {name}, mean over the {task.kind}",
-                balanced_chance(truth),
-                len(truth),
-                metric="balanced_accuracy",
-            ),
-        ]
+        title = f"Right {name}, soft score of VQA v2" if soft else f"Right {name}"
+        key = f"{name}_accuracy"
+        found = [accuracy(key, title, answer_chance(truth), len(truth), headline=True, short=name)]
+        if not soft and (truth >= 0).any():
+            chance = balanced_chance(truth[truth >= 0])
+            title = f"Right {name}, mean over the {task.kind}"
+            found.append(accuracy(f"{key}_balanced", title, chance, len(truth), metric="balanced_accuracy"))
         if groups is not None:
             titles = data.labels[task.groups or ""]
-            for group in np.unique(groups):
-                own = truth[groups == group]
-                words = titles.title_of(str(group))
-                key = f"{name}_accuracy_{group}"
-                found.append(accuracy(key, f"Right {name}: {words}", top_k_chance(own), len(own), short=str(group)))
+            for number, ending in _endings(titles).items():
+                own = truth[groups == number]
+                if len(own):
+                    group = titles.names[number]
+                    words = f"Right {name}: {titles.title_of(group)}"
+                    found.append(accuracy(f"{key}_{ending}", words, answer_chance(own), len(own), short=group))
         return found
 
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
         task, _ = _task(data)
-        found = task_accuracy(_said(encode, data), data.test.labels[task.label], _groups(data), kind=task.kind)
-        return found
+        groups, names = _groups(data), None
+        if groups is not None:
+            endings = _endings(data.labels[task.groups or ""])
+            names = np.array([endings.get(int(number), "") for number in groups])
+        found = task_accuracy(_said(encode, data), data.test.labels[task.label], names, kind=task.kind)
+        return {key: value for key, value in found.items() if not key.endswith("_")}  # rows of no group
 
     def outcomes(self, encode: Encode, data: EvaluationData) -> Mapping[str, np.ndarray]:
         task, _ = _task(data)
-        return {f"{PREFIXES[task.kind]}_accuracy": _said(encode, data) == data.test.labels[task.label]}
+        return {f"{PREFIXES[task.kind]}_accuracy": row_scores(_said(encode, data), data.test.labels[task.label])}
 
     def draw(
         self, encode: Encode, data: EvaluationData, found: Sequence[Measurement], folder: Path, title: str
@@ -100,10 +105,14 @@ class Tasks(Benchmark):
         groups = _groups(data)
         rows = _shown(np.zeros(len(data.test)) if groups is None else groups, MOST)
         shown: Any = [data.test.rows[int(row)] for row in rows]
-        truth = data.test.labels[task.label]
-        right, said = ([label.names[i] for i in which[rows]] for which in (truth, _said(encode, data)))
+        truth = _commonest(data.test.labels[task.label])
+        right, said = (
+            [label.names[i] if i >= 0 else "not in the list" for i in which[rows]]
+            for which in (truth, _said(encode, data))
+        )
         columns = data.columns
-        pictures, texts = [row[columns["image"]] for row in shown], [row[columns["text"]] for row in shown]
+        pictures = [_drawn(row[columns["image"]]) for row in shown]
+        texts = [row[columns["text"]] for row in shown]
         plot_predictions(pictures, texts, right, said, folder / "predictions.png")
 
 
@@ -113,16 +122,42 @@ def _task(data: EvaluationData) -> tuple[Target, Label]:
 
 
 def _groups(data: EvaluationData) -> np.ndarray | None:
-    """`(rows,)` str, the kind of question of each row."""
+    """`(rows,)` int64, the kind of question of each row; -1 of none."""
     name = data.target.groups if data.target else None
-    if name is None:
-        return None
-    return np.array(data.labels[name].names)[data.test.labels[name]]
+    return None if name is None else data.test.labels[name]
+
+
+def _endings(groups: Label) -> dict[int, str]:
+    """What the keys of the groups end with: their names, in letters, digits and _; with their number where these are
+    those of another group."""
+    found: dict[int, str] = {}
+    for number, name in enumerate(groups.names):
+        word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "group"
+        taken = word in found.values() or word == "balanced"
+        found[number] = f"{word}_{number}" if taken else word
+    return found
+
+
+def _commonest(truth: np.ndarray) -> np.ndarray:
+    """`(rows,)`, of the answers of several annotators that which most of them gave."""
+    if truth.ndim == 1:
+        return truth
+    counts = [np.bincount(row[row >= 0], minlength=1) for row in truth]
+    return np.array([row.argmax() if row.any() else -1 for row in counts])
 
 
 def _said(encode: Encode, data: EvaluationData) -> np.ndarray:
     task, label = _task(data)
     return encode.answer(data.test.rows, list(label.names) if task.kind == "answers" else None).argmax(dim=1).numpy()
+
+
+def _drawn(pictures: Any) -> Any:
+    """Arrays of a picture, or of several, of one size."""
+    if isinstance(pictures, list):
+        return [_drawn(picture) for picture in pictures]
+    if isinstance(pictures, np.ndarray):
+        return pictures
+    return np.asarray(ImageOps.pad(pictures.convert("RGB"), (DRAWN, DRAWN), color="white"))
 
 
 def _shown(groups: np.ndarray, most: int) -> np.ndarray:

@@ -6,7 +6,9 @@ of 80 %.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
+MEETING = 3  # annotators whose answer is right for sure
 ROUNDING = 1e-9  # percent, of products of many factors
 
 
@@ -14,6 +16,49 @@ def top_k_chance(labels: ArrayLike, k: int = 1) -> float:
     """Percent of rows whose class is among the `k` commonest; labels (N,) integers of 0 or more, N >= 1."""
     shares = _shares(labels)
     return 100 * float(np.sort(shares)[::-1][:k].sum())
+
+
+def row_scores(predicted: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> np.ndarray:
+    """How right each given answer is, from 0 to 1.
+
+    Of one right answer a row, 1 where it is given. Of the answers of several annotators, the soft score of VQA v2: the
+    mean over annotators of `min(1, m / 3)`, where m of the others gave this answer. With n < 4 annotators it takes
+    n - 1 of them in place of 3, and one alone has to be met.
+
+    Args:
+        predicted: (N,) integers, the answer that is given for each row; one of no list, such as -1, is wrong.
+        labels: (N,) integers, or (N, annotators), -1 where an annotator gave no answer of the list, or there is none.
+
+    Returns:
+        (N,) float64.
+
+    Source: Antol et al., "VQA: Visual Question Answering", ICCV 2015, section 3; Goyal et al., CVPR 2017, leave one
+    annotator out.
+    """
+    right, given = np.asarray(labels), np.asarray(predicted)
+    if right.ndim == 1:
+        return ((right == given) & (right >= 0)).astype(np.float64)
+    met = ((right == given[:, None]) & (right >= 0)).sum(1)
+    return _soft(met, (right >= 0).sum(1))
+
+
+def answer_chance(labels: ArrayLike) -> float:
+    """Percent of `row_scores` of the one answer that is best for all rows; labels (N,) or (N, annotators)."""
+    right = np.asarray(labels)
+    listed = right.reshape(len(right), -1)
+    rows, places = np.nonzero(listed >= 0)
+    pairs, met = np.unique(np.stack([rows, listed[rows, places]]), axis=1, return_counts=True)
+    scores = np.ones(len(met)) if right.ndim == 1 else _soft(met, (listed >= 0).sum(1)[pairs[0]])
+    return 100 * float(np.bincount(pairs[1], weights=scores).max(initial=0.0)) / len(right)
+
+
+def _soft(met: NDArray[np.int64], asked: NDArray[np.int64]) -> np.ndarray:
+    """The soft score of an answer that `met` of the `asked` annotators gave."""
+    others = np.clip(asked - 1, 1, MEETING)
+    # For those who gave it themselves, one other less gave it.
+    total = met * np.minimum(1, (met - 1) / others) + (asked - met) * np.minimum(1, met / others)
+    scores = total / np.maximum(asked, 1)
+    return np.where(met == 0, 0.0, np.where(asked == 1, 1.0, scores))
 
 
 def balanced_chance(labels: ArrayLike) -> float:

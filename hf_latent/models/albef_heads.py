@@ -150,7 +150,8 @@ class SupervisedLatentALBEF(MomentumDistilled, LatentALBEFWithHead):
         Args:
             pixel_values: `(batch, 3, height, width)`; `(batch, 2, 3, height, width)` of a head that reads two images.
             input_ids, attention_mask, token_type_ids: `(batch, length)`.
-            labels: `(batch,)` classes, or `(batch, length)` tokens of answers with -100 behind their ends.
+            labels: `(batch,)` classes, or `(batch, length)` tokens of answers with -100 behind their ends; the answers
+                of several annotators stand one behind the other.
             ids: `(batch,)`, handed on.
             return_loss: Compute the objective. By default where there are labels.
 

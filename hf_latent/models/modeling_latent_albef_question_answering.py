@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -88,6 +89,8 @@ class LatentALBEFForQuestionAnswering(SupervisedLatentALBEF, AnswerDecoder):
     def label_losses(
         self, output: LatentALBEFHeadOutput, taught: Tensor | None, attention_mask: Tensor | None, labels: Tensor
     ) -> Tensor:
+        """As the base class. A row may hold the answers of several annotators, one behind the other: each counts in
+        equal shares, and a row without any has no part in the loss."""
         question = cast(Tensor, output.last_hidden_state)
         shaped = labels.ndim == 2 and len(labels) == len(question) and labels.shape[1] > 1
         if not shaped or labels.is_floating_point():
@@ -97,10 +100,17 @@ class LatentALBEFForQuestionAnswering(SupervisedLatentALBEF, AnswerDecoder):
             )
         mask, words = labels != IGNORED, self.decoder.config.vocab_size
         wrong, torn = mask & ((labels < 0) | (labels >= words)), mask[:, 1:] & ~mask[:, :-1]
-        if wrong.any() | torn.any():  # the host waits for it: once
+        several = (mask & (labels == labels[:, :1])).sum(1) > 1  # each answer begins with [CLS]
+        bad, split = torch.stack([wrong.any() | torn.any(), several.any()]).tolist()  # the host waits for it: once
+        if bad:
             if wrong.any():
                 raise ValueError(f"labels {labels[wrong].tolist()[0]}: the tokens of this model are 0 to {words - 1}")
             raise ValueError(f"labels: {IGNORED} stands behind the end of an answer, not before or in one")
+        answers = Answers.of(labels) if split else None
+        if answers is not None:
+            labels, mask = answers.labels, answers.labels != IGNORED
+            question = question[answers.rows]
+            attention_mask, taught = answers.pick(attention_mask), answers.pick(taught)
         answer = labels.masked_fill(~mask, self.decoder.config.pad_token_id or 0), mask.long()
         rows, places = mask[:, 1:].nonzero(as_tuple=True)
         guessed = self.guess(self.answer_states(question, attention_mask, *answer)[rows, places])
@@ -109,7 +119,8 @@ class LatentALBEFForQuestionAnswering(SupervisedLatentALBEF, AnswerDecoder):
                 states = self.momentum.answer_states(taught, attention_mask, *answer)
                 taught = self.momentum.guess(states[rows, places])
         sums = distilled_cross_entropy(guessed, labels[rows, places + 1], taught)
-        return sums.new_zeros(len(labels), 3).index_add(0, rows, sums)
+        found = sums.new_zeros(len(labels), 3).index_add(0, rows, sums)
+        return found if answers is None else answers.shared(found)
 
     @torch.no_grad()
     def generate(
@@ -193,6 +204,48 @@ class LatentALBEFForQuestionAnswering(SupervisedLatentALBEF, AnswerDecoder):
             found.append((log_p * mask[chosen, 1:]).sum(1))
         scores = torch.cat(found).float().view_as(kept)
         return scores.new_full(begins.shape, float("-inf")).scatter(1, kept, scores)
+
+
+@dataclass
+class Answers:
+    """The different answers of each row, where rows have those of several annotators.
+
+    Attributes:
+        labels: `(answers, length)`, the tokens of each with -100 behind them.
+        rows: `(answers,)`, the row that each is of.
+        shares: `(answers,)`, what share of the annotators of its row gave it.
+        batch: How many rows there are.
+    """
+
+    labels: Tensor
+    rows: Tensor
+    shares: Tensor
+    batch: int
+
+    @classmethod
+    def of(cls, labels: Tensor) -> "Answers":
+        """Those of `(batch, length)` tokens, in which answers stand one behind the other, each from [CLS] to [SEP]."""
+        mask = labels != IGNORED
+        rows, _ = mask.nonzero(as_tuple=True)
+        begins = (mask & (labels == labels[:, :1]))[mask]
+        which = begins.cumsum(0) - 1
+        firsts = begins.nonzero().squeeze(1)
+        places = torch.arange(len(which), device=labels.device) - firsts[which]
+        each = labels.new_full((len(firsts), int(places.max()) + 1), IGNORED)
+        each[which, places] = labels[mask]
+        own = rows[firsts]
+        distinct, counts = torch.unique(torch.cat([own[:, None], each], dim=1), dim=0, return_counts=True)
+        of_row = torch.bincount(own, minlength=len(labels))
+        return cls(distinct[:, 1:], distinct[:, 0], counts / of_row[distinct[:, 0]], len(labels))
+
+    def pick(self, rows: Tensor | None) -> Tensor | None:
+        """What each answer is of, from what there is of each row."""
+        return None if rows is None else rows[self.rows]
+
+    def shared(self, losses: Tensor) -> Tensor:
+        """`(answers, 3)` losses, weighted and added up for each row, `(batch, 3)`."""
+        weighted = losses * self.shares.to(losses)[:, None]
+        return losses.new_zeros(self.batch, losses.shape[1]).index_add(0, self.rows, weighted)
 
 
 class AnswerWriter(BertPreTrainedModel, GenerationMixin):

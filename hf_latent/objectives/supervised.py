@@ -21,8 +21,8 @@ class SupervisedObjective(DistilledObjective):
     teacher is the momentum copy, and \(\alpha\) rises from 0 over `alpha_ramp`.
 
     Source: Li et al., NeurIPS 2021, sections 3.3 and 5. The official code sums over the tokens of an answer and takes
-    the mean over questions: the same gradient but for a factor, the mean length of the answers in a batch. It can
-    weigh the answers of several annotators; here every row has one answer.
+    the mean over questions: the same gradient but for a factor, the mean length of the answers in a batch. The answers
+    of several annotators have equal shares in the loss of their question, as there.
 
     The term is `answer` or `class`.
     """

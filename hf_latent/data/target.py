@@ -1,0 +1,251 @@
+"""What a head is trained to say: the answers or classes that a column of a data set holds."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import UserError, suggest
+from .cells import is_missing
+from .columns import LabelColumn, check_column, is_list_of_words, names_of, read_labels
+from .loaded import Label, Target
+from .rows import ModalityRows
+
+TARGET = "target"
+"""The name of the label that a head is trained on."""
+ANSWER = "answer"
+"""Of a column of records, the field that holds the answer of one annotator."""
+
+
+@dataclass(frozen=True)
+class TargetColumn(LabelColumn):
+    """`data.target` of a recipe.
+
+    Args:
+        column: Of the data set.
+        names: The answers to choose from, or the classes in their order; by default those of the column. Training rows
+            without any of them are left out.
+        groups: A column, or a label of `data.labels`, whose classes say what kind of question each row is: accuracies
+            are told for each, too.
+    """
+
+    groups: str | None = None
+
+    @property
+    def where(self) -> str:
+        return "data.target"
+
+    @property
+    def remedy(self) -> str:
+        return "write another column"
+
+
+class GroupColumn(LabelColumn):
+    """The column that `data.target.groups` names."""
+
+    @property
+    def where(self) -> str:
+        return "data.target.groups"
+
+    @property
+    def remedy(self) -> str:
+        return "leave it out"
+
+
+@dataclass(frozen=True)
+class ReadTarget:
+    """A target in the rows of a data set.
+
+    Attributes:
+        target: What benchmarks read.
+        labels: The label, and that of the groups.
+        values: Split -> the values of its rows, by label.
+        splits: The splits without the training rows that have no value, and with `labels` in each row.
+    """
+
+    target: Target
+    labels: dict[str, Label]
+    values: dict[str, dict[str, np.ndarray]]
+    splits: dict[str, ModalityRows]
+
+
+def target_column(written: Any) -> TargetColumn | None:
+    """The section `data.target`, checked: a column, or `{column: ..., names: [...], groups: ...}`; None of none.
+
+    Raises:
+        UserError: If a key does not exist, or a value is of another type.
+    """
+    if written is None:
+        return None
+    options = {"column": written} if isinstance(written, str) else written
+    known = {spec.name for spec in fields(TargetColumn)} - {"name", "kind", "of", "title"}
+    for key, value in options.items():
+        if key not in known:
+            raise UserError(f"unknown key data.target.{key}: {suggest(key, known)}")
+        if key != "names" and not isinstance(value, str):
+            raise UserError(f"data.target.{key}={value!r}: expected str")
+        if key == "names" and (not is_list_of_words(value) or len(set(value)) < len(value) or not value):
+            raise UserError(f"data.target.names={value!r}: expected a list of str, each once")
+    if "column" not in options:
+        raise UserError("data.target.column is missing: write the column that holds the answers or classes")
+    return TargetColumn(TARGET, options["column"], names=tuple(options.get("names", ())), groups=options.get("groups"))
+
+
+def read_target(
+    column: TargetColumn,
+    kind: Literal["answers", "classes"],
+    splits: Mapping[str, ModalityRows],
+    cut: Collection[str],
+    labels: Collection[str],
+    skip: bool = False,
+) -> ReadTarget:
+    """The answers or classes of all rows.
+
+    A class is what a column of `data.labels` of the kind `class` is; see `read_labels`. An answer is a string, a
+    number or a class by its name; a list holds the answers of several annotators, and so does a list of records with a
+    field `answer`, as VQA v2 has them. Answers are the same where they are equal but for case and spaces.
+
+    Args:
+        column: What to read.
+        kind: What the head gives.
+        splits, cut: As of `read_labels`.
+        labels: The names of `data.labels`, which `groups` may name.
+        skip: Leave rows without a value out, instead of raising an error that names the first.
+
+    Raises:
+        UserError: If the column holds nothing that can be learned, a training row has no value, or a row to measure on
+            has a class that no training row has.
+    """
+    for rows in splits.values():
+        check_column(f"{column.where}.column", column.column, rows.dataset.column_names)
+    if kind == "classes":
+        found, values = read_labels([column], splits, cut)
+        label = found[TARGET]
+        arrays = {name: own[TARGET] for name, own in values.items()}
+        said: dict[str, list[Any]] = {name: array.tolist() for name, array in arrays.items()}
+        there = {name: array >= 0 for name, array in arrays.items()}
+    else:
+        label, arrays, said = _answers(column, splits)
+        there = {
+            name: np.array([bool(own) for own in rows], dtype=bool) if name == "train" else _any(arrays[name] >= 0)
+            for name, rows in said.items()
+        }
+    kept: dict[str, ModalityRows] = {}
+    values = {}
+    for name, rows in splits.items():
+        whole = there[name]
+        if name == "train" or kind == "classes":
+            _check_missing(column, rows, whole, name, skip)
+        else:
+            whole = np.ones(len(rows), dtype=bool)  # a question whose answer is not in the list counts as a mistake
+        places = np.flatnonzero(whole)
+        kept[name] = rows.part([rows.index[place] for place in places]).with_labels(
+            [said[name][place] for place in places]
+        )
+        values[name] = {TARGET: arrays[name][places]}
+    found_labels = {TARGET: label}
+    groups = column.groups
+    if groups is not None and groups not in labels:
+        held = {name: rows for name, rows in kept.items() if name != "train"} or kept
+        name = groups if groups.isidentifier() and groups != TARGET else "group"
+        written = GroupColumn(name, groups, "class")
+        for rows in held.values():
+            check_column("data.target.groups", groups, [*rows.dataset.column_names, *labels])
+        read, own = read_labels([written], held)
+        found_labels |= read
+        for split, arrays_of in own.items():
+            values[split] |= arrays_of
+        groups = name
+    return ReadTarget(Target(kind, TARGET, groups), found_labels, values, kept)
+
+
+def _check_missing(column: TargetColumn, rows: ModalityRows, there: np.ndarray, split: str, skip: bool) -> None:
+    if there.all():
+        return
+    first = rows.numbers[int(np.flatnonzero(~there)[0])]
+    if not skip and not column.names:
+        raise UserError(
+            f"the {split} rows: row {first}, column {column.column!r} is empty: repair or remove it, or write "
+            "data.on_bad_row: skip"
+        )
+    print(f"Left out {int((~there).sum()):,} of {len(there):,} {split} rows without an answer; the first: row {first}")
+
+
+def _any(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(mask.reshape(len(mask), -1).any(axis=1))
+
+
+def _answers(
+    column: TargetColumn, splits: Mapping[str, ModalityRows]
+) -> tuple[Label, dict[str, np.ndarray], dict[str, list[Any]]]:
+    """The label, the numbers of the answers of each row, and what is said in each row that is trained on."""
+    given: dict[str, list[list[str]]] = {}
+    several = False
+    for name, rows in splits.items():
+        raw, places = rows.values(column.column)
+        names = names_of(rows.dataset.features[column.column])
+        listed = [_listed(value, names) for value in raw]
+        several = several or any(isinstance(value, list) for value in raw)
+        given[name] = [listed[place] for place in places]
+    training = given["train"] if "train" in given else [row for own in given.values() for row in own]
+    counts: Counter[str] = Counter()
+    spelled: dict[str, str] = {}
+    for row in training:
+        for answer in row:
+            spelled.setdefault(key_of(answer), answer)
+            counts[key_of(answer)] += 1
+    where = f"{column.where}: the column {column.column!r}"
+    if not counts:
+        raise UserError(f"{where} holds no answer in any training row: write another column")
+    if column.names:
+        known = {key_of(name): name for name in column.names}
+        unused = [name for key, name in known.items() if key not in counts]
+        if unused:
+            raise UserError(f"data.target.names: no training row has the answer {unused[0]!r}; leave it out")
+    else:
+        known = {key: spelled[key] for key in sorted(counts, key=lambda key: (-counts[key], key))}
+    if len(known) < 2:
+        raise UserError(f"{where} holds one answer in all training rows, which tells nothing: write another column")
+    numbers = {key: number for number, key in enumerate(known)}
+    arrays = {name: _numbered(rows, numbers, several) for name, rows in given.items()}
+    for name, array in arrays.items():
+        unknown = int((~_any(array >= 0)).sum())
+        if name != "train" and unknown:
+            print(
+                f"{unknown:,} of {len(array):,} {name} rows have no answer that training rows have: they count as "
+                "mistakes"
+            )
+    kept = {
+        name: [[known[key_of(a)] for a in row if key_of(a) in known] for row in rows] for name, rows in given.items()
+    }
+    said: dict[str, list[Any]] = {
+        name: [row if several or not row else row[0] for row in rows] for name, rows in kept.items()
+    }  # an empty list is none: such a row has no part in a loss
+    return Label("answers" if several else "class", tuple(known.values()), title=column.column), arrays, said
+
+
+def key_of(answer: str) -> str:
+    """What two answers share that are the same."""
+    return " ".join(answer.casefold().split())
+
+
+def _listed(value: Any, names: Sequence[str] | None) -> list[str]:
+    """The answers of all annotators of a row, without those that are missing."""
+    found = value if isinstance(value, list) else [value]
+    answers = [item.get(ANSWER) if isinstance(item, Mapping) else item for item in found]
+    there = [item for item in answers if not is_missing(item)]
+    if names is not None:
+        return [names[int(item)] for item in there if item is not None and item >= 0]
+    return [" ".join(str(item).split()) for item in there]
+
+
+def _numbered(rows: Sequence[Sequence[str]], numbers: Mapping[str, int], several: bool) -> np.ndarray:
+    """`(rows,)` int64, or `(rows, annotators)` where there are several; -1 of an answer that is not in the list."""
+    if not several:
+        return np.array([numbers.get(key_of(row[0]), -1) if row else -1 for row in rows], dtype=np.int64)
+    array = np.full((len(rows), max((len(row) for row in rows), default=0) or 1), -1, dtype=np.int64)
+    for place, row in enumerate(rows):
+        array[place, : len(row)] = [numbers.get(key_of(answer), -1) for answer in row]
+    return array
