@@ -106,7 +106,7 @@ class LatentALBEFForQuestionAnswering(SupervisedLatentALBEF, AnswerDecoder):
             if wrong.any():
                 raise ValueError(f"labels {labels[wrong].tolist()[0]}: the tokens of this model are 0 to {words - 1}")
             raise ValueError(f"labels: {IGNORED} stands behind the end of an answer, not before or in one")
-        answers = Answers.of(labels) if split else None
+        answers = Answers.read(labels) if split else None
         if answers is not None:
             labels, mask = answers.labels, answers.labels != IGNORED
             question = question[answers.rows]
@@ -213,17 +213,18 @@ class Answers:
     Attributes:
         labels: `(answers, length)`, the tokens of each with -100 behind them.
         rows: `(answers,)`, the row that each is of.
-        shares: `(answers,)`, what share of the annotators of its row gave it.
+        counts, of: `(answers,)`, how many of the annotators of its row gave it, and how many there are.
         batch: How many rows there are.
     """
 
     labels: Tensor
     rows: Tensor
-    shares: Tensor
+    counts: Tensor
+    of: Tensor
     batch: int
 
     @classmethod
-    def of(cls, labels: Tensor) -> "Answers":
+    def read(cls, labels: Tensor) -> "Answers":
         """Those of `(batch, length)` tokens, in which answers stand one behind the other, each from [CLS] to [SEP]."""
         mask = labels != IGNORED
         rows, _ = mask.nonzero(as_tuple=True)
@@ -236,7 +237,7 @@ class Answers:
         own = rows[firsts]
         distinct, counts = torch.unique(torch.cat([own[:, None], each], dim=1), dim=0, return_counts=True)
         of_row = torch.bincount(own, minlength=len(labels))
-        return cls(distinct[:, 1:], distinct[:, 0], counts / of_row[distinct[:, 0]], len(labels))
+        return cls(distinct[:, 1:], distinct[:, 0], counts, of_row[distinct[:, 0]], len(labels))
 
     def pick(self, rows: Tensor | None) -> Tensor | None:
         """What each answer is of, from what there is of each row."""
@@ -244,7 +245,7 @@ class Answers:
 
     def shared(self, losses: Tensor) -> Tensor:
         """`(answers, 3)` losses, weighted and added up for each row, `(batch, 3)`."""
-        weighted = losses * self.shares.to(losses)[:, None]
+        weighted = losses * (self.counts.to(losses) / self.of)[:, None]
         return losses.new_zeros(self.batch, losses.shape[1]).index_add(0, self.rows, weighted)
 
 

@@ -65,6 +65,30 @@ def test_the_loss_is_that_of_a_plain_reference(alpha):
     assert not any(name.startswith(("momentum", "projections", "logit_scale")) for name in trained)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_the_answers_of_annotators_have_equal_shares(alpha):
+    """Row losses and gradients are those of the mean over the annotators of each question, one by one."""
+    model, batch = moved(QA, alpha=alpha).train(), questions()
+    given = [[0], [1, 1, 3], [4, 2], [], [3, 3, 3, 3], [2, 1, 0]]
+    tokens = [ANSWERS[n][ANSWER_MASK[n] == 1].tolist() for n in range(5)]
+    rows = [[token for number in numbers for token in tokens[number]] for numbers in given]
+    length = max(map(len, rows))
+    labels = torch.tensor([row + [-100] * (length - len(row)) for row in rows])
+    expected = []
+    for row, numbers in enumerate(given):
+        one = {name: values[row : row + 1] for name, values in batch.items()}
+        each = [model(**one, labels=torch.tensor([tokens[n]])).row_losses["answer"][0] for n in numbers]
+        expected.append(torch.stack(each).mean(0) if each else torch.zeros(3, dtype=torch.float64))
+    expected = torch.stack(expected)
+    found = model(**batch, labels=labels).row_losses["answer"]
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad((value * weights).sum(), trained) for value in (found, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-11)
+
+
 def test_the_loss_in_evaluation_is_there_when_asked_for(model):
     batch = answered()
     assert model(**batch).loss is not None

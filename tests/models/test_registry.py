@@ -24,7 +24,7 @@ def test_a_class_is_found_by_its_name():
 def test_a_name_is_given_once():
     registry = Registry("benchmark")
     registry.register("one")(int)
-    with pytest.raises(ValueError, match="there is a benchmark 'one' already: <class 'int'>; choose another name"):
+    with pytest.raises(ValueError, match="there is a benchmark 'one' already, builtins.int: choose another name"):
         registry.register("one")(float)
     assert registry["one"] is int
     Registry("benchmark").register("one")(float)  # each has names of its own

@@ -92,7 +92,7 @@ def build_trainer(
     )
 
 
-def _measured_with(benchmarks, rows, modalities=("image", "text"), task=None):
+def _measured_with(benchmarks, rows, modalities=("image", "text"), target=None):
     """Arguments of a Trainer that measures 29 rows; equal captions are one caption, and the label of some is missing.
 
     Args:
@@ -112,7 +112,7 @@ def _measured_with(benchmarks, rows, modalities=("image", "text"), task=None):
 
     labels = {"kind": Label(names=("red", "green")), "size": Label("number"), "word": Label(names=tuple(ANSWERS))}
     columns = {name: name for name in modalities}
-    data = EvaluationData(split(29), split(52), columns=columns, labels=labels, task=task)
+    data = EvaluationData(split(29), split(52), columns=columns, labels=labels, target=target)
     return {"benchmarks": {"broken": Broken()} if benchmarks == "broken" else benchmarks, "evaluation_data": data}
 
 
@@ -239,6 +239,7 @@ def build_albef_trainer(folder, double=False, regularizers=REGULARIZERS, model=N
 
 HEADS = {
     "answers": LatentALBEFForQuestionAnswering,
+    "annotated": LatentALBEFForQuestionAnswering,
     "classes": LatentALBEFForImageTextClassification,
     "statements": LatentALBEFForNaturalLanguageVisualReasoning,
 }
@@ -256,8 +257,11 @@ class LabelledCaptions(RandomCaptions):
         row = super().__getitem__(i)
         if self.head == "statements":
             row["image"] = list(self.images[i])
-        label = {"labels": ANSWERS[i % 3] if self.head == "answers" else i % 3}
-        return row | (label if self.labelled else {})
+        said = {
+            "answers": ANSWERS[i % 3],
+            "annotated": [ANSWERS[(i + n) % 3] for n in (0, 0, 1, 2)[: 1 + i % 4]],  # of one to four annotators
+        }
+        return row | ({"labels": said.get(self.head, i % 3)} if self.labelled else {})
 
 
 def build_head_trainer(folder, head="answers", double=False, labelled=True, model=None, benchmarks=None, **arguments):
@@ -271,7 +275,11 @@ def build_head_trainer(folder, head="answers", double=False, labelled=True, mode
         args=_arguments(folder, **arguments),
         views=Views({"image": build_view("image", size=16), "text": build_view("none")}, seed=0),
         train_dataset=LabelledCaptions(head=head, labelled=labelled),
-        **_measured_with(benchmarks, partial(LabelledCaptions, head=head), target=Target(head, "word")),
+        **_measured_with(
+            benchmarks,
+            partial(LabelledCaptions, head=head),
+            target=Target("answers" if head == "annotated" else head, "word"),
+        ),
         processing_class=LatentALBEFProcessor.for_size(16, tokenizer),
     )
 
