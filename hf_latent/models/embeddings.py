@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
 from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
 from .peft_folder import adapted_model
 from .plugins import missing
+from .registry import UnknownNameError
 
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
@@ -292,6 +294,15 @@ class LatentPreTrainedModel(PreTrainedModel):
             kwargs.setdefault("save_original_format", False)
         self.name_auto_classes()
         super().save_pretrained(*args, **kwargs)
+        if not self.is_remote_code() and self._auto_class is not None and kwargs.get("is_main_process", True):
+            # A class of a plug-in: the code beside the weights is that of the class that it extends.
+            own = next(cls for cls in type(self).__mro__ if "_auto_class" in vars(cls))
+            custom_object_save(own, kwargs["save_directory"] if "save_directory" in kwargs else args[0])
+
+    @classmethod
+    def is_remote_code(cls) -> bool:
+        """Whether the code of this very class is saved with its weights; a subclass has to be registered itself."""
+        return vars(cls).get("_auto_class") is not None
 
     def name_auto_classes(self) -> None:
         """Write `auto_map` into the config, which says what `trust_remote_code` loads of the folder."""
@@ -318,6 +329,12 @@ class LatentPreTrainedModel(PreTrainedModel):
     def has_views(self, embeddings: Embeddings) -> bool:
         """Whether a batch holds all that the objective, if there is one, reads; an exported graph has none."""
         if is_torchdynamo_exporting() or self.objective_builder() is None:
+            return False
+        try:
+            _ = self.objective
+        except UnknownNameError:  # a regularizer of a plug-in that is not installed
+            if self.training:
+                raise
             return False
         if any(getattr(embeddings, field) is None for field in self.objective.requires):
             return False

@@ -10,6 +10,10 @@ from .plugins import LIBRARY, failures, load_plugins
 T = TypeVar("T")
 
 
+class UnknownNameError(ValueError):
+    """A name that nothing is registered under."""
+
+
 class Registry(Mapping[str, T]):
     """Name -> class, read like a dictionary. Looking up a name that is not there loads the installed plug-ins.
 
@@ -44,12 +48,12 @@ class Registry(Mapping[str, T]):
         """The class of that name.
 
         Raises:
-            ValueError: If there is none; it says what to write instead.
+            UnknownNameError: If there is none; it says what to write instead.
         """
         try:
             return self[name]
         except KeyError:
-            raise ValueError(f"no {self.what} {name!r}: {nearest(name, list(self))}{failures()}") from None
+            raise UnknownNameError(f"no {self.what} {name!r}: {nearest(name, list(self))}{failures()}") from None
 
     def __getitem__(self, name: str) -> T:
         if name not in self._found:

@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 
 from ..models.embeddings import Embeddings
 from ..models.plugins import missing
+from ..models.registry import UnknownNameError
 from ..regularizers import REGULARIZERS, Regularizer, build_regularizer
 from .base import Objective
 
@@ -121,8 +122,8 @@ def add_regularizers(objective: Objective, config: PreTrainedConfig) -> Objectiv
     """The objective with the regularizers of the config, or as it is where there are none."""
     try:
         regularizers = read_regularizers(getattr(config, "regularizers", None) or {})
-    except ValueError as error:
-        raise ValueError(f"{error}{missing(getattr(config, 'plugins', None))}") from None
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}{missing(getattr(config, 'plugins', None))}") from None
     if not regularizers:
         return objective
     for weighted in regularizers.values():
