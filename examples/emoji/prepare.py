@@ -7,7 +7,8 @@
 The folder `emoji` is an `imagefolder` with the splits `train`, `validation` and `test`. Its `metadata.jsonl` have the
 columns `file_name`; `emoji`, its code points, that both vendors' pictures of it share; `caption`, its name, such
 as "grinning face"; `description`, the name with the group, "grinning face, one of smileys & emotion"; `group`, one of
-nine; and `vendor`. An emoji is in one split alone, which follows from its code points. Emoji that one of the vendors
+nine; `face`, yes where the emoji is a face; `vendor`; and `words`, those of the tasks of tasks.py, for a tokenizer. An
+emoji is in one split alone, which follows from its code points. Emoji that one of the vendors
 lacks, skin tones and components (hair, regional indicators) are left out.
 
 The pictures are Google's (Noto Emoji: Apache License 2.0, the fonts under the SIL OFL 1.1) and Twitter's (Twemoji:
@@ -30,7 +31,11 @@ NPM = "npm pack emoji-datasource-google emoji-datasource-twitter emojibase-data"
 NAMES, GROUPS = "en/data.json", "en/messages.json"
 PICTURE = re.compile(r"img/(\w+)/64/([0-9a-f-]+)\.png")
 SHARES = {"test": 0.2, "validation": 0.1}  # of the emoji; the others are for training
-COMPONENTS = "component"
+COMPONENTS, FACE = "component", "face"
+WORDS = (
+    "which group is it of? who has drawn it? is it a face? yes no one of, drawn by {vendor} "
+    "both are of the same group drawn by the same vendor"
+)
 
 
 class WrongPackage(Exception):
@@ -92,8 +97,14 @@ def read_packages(packages: list[Path]) -> tuple[dict[str, dict[str, bytes]], li
     try:
         groups = {group["order"]: group["message"] for group in tables[GROUPS]["groups"] if group["key"] != COMPONENTS}
         records = [(plain(record["hexcode"]), record) for record in tables[NAMES] if record.get("group") in groups]
+        faces = {part["order"] for part in tables[GROUPS].get("subgroups", ()) if FACE in part["key"]}
         rows = [
-            {"emoji": emoji, "caption": record["label"], "group": groups[record["group"]]}
+            {
+                "emoji": emoji,
+                "caption": record["label"],
+                "group": groups[record["group"]],
+                "face": "yes" if record.get("subgroup") in faces else "no",
+            }
             for emoji, record in records
             if all(emoji in own for own in pictures.values())
         ]
@@ -130,6 +141,7 @@ def write(packages: list[Path], output: Path, seed: int) -> dict[str, int]:
             described = f"{row['caption']}, one of {row['group']}"
             (unfinished / split / name).write_bytes(own[row["emoji"]])
             written = {"file_name": name, **row, "description": described, "vendor": vendor}
+            written["words"] = WORDS.format(vendor=vendor)
             lines[split] += json.dumps(written, ensure_ascii=False) + "\n"
     for split, text in lines.items():
         (unfinished / split / "metadata.jsonl").write_text(text, encoding="utf-8", newline="\n")
