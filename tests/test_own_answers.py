@@ -180,9 +180,15 @@ def test_questions_are_trained_and_measured_by_group(tmp_path, begun, capsys):
     assert train(tmp_path, recipe(begun, "latent_albef_question_answering", path, columns, target=target)) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     keys = {key for key in metrics if key.startswith("answer_accuracy")}
-    assert keys == {f"answer_accuracy{end}" for end in ("", "_balanced", "_what_color", "_what_size")}
+    assert keys == {f"answer_accuracy{end}" for end in ("", "_balanced", "_text_only", "_what_color", "_what_size")}
     counts = np.unique([row["answer"] for row in test[:20]], return_counts=True)[1]
     assert metrics["measurements"]["answer_accuracy"]["chance"] == pytest.approx(100 * counts.max() / 21)
+    first = {}  # of the training rows, the answers by question
+    for row in questions(24):
+        first.setdefault(row["question"], []).append(row["answer"])
+    guess = {question: max(found, key=found.count) for question, found in first.items()}
+    right = [guess[row["question"]] == row["answer"] for row in test]
+    assert metrics["answer_accuracy_text_only"] == pytest.approx(100 * sum(right) / 21)
     assert "1 of 21 test rows have no answer that training rows have" in capsys.readouterr().out
     assert (tmp_path / "run" / "figures" / "predictions.png").is_file()
     assert main(["evaluate", str(tmp_path / "run")]) == 0

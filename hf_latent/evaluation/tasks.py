@@ -1,15 +1,17 @@
 """How often a downstream model is right: of questions, statements or hypotheses."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from PIL import ImageOps
 
 from ..data.loaded import EvaluationData, Label, Target
+from ..data.target import key_of
 from ..errors import UserError
 from ..metrics.chance import answer_chance, balanced_chance, row_scores
 from ..metrics.tasks import PREFIXES, task_accuracy
@@ -23,7 +25,11 @@ DRAWN = 160  # pixels, of a picture of any size
 @register_benchmark("tasks")
 @dataclass(frozen=True)
 class Tasks(Benchmark):
-    """How often the model picks the right answer of a list, or the right class: of all rows, and of each kind."""
+    """How often the model picks the right answer of a list, or the right class: of all rows, and of each kind.
+
+    Where the training rows are known, beside it stands a guess by the text alone: the commonest answer of the training
+    rows with the same text, or of all where there is none. What is above it was read from the images.
+    """
 
     groups: ClassVar[Mapping[str, Group]] = {
         "answers": Group(
@@ -72,6 +78,10 @@ class Tasks(Benchmark):
             chance = balanced_chance(truth[truth >= 0])
             title = f"Right {name}, mean over the {task.kind}"
             found.append(accuracy(f"{key}_balanced", title, chance, len(truth), metric="balanced_accuracy"))
+        if _can_guess(data):
+            title = f"Right {name} of a guess by the text alone"
+            level = answer_chance(truth)
+            found.append(accuracy(f"{key}_text_only", title, level, len(truth), better="none", short="text only"))
         if groups is not None:
             titles = data.labels[task.groups or ""]
             for number, ending in _endings(titles).items():
@@ -88,7 +98,10 @@ class Tasks(Benchmark):
         if groups is not None:
             endings = _endings(data.labels[task.groups or ""])
             names = np.array([endings.get(int(number), "") for number in groups])
-        found = task_accuracy(_said(encode, data), data.test.labels[task.label], names, kind=task.kind)
+        truth = data.test.labels[task.label]
+        found = task_accuracy(_said(encode, data), truth, names, kind=task.kind)
+        if _can_guess(data):
+            found[f"{PREFIXES[task.kind]}_accuracy_text_only"] = 100 * float(row_scores(_guessed(data), truth).mean())
         return {key: value for key, value in found.items() if not key.endswith("_")}  # rows of no group
 
     def outcomes(self, encode: Encode, data: EvaluationData) -> Mapping[str, np.ndarray]:
@@ -149,6 +162,24 @@ def _commonest(truth: np.ndarray) -> np.ndarray:
 def _said(encode: Encode, data: EvaluationData) -> np.ndarray:
     task, label = _task(data)
     return encode.answer(data.test.rows, list(label.names) if task.kind == "answers" else None).argmax(dim=1).numpy()
+
+
+def _can_guess(data: EvaluationData) -> bool:
+    """Whether the texts of the training rows can be read without the images beside them."""
+    return data.train is not None and hasattr(data.train.rows, "sentences")
+
+
+def _guessed(data: EvaluationData) -> np.ndarray:
+    """`(rows,)` int64, the answer of each test row that its text alone suggests."""
+    label, column = _task(data)[0].label, data.columns["text"]
+    train: Any = data.train
+    answers = _commonest(train.labels[label])
+    known: dict[str, Counter[int]] = {}
+    for text, answer in zip(train.rows.sentences(column), answers.tolist(), strict=True):
+        known.setdefault(key_of(text), Counter())[answer] += 1
+    whole = Counter(answers.tolist()).most_common(1)[0][0]
+    texts = cast(Any, data.test.rows).sentences(column)
+    return np.array([known[key].most_common(1)[0][0] if (key := key_of(text)) in known else whole for text in texts])
 
 
 def _drawn(pictures: Any) -> Any:
