@@ -17,6 +17,8 @@ from transformers import CONFIG_MAPPING
 from ..data.columns import LabelColumn
 from ..data.hub_data import HubData
 from ..data.loading import SOURCES
+from ..data.target import TargetColumn
+from ..data.tokenizers import WORDS
 from ..evaluation import BENCHMARKS, Measurement
 from ..models.configuration_base import LatentConfig
 from ..models.encoders import ENCODERS
@@ -92,7 +94,7 @@ def _divided(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     kept: dict[str, Any] = {}
     for section, allowed in _schema(recipe):
         content = _kept(section, recipe[section], allowed, left_out)
-        if content:
+        if content and content is not _DROP:
             kept[section] = content
     return {section: kept[section] for section in recipe if section in kept}, left_out
 
@@ -111,6 +113,11 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         own = {**_names(source), "name": None, **_modalities(found["data"], ("columns", "tokenizers", "splits"))}
         if "labels" in own:
             own["labels"] = _labels_schema(found["data"].get("labels"))
+        if isinstance(found["data"].get("target"), Mapping):
+            own["target"] = _names(TargetColumn)
+        if own.get("tokenizers"):
+            made = {name for name, value in found["data"]["tokenizers"].items() if isinstance(value, Mapping)}
+            own["tokenizers"] = {name: {WORDS: None} if name in made else None for name in own["tokenizers"]}
         if "sources" in own:
             parts = found["data"].get("sources") if isinstance(found["data"].get("sources"), list) else []
             parts = [part if isinstance(part, Mapping) else {} for part in parts]

@@ -149,3 +149,19 @@ def test_pre_training_speaks_of_contrast_as_before():
     text = albef_card()
     assert "image-text contrast" in text and "### Contrast: `albef`" in text and "*\u03c4* is the temperature" in text
     assert "contrastive-learning" in ModelCard(text).data.tags
+
+
+def test_what_a_head_is_trained_on_in_what_is_shared():
+    data = {
+        **{"name": "dataset", "path": "user/rows", "columns": {"image": ["left", "right"], "text": "statement"}},
+        "target": {"column": "truth", "groups": "kind", "names": ["no", "yes"], "own": "/home/ada"},
+        "tokenizers": {"text": {"words": ["statement", "truth"], "from": "/home/ada"}},
+    }
+    recipe = {"plugins": ["my_package.parts", "/home/ada/parts.py"], "data": data}
+    shared = shareable(recipe)
+    assert shared["data"]["columns"] == data["columns"]
+    assert shared["data"]["target"] == {"column": "truth", "groups": "kind", "names": ["no", "yes"]}
+    assert shared["data"]["tokenizers"] == {"text": {"words": ["statement", "truth"]}}
+    assert "plugins" not in shared and withheld(recipe) == ["plugins"]
+    assert shareable({"plugins": ["my_package.parts"]}) == {"plugins": ["my_package.parts"]}
+    assert shareable({"data": {**data, "target": "truth"}})["data"]["target"] == "truth"
