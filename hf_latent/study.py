@@ -221,10 +221,9 @@ def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
     known: dict[str, Measurement] = {}
     for place, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
         print(f"[{place}/{len(study.runs)}] {structure}, seed {seed}")
-        shown = (lambda recipe: recipe) if progress else without_progress
-        measured = read(experiment.train(shown(recipe), resume=True))
+        measured = _trained(recipe, progress)
         if study.then is not None:
-            measured = read(experiment.train(shown(_fine_tuning(study.then, recipe)), resume=True)) | measured
+            measured = _trained(_fine_tuning(study.then, recipe), progress) | measured
         found.setdefault(structure, []).append(measured)
         known = measured | known
         summary = {name: _summary(runs) for name, runs in found.items()}
@@ -238,6 +237,10 @@ def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
     drawn = " ".join(map(str, pictures))
     print(f"\nStudy: {study.output_dir / 'study.md'}" + (f"   pictures: {drawn}" if drawn else ""))
     return summary
+
+
+def _trained(recipe: Recipe, progress: bool) -> dict[str, Measurement]:
+    return read(experiment.train(recipe if progress else without_progress(recipe), resume=True))
 
 
 def _fine_tuning(then: str, recipe: Recipe) -> Recipe:

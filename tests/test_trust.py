@@ -203,7 +203,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch, capsys):
     (tmp_path / "home").write_text("a file")
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
     remember(tmp_path)
-    assert "may need --trust-recipe" in capsys.readouterr().out and not is_own(tmp_path)
+    assert "may need --trust-recipe" in capsys.readouterr().err and not is_own(tmp_path)
 
 
 # Configurations
