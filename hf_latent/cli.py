@@ -5,14 +5,33 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
+import transformers
 from transformers.utils import logging
 
+from . import __version__
+from .console import as_json, messages, progress_bars
 from .errors import UserError, printable
 
 RUN = "the folder of a finished run, such as outputs/comm_trifeature_quick"
 TRUST = "read what the recipe of somebody else names on this machine or elsewhere, and print it"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command was asked for.
+
+    Attributes:
+        text: What `--quiet` leaves of the output.
+        data: What `--json` prints.
+    """
+
+    text: str = ""
+    data: Any = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.disable_progress_bar()  # a bar for every checkpoint that is written would tear the one that counts
     try:
-        options.run(options)
+        silent = options.quiet and options.run is not _space  # which says where the page is
+        with progress_bars(not options.quiet), messages(silent, to_stderr=options.json):
+            result = options.run(options)
+        if _is_first():
+            _print(as_json(result.data) if options.json else result.text if options.quiet else "")
     except UserError as error:
         # From a worker of a data loader it comes with the worker's traceback before it.
         said = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2]
@@ -52,19 +75,44 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _is_first() -> bool:
+    """Whether this is the process that speaks, of all that a run has on this machine."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def _print(text: str) -> None:
+    """Print a result; whoever stops reading it, such as `head`, has what it wants."""
+    try:
+        print(text, end="\n" if text else "", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hf-latent", description="Train and measure multimodal representations.")
+    libraries = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    parser.add_argument("--version", action="version", version=f"hf_latent {__version__}, {libraries}")
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show no progress bars, and print nothing but errors, warnings and the result of the command, which its "
+        "own help names",
+    )
+    parser.set_defaults(json=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a recipe, measure the result, and write its card")
     train.add_argument("recipe", help="a YAML file, or the name of a recipe of the package")
     train.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="changes to the recipe")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    _add_quiet(train, "")
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("evaluate", help="measure a run again")
     evaluate.add_argument("path", metavar="RUN", type=Path, help=RUN)
     evaluate.add_argument("--trust-recipe", action="store_true", help=TRUST)
+    _add_json(evaluate, "the content of metrics.json")
+    _add_quiet(evaluate, "the table of results")
     evaluate.set_defaults(run=_evaluate)
 
     compare = commands.add_parser("compare", help="put runs side by side, as a table and as bars")
@@ -74,22 +122,27 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="the picture; by default comparison.png beside the first run, with a number if there is one",
     )
+    _add_json(compare, "{run: {measurement: {value, unit, chance, better, title, ...}}}; draw only with --output")
+    _add_quiet(compare, "the table")
     compare.set_defaults(run=_compare)
 
     study = commands.add_parser("study", help="train one recipe with many structures and seeds, and tabulate them")
     study.add_argument("study", help="a YAML file, or the name of a study of the package")
     study.add_argument("--output", type=Path, help="the folder of the runs; outputs/<name> by default")
+    _add_quiet(study, "the path of the table")
     study.set_defaults(run=_study)
 
     card = commands.add_parser("card", help="write the model card of a run")
     card.add_argument("path", metavar="RUN", type=Path, help=RUN)
     card.add_argument("--license", help="of the weights, as the Hub spells it; by default what the card says already")
     card.add_argument("--open", action="store_true", help="show it in the browser")
+    _add_quiet(card, "the path of the card")
     card.set_defaults(run=_card)
 
     push = commands.add_parser("push", help="publish a run on the Hugging Face Hub")
     push.add_argument("path", metavar="RUN", type=Path, help=RUN)
     _add_target(push)
+    _add_quiet(push, "the address")
     push.set_defaults(run=_push)
 
     data = commands.add_parser("data", help="publish data").add_subparsers(required=True, metavar="COMMAND")
@@ -104,12 +157,14 @@ def _parser() -> argparse.ArgumentParser:
         ("max-pairs", 10_000, "pairs a split, at most"),
     ):
         data_push.add_argument(f"--{name}", type=type(default), default=default, help=f"{what}; {default} by default")
+    _add_quiet(data_push, "the address")
     data_push.set_defaults(run=_data_push)
 
     space = commands.add_parser("space", help="show runs in the browser, side by side: maps, questions, structure")
     space.add_argument("models", metavar="RUN", nargs="+", help="a run folder, or the id of a model on the Hub")
     space.add_argument("--port", type=int, help="where the page is; the first free port from 7860 by default")
     space.add_argument("--trust-recipe", action="store_true", help=TRUST)
+    _add_quiet(space, "where the page is")
     space.set_defaults(run=_space)
 
     push_space = commands.add_parser("push-space", help="publish the Space of a model that is on the Hub")
@@ -117,8 +172,29 @@ def _parser() -> argparse.ArgumentParser:
     push_space.add_argument("repo_id", metavar="USER/NAME", help="the Space, which is created where there is none")
     push_space.add_argument("--model", metavar="USER/MODEL", help="the id under which the run folder was pushed")
     push_space.add_argument("--private", action="store_true", help="for nobody else to see")
+    _add_quiet(push_space, "the address")
     push_space.set_defaults(run=_push_space)
+
+    names = commands.add_parser("list", help="say what recipes can name, what it is for, and its options")
+    names.add_argument(
+        "family", nargs="?", help="recipes, or a part of one, such as models or views; all families by default"
+    )
+    names.add_argument("name", nargs="?", help="one name of the family, with all that is said of it")
+    _add_json(names, "{family: [{name, line, text, options, facts, plugin}]}")
+    names.set_defaults(run=_list)
     return parser
+
+
+def _add_quiet(parser: argparse.ArgumentParser, result: str) -> None:
+    """`--quiet`, also behind the command."""
+    kept = f"{result}, errors and warnings" if result else "errors and warnings"
+    text = f"show no progress bars, and print nothing but {kept}"
+    parser.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def _add_json(parser: argparse.ArgumentParser, content: str) -> None:
+    text = f"print one JSON document and nothing else on stdout, {content}; messages go to stderr"
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -131,37 +207,48 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 # The commands import what they need: `hf-latent --help` waits for torch and transformers alone.
 
 
-def _train(options: argparse.Namespace) -> None:
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+def _train(options: argparse.Namespace) -> Result:
+    if not _is_first():
         # One process speaks, for as long as all run.
         sys.stdout = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: SIM115
     from . import experiment
-    from .recipe import load_recipe
+    from .recipe import load_recipe, without_progress
     from .training.distributed import shut_down
 
-    experiment.train(load_recipe(options.recipe, options.overrides), resume=options.resume)
+    recipe = load_recipe(options.recipe, options.overrides)
+    experiment.train(without_progress(recipe) if options.quiet else recipe, resume=options.resume)
     shut_down()
+    return Result()
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> Result:
     from . import experiment
+    from .results import read, table
 
-    experiment.evaluate(options.path, options.trust_recipe)
+    metrics = experiment.evaluate(options.path, options.trust_recipe, progress=not options.quiet)
+    found = read(metrics)
+    return Result(table({options.path.resolve().name: found}) if found else "", metrics)
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(options: argparse.Namespace) -> Result:
     from . import study
+    from .results import as_data, table
 
-    study.compare(options.paths, options.output)
+    if options.output is not None or not options.json:
+        study.compare(options.paths, options.output)
+    found = study.read_runs(options.paths)
+    return Result(table(found), as_data(found))
 
 
-def _study(options: argparse.Namespace) -> None:
+def _study(options: argparse.Namespace) -> Result:
     from .study import load_study, run_study
 
-    run_study(load_study(options.study, options.output))
+    study = load_study(options.study, options.output)
+    run_study(study, progress=not options.quiet)
+    return Result(str(study.output_dir / "study.md"))
 
 
-def _card(options: argparse.Namespace) -> None:
+def _card(options: argparse.Namespace) -> Result:
     from .hub.card import write_card
     from .trust import use_plugins
 
@@ -172,33 +259,56 @@ def _card(options: argparse.Namespace) -> None:
         from .hub.card_page import open_card
 
         print(f"Page: {open_card(card)}")
+    return Result(str(card))
 
 
-def _push(options: argparse.Namespace) -> None:
+def _push(options: argparse.Namespace) -> Result:
     from .hub.push import push_run
     from .trust import use_plugins
 
     use_plugins(options.path)
-    print(f"Pushed: {push_run(options.path, options.repo_id, private=options.private, revision=options.revision)}")
+    address = push_run(options.path, options.repo_id, private=options.private, revision=options.revision)
+    print(f"Pushed: {address}")
+    return Result(address)
 
 
-def _data_push(options: argparse.Namespace) -> None:
+def _data_push(options: argparse.Namespace) -> Result:
     from .hub.dataset import push_trifeature
 
-    known = {name: value for name, value in vars(options).items() if name != "run"}
-    print(f"Pushed: {push_trifeature(progress=True, **known)}")
+    known = {name: value for name, value in vars(options).items() if name not in ("run", "quiet", "json")}
+    address = push_trifeature(progress=not options.quiet, **known)
+    print(f"Pushed: {address}")
+    return Result(address)
 
 
-def _space(options: argparse.Namespace) -> None:
+def _space(options: argparse.Namespace) -> Result:
     from .hub.space import show_space
     from .trust import use_plugins
 
     for model in options.models:
         use_plugins(Path(model), options.trust_recipe)
     show_space(options.models, options.port, options.trust_recipe)
+    return Result()
 
 
-def _push_space(options: argparse.Namespace) -> None:
+def _push_space(options: argparse.Namespace) -> Result:
     from .hub.space import push_space
 
-    print(f"Space: {push_space(options.model_or_run, options.repo_id, options.model, options.private)}")
+    address = push_space(options.model_or_run, options.repo_id, options.model, options.private)
+    print(f"Space: {address}")
+    return Result(address)
+
+
+def _list(options: argparse.Namespace) -> Result:
+    from . import listing
+    from .models.plugins import failures
+
+    if options.json:
+        families = [options.family] if options.family else listing.FAMILIES
+        result = Result(data={name: listing.as_data(listing.list_of(name, options.name)) for name in families})
+    else:
+        result = Result(listing.details(options.family, options.name) if options.family else listing.overview())
+        _print(result.text)
+    if failures():
+        print(f"hf-latent: {printable(failures().removeprefix('; '))}", file=sys.stderr)
+    return result

@@ -27,7 +27,7 @@ from .memory import check_model_memory
 from .models.image_text import ImageTextPreTrainedModel
 from .models.text_towers import check_text_tower
 from .pretrained import check_vocabulary, load_pretrained_head
-from .recipe import Recipe, load_run
+from .recipe import Recipe, load_run, without_progress
 from .recipe_file import PLUGINS, read_values
 from .results import read, table
 from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
@@ -163,12 +163,16 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     return metrics
 
 
-def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
+def evaluate(run: Path, trust_recipe: bool = False, progress: bool = True) -> dict[str, Any]:
     """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew.
 
     Args:
         run: The folder. What its recipe may make this machine read is said in `trust.py`.
         trust_recipe: Read what a recipe that was not written here names, and print it.
+        progress: Show progress bars, unless the recipe says otherwise.
+
+    Returns:
+        The content of `metrics.json`.
 
     Raises:
         UserError: If the folder holds no finished run, or names what may not be read.
@@ -185,6 +189,7 @@ def evaluate(run: Path, trust_recipe: bool = False) -> dict[str, Any]:
     source = permitted(recipe.data, run, trust_recipe)
     training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
     recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
+    recipe = recipe if progress else without_progress(recipe)
     with locked(run):
         return _evaluate(run, recipe, processor)
 
@@ -195,7 +200,7 @@ def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
     strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
     if strange:
         raise UserError(f"the weights in {run} are of another model: {len(strange)} names differ, as {strange[0]}")
-    data = _load(recipe, progress=True)
+    data = _load(recipe, progress=not recipe.training.get("disable_tqdm"))
     trainer = _trainer(model, processor, _arguments(recipe), data, recipe)
     with blamed_on(f"{run / STATE} cannot be read"):
         trainer.state = TrainerState.load_from_json(str(run_file(run, STATE)))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast, get_type_hints
 
 from transformers.utils import logging as transformers_logging
 
@@ -31,13 +31,29 @@ _OF_A_FILE = (
 )
 
 
+class HeadOptions(TypedDict):
+    """What a recipe writes of a model with a head, beside the options of its config.
+
+    Attributes:
+        pretrained: The model that training begins with: the folder of a finished run, or its name on the Hub.
+        num_labels: How many classes there are; by default as many as the data has.
+        id2label: The name of each class, by its number from 0 on; by default those of the data.
+    """
+
+    pretrained: str
+    num_labels: int
+    id2label: dict[int, str]
+
+
 def model_options(config_class: type[LatentConfig], model_class: type[LatentPreTrainedModel]) -> dict[str, Any]:
     """The keys that a recipe may write for a model, with their types."""
     options = config_class.options()
     if not issubclass(model_class, SupervisedLatentALBEF):
         return options
-    labels = {"num_labels": int, "id2label": dict[int, str]} if model_class.task == "class" else {}
-    return {key: kind for key, kind in options.items() if key not in UNREAD} | {"pretrained": str, **labels}
+    own = get_type_hints(HeadOptions)
+    if model_class.task != "class":
+        own = {"pretrained": own["pretrained"]}
+    return {key: kind for key, kind in options.items() if key not in UNREAD} | own
 
 
 def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedModel], name: str) -> None:

@@ -144,6 +144,11 @@ def load_run(run: Path, pixels: Mapping[str, Mapping[str, Any]]) -> Recipe:
         return _recipe(values, path.stem, config, model_class, None, pixels)
 
 
+def without_progress(recipe: Recipe) -> Recipe:
+    """The recipe without progress bars. Its `values`, which a run folder keeps, stay as they were written."""
+    return replace(recipe, training={**recipe.training, "disable_tqdm": True})
+
+
 def find_recipe(source: str | Path) -> Path:
     """The file of a recipe, by its path or by the name of one that ships with the package."""
     path = Path(source)

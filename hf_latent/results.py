@@ -84,6 +84,17 @@ def _number(value: Any) -> float | None:
         return None
 
 
+def as_data(rows: Rows) -> dict[str, dict[str, dict[str, Any]]]:
+    """Runs as JSON holds them: the value of each measurement, and what is said of it."""
+    return {
+        name: {
+            key: {"value": m.value, "unit": m.unit, "chance": m.chance, "better": m.better} | m.described()
+            for key, m in row.items()
+        }
+        for name, row in rows.items()
+    }
+
+
 def columns(rows: Rows) -> dict[str, Measurement]:
     """The measurements that tables show of some runs, each as the first run that has it describes it."""
     found: dict[str, Measurement] = {}

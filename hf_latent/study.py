@@ -14,7 +14,7 @@ from . import experiment
 from .errors import UserError, blamed_on, suggest
 from .evaluation import Measurement
 from .plots import MAX_RUNS, PERCENT, Axis, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs
-from .recipe import Recipe, find_recipe, load_recipe
+from .recipe import Recipe, find_recipe, load_recipe, without_progress
 from .recipe_file import read_values
 from .results import columns, group_of, markdown, read, table
 from .runs import read_metrics
@@ -39,7 +39,7 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
     Raises:
         UserError: If there are too many runs, or nothing that can be drawn was measured of any.
     """
-    found = {name: read(read_metrics(run)) for name, run in _named(runs).items()}
+    found = read_runs(runs)
     print(table(found))
     if len(found) > MAX_RUNS:
         raise UserError(f"the picture holds at most {MAX_RUNS} runs, not {len(found)}: compare fewer at a time")
@@ -54,6 +54,11 @@ def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
         plot_comparison(panels, list(found), path)
     print(f"\nPicture: {path}")
     return path
+
+
+def read_runs(runs: Sequence[Path]) -> dict[str, dict[str, Measurement]]:
+    """What was measured of runs, each by its folder's name, or by its path where two have the same name."""
+    return {name: read(read_metrics(run)) for name, run in _named(runs).items()}
 
 
 def _named(runs: Sequence[Path]) -> dict[str, Path]:
@@ -196,12 +201,16 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
     return Study(path.stem, runs, then)
 
 
-def run_study(study: Study) -> dict[str, dict[str, Any]]:
+def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
     """Train what is not trained yet, and draw the table and the pictures of all runs.
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
     the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run. What is
     fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`, and its accuracies are drawn in `fine_tuned.png`.
+
+    Args:
+        study: From `load_study`.
+        progress: Show progress bars, unless the recipes say otherwise.
 
     Returns:
         `{structure: {metric: {"mean": ..., "std": ..., "runs": ...}}}`; the spread is that of a sample.
@@ -212,9 +221,9 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
     known: dict[str, Measurement] = {}
     for place, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
         print(f"[{place}/{len(study.runs)}] {structure}, seed {seed}")
-        measured = read(experiment.train(recipe, resume=True))
+        measured = _trained(recipe, progress)
         if study.then is not None:
-            measured = read(_fine_tune(study.then, recipe)) | measured
+            measured = _trained(_fine_tuning(study.then, recipe), progress) | measured
         found.setdefault(structure, []).append(measured)
         known = measured | known
         summary = {name: _summary(runs) for name, runs in found.items()}
@@ -230,11 +239,15 @@ def run_study(study: Study) -> dict[str, dict[str, Any]]:
     return summary
 
 
-def _fine_tune(then: str, recipe: Recipe) -> dict[str, Any]:
+def _trained(recipe: Recipe, progress: bool) -> dict[str, Measurement]:
+    return read(experiment.train(recipe if progress else without_progress(recipe), resume=True))
+
+
+def _fine_tuning(then: str, recipe: Recipe) -> Recipe:
     run = recipe.output_dir
     folder = run.with_name(f"{run.name}_{find_recipe(then).stem}")
     own = {"model": {"pretrained": str(run)}, "training": {"seed": recipe.seed, "output_dir": str(folder)}}
-    return experiment.train(load_recipe(then, changes=[own]), resume=True)
+    return load_recipe(then, changes=[own])
 
 
 def _summary(runs: Sequence[Mapping[str, Measurement]]) -> dict[str, dict[str, float | int]]:

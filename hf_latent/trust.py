@@ -8,6 +8,7 @@ Hub: it may name a data set of the Hub by its id, a split and columns, and nothi
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,8 @@ def remember(run: Path) -> None:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     except OSError as error:
-        print(f"{mark.parent} cannot be written ({error.strerror}): evaluating {run} may need --trust-recipe")
+        said = f"{mark.parent} cannot be written ({error.strerror}): evaluating {run} may need --trust-recipe"
+        print(said, file=sys.stderr)
 
 
 def is_own(run: Path) -> bool:
@@ -77,7 +79,7 @@ def permitted(source: T, run: Path, trust: bool = False) -> T:
                 f"{run / RECIPE} was not written by a training on this machine, and would make it read {named}: "
                 "--trust-recipe allows that"
             )
-        print(f"{run / RECIPE} is trusted: reading {named}")
+        print(f"{run / RECIPE} is trusted: reading {named}", file=sys.stderr)  # whatever else is not printed
     return source
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,120 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, capsys):
     )
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "bert" in capsys.readouterr().err.lower()
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    expected = f"hf_latent {hf_latent.__version__}, torch {torch.__version__}, transformers {version('transformers')}"
+    assert " ".join(capsys.readouterr().out.split()) == expected
+
+
+def document(text):
+    """The one JSON document that a text is; what JSON does not know, such as NaN, is refused."""
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_evaluate_prints_one_json_document(run, capfd):
+    before = json.loads((run / "metrics.json").read_text())
+    assert main(["evaluate", str(run), "--json"]) == 0
+    told = capfd.readouterr()
+    assert document(told.out) == before and list(document(told.out)) == list(before)
+    assert "Measuring ..." in told.err and f"Run: {run}" in told.err
+
+
+def test_numbers_that_are_not_finite_are_null(run, tmp_path, monkeypatch, capsys):
+    found = {"cka": float("nan"), "é": [float("-inf"), 1.5], "measurements": {"cka": {"chance": float("inf")}}}
+    monkeypatch.setattr("hf_latent.experiment.evaluate", lambda *_, **__: found)
+    assert main(["evaluate", str(run), "--json"]) == 0
+    assert document(capsys.readouterr().out) == {
+        "cka": None,
+        "é": [None, 1.5],
+        "measurements": {"cka": {"chance": None}},
+    }
+
+
+def test_what_libraries_write_on_stdout_is_no_part_of_the_json(tmp_path):
+    """Of the process, not only of Python."""
+    (tmp_path / "noisy.py").write_text(
+        "import os, sys\nfrom hf_latent import cli, experiment\n\n"
+        "def evaluate(*_, **__):\n    print('python')\n    os.write(1, b'library')\n    os.system('echo child')\n"
+        "    return {'cka': 0.5}\n\nexperiment.evaluate = evaluate\nsys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(hf_latent.__file__).parents[1])}
+    command = [sys.executable, "noisy.py", "evaluate", "run", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0 and document(done.stdout) == {"cka": 0.5}
+    assert all(word in done.stderr for word in ("python", "library", "child"))
+
+
+def test_compare_prints_one_json_document(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "b", ignore=shutil.ignore_patterns("checkpoint-*"))
+    before = sorted(tmp_path.iterdir())
+    assert main(["compare", str(tmp_path / "b"), str(run), "--json"]) == 0
+    told = capsys.readouterr()
+    found = document(told.out)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert list(found) == ["b", "tiny"] and found["b"] == found["tiny"]
+    assert list(found["tiny"]["synergy"])[:5] == ["value", "unit", "chance", "better", "title"]
+    assert found["tiny"]["synergy"]["value"] == metrics["synergy"] and found["tiny"]["synergy"]["chance"] == 50
+    assert found["tiny"].keys() == metrics["measurements"].keys()
+    assert found["tiny"]["synergy_auroc"]["unit"] == ""  # what metrics.json leaves out is there
+    assert sorted(tmp_path.iterdir()) == before and not (run.parent / "comparison.png").exists()
+    assert main(["compare", str(run), "--json", "--output", str(tmp_path / "bars.png")]) == 0
+    told = capsys.readouterr()
+    assert list(document(told.out)) == ["tiny"] and "Picture:" in told.err and (tmp_path / "bars.png").is_file()
+
+
+def test_errors_print_no_json(tmp_path, capsys):
+    for command in ("evaluate", "compare"):
+        assert main([command, str(tmp_path), "--json"]) == 2
+        told = capsys.readouterr()
+        assert not told.out and told.err.startswith("hf-latent: ") and "holds no" in told.err
+
+
+def test_quiet_prints_results_alone(run, tmp_path, capfd):
+    assert main(["evaluate", str(run), "--quiet"]) == 0
+    told = capfd.readouterr()
+    table = told.out.splitlines()
+    assert len(table) == 2 and table[0].startswith("run") and table[1].startswith("tiny")
+    assert "%|" not in told.err and "it/s" not in told.err
+    assert main(["--quiet", "compare", str(run), "--output", str(tmp_path / "bars.png")]) == 0
+    assert capfd.readouterr().out.splitlines() == table
+    assert main(["card", str(run), "--quiet"]) == 0
+    assert capfd.readouterr().out == f"{run / 'README.md'}\n"
+    assert main(["evaluate", str(tmp_path), "--quiet"]) == 2
+    told = capfd.readouterr()
+    assert not told.out and "holds no recipe.yaml" in told.err
+
+
+def test_quiet_training_prints_nothing_and_is_the_same_run(run, tmp_path, monkeypatch, capfd):
+    (tmp_path / "tiny.yaml").write_text(BASE)
+    monkeypatch.chdir(tmp_path)
+    shown = [word for word in SMALL if "tqdm" not in word]
+    assert main(["train", "tiny.yaml", *shown, "training.disable_tqdm=false", "--quiet"]) == 0
+    told = capfd.readouterr()
+    assert not told.out and "%|" not in told.err and "it/s" not in told.err
+    assert "disable_tqdm: false" in Path("outputs/tiny/recipe.yaml").read_text()  # as it was written
+    assert main(["train", "tiny.yaml", *shown, "training.disable_tqdm=false", "--resume"]) == 0
+    assert "is finished already" in capfd.readouterr().out
+    assert main(["train", "no_such.yaml", "--quiet"]) == 2
+    assert "no recipe at no_such.yaml" in capfd.readouterr().err
+
+
+def test_quiet_publishing_prints_the_address(run, monkeypatch, capsys):
+    asked = {}
+    monkeypatch.setattr("hf_latent.hub.push.push_run", lambda *_, **__: print("Uploading") or "https://hub/a/b")
+    monkeypatch.setattr("hf_latent.hub.dataset.push_trifeature", lambda **o: asked.update(o) or "https://hub/a/c")
+    assert main(["push", str(run), "a/b", "--quiet"]) == 0
+    assert capsys.readouterr().out == "https://hub/a/b\n"
+    assert main(["data", "push", "a/c", "--quiet"]) == 0
+    assert capsys.readouterr().out == "https://hub/a/c\n" and asked["progress"] is False
+    assert main(["data", "push", "a/c"]) == 0
+    assert capsys.readouterr().out == "Pushed: https://hub/a/c\n" and asked["progress"] is True
+    assert not {"json", "quiet", "run"} & asked.keys()

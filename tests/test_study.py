@@ -15,6 +15,7 @@ from hf_latent.recipe import load_recipe
 from hf_latent.resources import resource_path
 from hf_latent.study import load_study, run_study
 from tests.downstream import drawn_once
+from tests.measured import measured
 from tests.test_recipe import STUDIES
 
 pytestmark = pytest.mark.usefixtures("one_drawing")
@@ -119,6 +120,29 @@ def test_each_run_is_fine_tuned_and_its_results_join(tmp_path, monkeypatch, caps
     assert capsys.readouterr().out.splitlines()[-1].endswith(str(tmp_path / "runs" / "fine_tuned.png"))
     monkeypatch.setattr(experiment.LatentTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
     assert run_study(study) == summary and "answer" in capsys.readouterr().out
+
+
+def test_a_quiet_study_says_where_its_table_is(folder, tmp_path, monkeypatch, capsys):
+    trained = []
+
+    def train(recipe, resume):
+        trained.append(recipe)
+        print("training")
+        return measured({"cka": 0.5})
+
+    monkeypatch.setattr(experiment, "train", train)
+    (tmp_path / "loud.yaml").write_text(TINY.replace("disable_tqdm: true", "disable_tqdm: false"))
+    (tmp_path / "loud_study.yaml").write_text(
+        f"{STUDY.format(recipe=tmp_path / 'loud.yaml')}then: {folder}/tiny_clip.yaml\n"
+    )
+    monkeypatch.setattr("hf_latent.study._fine_tuning", lambda then, recipe: recipe)
+    for quiet in ([], ["--quiet"]):
+        trained.clear()
+        assert main(["study", str(tmp_path / "loud_study.yaml"), "--output", str(tmp_path / "runs"), *quiet]) == 0
+        assert len(trained) == 8 and all(recipe.training["disable_tqdm"] is bool(quiet) for recipe in trained)
+        assert all(recipe.values["training"]["disable_tqdm"] is False for recipe in trained)
+        printed = capsys.readouterr().out
+        assert printed == f"{tmp_path / 'runs' / 'study.md'}\n" if quiet else "training" in printed
 
 
 @pytest.mark.slow

@@ -178,7 +178,7 @@ def test_a_recipe_that_is_trusted_is_read_and_told(saved, tmp_path, capsys, monk
     capsys.readouterr()
     explorer = Explorer(str(folder), trust_recipe=True)
     assert not explorer.note and len(explorer.sample) == 6
-    assert f"recipe.yaml is trusted: reading data.path='{tmp_path}/rows'" in capsys.readouterr().out
+    assert f"recipe.yaml is trusted: reading data.path='{tmp_path}/rows'" in capsys.readouterr().err
 
 
 def test_a_run_is_own_by_its_recipe_wherever_it_is_moved(tmp_path):
@@ -203,7 +203,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch, capsys):
     (tmp_path / "home").write_text("a file")
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
     remember(tmp_path)
-    assert "may need --trust-recipe" in capsys.readouterr().out and not is_own(tmp_path)
+    assert "may need --trust-recipe" in capsys.readouterr().err and not is_own(tmp_path)
 
 
 # Configurations

@@ -38,7 +38,7 @@ class MixtureData(Source):
             known, shares must be written.
         streaming: Read the rows as they come; each is then of a random source, with these shares. Training needs
             `max_steps`.
-        tokenizers: As of [`HubData`]; `words` makes one of the words of all sources.
+        tokenizers: As of [`HubData`], the data `dataset`; `words` makes one of the words of all sources.
     """
 
     sources: list[HubData]

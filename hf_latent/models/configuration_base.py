@@ -5,7 +5,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_origin
 
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
@@ -136,7 +136,8 @@ class LatentConfig(PreTrainedConfig):
         known: dict[str, Any] = {}
         for base in reversed(cls.__mro__[: cls.__mro__.index(PreTrainedConfig)]):
             known |= inspect.get_annotations(base)
-        return {key: kind for key, kind in known.items() if key != "plugins"}
+        own = {key: kind for key, kind in known.items() if get_origin(kind) is not ClassVar}
+        return {key: kind for key, kind in own.items() if key != "plugins"}
 
     @classmethod
     def _refuse_misspellings(cls, unknown: Iterable[str]) -> None:

@@ -13,8 +13,9 @@ class CoMMConfig(LatentConfig):
     """Configuration of a [`CoMMModel`] (Dufumier, Castillo-Navarro et al., ICLR 2025).
 
     Args:
-        modalities, regularizers, extra_heads: As in [`LatentConfig`]; the regularizers read the scored embeddings of
-            the single modalities, never the fused one.
+        modalities, extra_heads: As in [`LatentConfig`].
+        regularizers: As in [`LatentConfig`]; they read the scored embeddings of the single modalities, never the
+            fused one.
         embed_dim: Width of the shared tokens and of the fused features.
         fusion_layers: Layers of the fusion transformer.
         fusion_heads: Its attention heads; divides `embed_dim`.

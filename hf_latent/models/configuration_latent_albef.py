@@ -22,18 +22,20 @@ class LatentALBEFConfig(LatentConfig):
             layers before them read text alone.
         projection_dim: Width of the space that images and texts share before they are fused.
         temperature: Of the contrastive logits, where training starts.
-        learn_temperature: Learn it.
-        min_temperature, max_temperature: A learned temperature stays between these.
+        learn_temperature: Whether the temperature is learned.
+        min_temperature: A learned temperature is never below this.
+        max_temperature: A learned temperature is never above this.
         queue_size: Momentum features of earlier batches that are contrasted, too; 0 is none.
         momentum: The momentum encoders keep this share of themselves at every optimizer step.
         alpha: The share of the momentum model's own answers in the targets; 0 is training without distillation.
         alpha_ramp: `alpha` rises linearly from 0 over this share of training (the first of 30 epochs, in the paper).
-        itm_weight, mlm_weight: Of image-text matching and of masked language modelling, beside the contrastive loss;
-            0 leaves a task out.
+        itm_weight: Weight of image-text matching beside the contrastive loss; 0 leaves it out.
+        mlm_weight: Weight of masked language modelling beside the contrastive loss; 0 leaves it out.
         objective: `"albef"`, or `"answer"` and `"class"` of the heads that are trained on labels. Each model sets its
             own.
-        regularizers, extra_heads: As in [`LatentConfig`]; they shape the projected features before fusion, with the
-            momentum features as the second view.
+        regularizers: As in [`LatentConfig`]; they shape the projected features before fusion, with the momentum
+            features as the second view.
+        extra_heads: As in [`LatentConfig`].
 
     Raises:
         ValueError: If a value does not fit, or a keyword is a misspelling of one of these.

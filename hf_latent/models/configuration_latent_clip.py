@@ -27,7 +27,7 @@ class LatentCLIPConfig(LatentConfig):
             `"none"`, for towers that end in it.
         projection_bias: Whether a linear projection has a bias; CLIP's has none.
         temperature: Of the contrastive logits; where training starts, if it is learned (0.07, as CLIP).
-        learn_temperature: Learn it.
+        learn_temperature: Whether the temperature is learned.
         min_temperature: A learned temperature stays between this and 1 (CLIP: 0.01).
         in_modal: Contrast the two views of each modality as well, with a quarter of the loss for each of the four
             directions (Jiang et al., CVPR 2023, L_Con). Needs a second view.

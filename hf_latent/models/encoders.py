@@ -160,6 +160,14 @@ class SequenceEncoder(Encoder):
     """A pre-norm Transformer over a multivariate series, as CoMM uses on MultiBench.
 
     Reads `values`, float `(batch, length, input_dim)`, and `attention_mask`, `(batch, length)`, 1 at real steps.
+
+    Args:
+        input_dim: Numbers of a step.
+        hidden_size: Width of the tokens; a multiple of `num_heads`.
+        num_layers: Layers of the Transformer.
+        num_heads: Its attention heads.
+        feedforward_dim: Width of the hidden layer behind each attention.
+        dropout: The share of activations that training drops.
     """
 
     kind = "series"
@@ -194,6 +202,11 @@ class TableEncoder(Encoder):
 
     Each of its outputs becomes one token by a learned direction and offset (the feature tokenizer of Gorishniy et
     al. 2021), `token_dim` wide.
+
+    Args:
+        input_dim: Numbers of a row.
+        hidden_dims: Widths of the layers; the last says how many tokens there are.
+        token_dim: Width of the tokens.
     """
 
     kind = "table"
@@ -226,7 +239,11 @@ class FeatureTokenizer(nn.Module):
 
 @ENCODERS.register("features")
 class FeaturesEncoder(Encoder):
-    """Features that were computed beforehand: `values`, `(batch, input_dim)` or `(batch, length, input_dim)`."""
+    """Features that were computed beforehand: `values`, `(batch, input_dim)` or `(batch, length, input_dim)`.
+
+    Args:
+        input_dim: Numbers of a feature, which are the width of the tokens.
+    """
 
     kind = "features"
 

@@ -48,7 +48,7 @@ class LatentALBEFTeacher(LatentALBEFModel):
 
 
 class LatentALBEFForPreTraining(MomentumDistilled, LatentALBEFForImageTextRetrieval):
-    """A [`LatentALBEFModel`] with the three pre-training tasks of its paper.
+    """A [`LatentALBEFModel`] with its three pre-training tasks: image-text contrast, matching, masked words.
 
     Image-text contrast compares a batch with the features that a momentum copy of the model gives of the rows of all
     processes and of earlier batches (the queue). Image-text matching tells pairs from hard negatives, out of the rows

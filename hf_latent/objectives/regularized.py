@@ -18,7 +18,14 @@ from .base import Objective
 
 @dataclass(frozen=True)
 class Weighted:
-    """A regularizer and its weight: none before `start`, then rising linearly over `ramp`, shares of the training."""
+    """A regularizer and its weight: none before `start`, then rising linearly over `ramp`, shares of the training.
+
+    Args:
+        regularizer: What is weighted.
+        weight: Its weight in the loss, 0 or more; 0 leaves it out.
+        start: The share of training, 0 to 1, before which it is left out.
+        ramp: The share of training over which the weight then rises linearly from 0.
+    """
 
     regularizer: Regularizer
     weight: float = 1.0

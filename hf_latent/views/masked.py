@@ -22,6 +22,12 @@ class MaskedView(View):
     Adds `labels` (B, T): the token at each chosen place, -100 at all others. `for_tokenizer` fills in the ids that are
     left out. Padding (where `attention_mask` is 0; none without that key) and `special_token_ids` are never chosen.
     A row may have no chosen token.
+
+    Args:
+        mask_token_id: id of the mask token; the tokenizer's by default.
+        mask_probability: probability that a token is chosen.
+        vocab_size: number of ids from which random tokens are drawn; the tokenizer's by default.
+        special_token_ids: ids of tokens that are never chosen; the tokenizer's special tokens by default.
     """
 
     kinds = ("text",)

@@ -61,7 +61,12 @@ class SeriesView(View):
 @VIEWS.register("table")
 @dataclass(frozen=True)
 class TableView(View):
-    """Gaussian noise of standard deviation `noise` on floating `values` (B, F) of a row, with `noise_probability`."""
+    """Gaussian noise of standard deviation `noise` on floating `values` (B, F) of a row, with `noise_probability`.
+
+    Args:
+        noise: standard deviation of the noise, in the unit of the values.
+        noise_probability: probability that a row is noisy.
+    """
 
     kinds = ("table", "features")
 

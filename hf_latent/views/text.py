@@ -20,6 +20,11 @@ class TextView(View):
     CoMM's text augmentation (arXiv 2409.07402). `for_tokenizer` fills in the ids that are left out. Padding (where
     `attention_mask` is 0; none without that key) and `special_token_ids`, such as those of [CLS] and [SEP], are never
     masked.
+
+    Args:
+        mask_token_id: id of the mask token; the tokenizer's by default.
+        mask_probability: probability that a token is masked.
+        special_token_ids: ids of tokens that are never masked; the tokenizer's special tokens by default.
     """
 
     kinds = ("text",)
@@ -70,8 +75,9 @@ class WordsView(View):
         swap: each word, with this probability, trades places with a random other one; a word trades once at most.
         delete: each word is left out with this probability; of a sentence that would lose all, a random word stays.
         insert: each word that stays is said a second time, with this probability, at a random place; while it fits.
-        special_token_ids: what is no word where there is no `word_ids`; likewise.
-        padding_side: "right" (default) or "left", that of the output, for rows without padding too; likewise.
+        special_token_ids: what is no word where there is no `word_ids`; the tokenizer's special tokens by default.
+        padding_side: "right" or "left", that of the output, for rows without padding too; the tokenizer's by default,
+            else "right".
 
     What stands before the first word and behind the last one ([CLS], [SEP], end of text) stays there, next to the
     words; a special token between two words, such as an unknown word, counts as a word. Other keys pass as they are.
