@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -214,14 +215,16 @@ def run_in(environment, code):
 @pytest.mark.skipif(os.name == "nt", reason="an environment has other folders there")
 def test_every_command_on_a_run_of_the_example(environment):
     folder, _ = environment
+    study = {"recipe": "source/captions.yaml", "seeds": [1], "structures": {"plain": {}}}
+    study["changes"] = {"training": {"max_steps": 1, "disable_tqdm": True}, "data": {"rows": 64}}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
     out = run_in(
         environment,
         f"""
         from pathlib import Path
         from hf_latent.cli import main
         from hf_latent.hub.shareable import stage_run
-        from hf_latent.hub.space import resource_path
-        import sys
+        from transformers import AutoModelForSequenceClassification
 
         tiny = {TINY!r}
         assert main(["train", "source/captions.yaml", *tiny]) == 0
@@ -231,6 +234,10 @@ def test_every_command_on_a_run_of_the_example(environment):
             assert main(["card", run]) == 0
             stage_run(Path(run), Path(run).parent.parent / "staged" / Path(run).name, "user/name")
         assert main(["compare", "outputs/captions", "outputs/captions"]) == 0
+        assert main(["study", "study.yaml"]) == 0
+        assert main(["list", "tasks"]) == 0
+        head = AutoModelForSequenceClassification.from_pretrained("outputs/counting")
+        assert type(head).__name__ == "LatentALBEFForCounting"
         """,
     )
     metrics = json.loads((folder / "outputs" / "captions" / "metrics.json").read_text())
@@ -242,7 +249,8 @@ def test_every_command_on_a_run_of_the_example(environment):
     assert config["plugins"] == {"hf-latent-dots": "1.0"} and config["modalities"]["image"]["encoder"] == "patches"
     card = (folder / "staged" / "captions" / "README.md").read_text()
     assert "Keeps the standard deviation of each dimension" in card and "Nearest image has the same color" in card
-    assert "rendered pictures of one to four dots" in card and "captions" in out
+    assert "rendered pictures of one to four dots" in card and "plain" in out
+    assert re.search(r"counting.*hf-latent-dots 1.0", out)
     head = json.loads((folder / "outputs" / "counting" / "config.json").read_text())
     assert head["architectures"] == ["LatentALBEFForCounting"] and list(head["id2label"].values())[0] == "one"
     # Elsewhere the weights are of no use without the encoder, which is named.
