@@ -102,6 +102,8 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
     with blamed_on("model"):
         recipe = fit_recipe(recipe, data)
+        if checkpoint is not None:
+            _check_splits(run, recipe)
         optim = OptimizerNames(arguments.optim).value
         check_model_memory(lambda: _without_weights(recipe), optim, arguments.device)
     with blamed_on("training.seed"):
@@ -228,7 +230,23 @@ def _is_finished(run: Path, recipe: Recipe) -> bool:
     """Whether the folder holds all of this recipe's run, however the folder is spelled."""
     if not (run / METRICS).exists() or not (run / "README.md").exists():
         return False
-    return _without_folder(read_values(run / RECIPE)) == _without_folder(recipe.values)
+    return _without_folder(_as_written(read_values(run / RECIPE), recipe)) == _without_folder(recipe.values)
+
+
+def _as_written(kept: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The values of the recipe in a run folder without the splits that were found in its data."""
+    data = kept.get("data", {})
+    written = recipe.values["data"].get("splits")
+    if "splits" not in data or written is None:
+        return {**kept, "data": {key: value for key, value in data.items() if key != "splits"}}
+    return {**kept, "data": {**data, "splits": {key: data["splits"].get(key) for key in written}}}
+
+
+def _check_splits(run: Path, recipe: Recipe) -> None:
+    """A UserError where a run went on with other rows than it began with; runs of old versions do not tell."""
+    kept = read_values(run / RECIPE)["data"].get("splits")
+    if kept is not None and kept != recipe.values["data"].get("splits"):
+        raise UserError(f"{run} was made with data.splits={kept}: --resume needs the data that it began with")
 
 
 def _without_folder(values: dict[str, Any]) -> dict[str, Any]:
@@ -250,7 +268,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
         raise UserError(
             f"{run} already holds a run: go on with --resume, or write training.output_dir=... for another folder"
         )
-    before = read_values(run / RECIPE)
+    before = _as_written(read_values(run / RECIPE), recipe)
     for section in (PLUGINS, "model", "lora", "data", "views"):
         if before.get(section) != recipe.values.get(section):
             raise UserError(

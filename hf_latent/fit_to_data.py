@@ -78,15 +78,23 @@ def fit_image_sizes(model: LatentPreTrainedModel, views: Mapping[str, View]) -> 
 
 
 def fit_recipe(recipe: Recipe, data: LoadedData) -> Recipe:
-    """A recipe with the vocabularies and the classes of its data; the recipe that was read stays as it is.
+    """A recipe with the vocabularies, the classes and the splits of its data; the recipe that was read stays as it is.
 
     Raises:
         UserError: If what the recipe writes of them does not fit the data.
     """
-    fitted = replace(recipe, config=copy.deepcopy(recipe.config))
+    fitted = replace(recipe, config=copy.deepcopy(recipe.config), values=with_splits(recipe.values, data.splits))
     fit_vocabularies(fitted.config, data.tokenizers)
     fit_classes(fitted, data)
     return fitted
+
+
+def with_splits(values: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a recipe with the splits that were found in its data, where they are not written by old names."""
+    data = values["data"]
+    if not found or "split" in data or "test_split" in data:
+        return dict(values)
+    return {**values, "data": {**data, "splits": {**found, **(data.get("splits") or {})}}}
 
 
 def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from .hub.card import ADAPTER, CARD
 from .hub.contents import SAVE_AGAIN, check_index
 from .hub.shareable import PATH, SETTINGS
 from .recipe_file import PLUGINS, import_plugins, in_file, read_values
-from .runs import RECIPE, REPLACE, leads_out, read_json
+from .runs import RECIPE, REPLACE, leads_out, read_json, refuse_links
 
 UNREAD = ("_name_or_path", "clip", "name_or_path", "pretrained")
 """Keys of settings that say where training began; loading a model does not read them."""
@@ -97,6 +97,7 @@ def use_plugins(run: Path, trust: bool = False) -> None:
     path = run / RECIPE
     if not path.is_file():
         return
+    refuse_links(run, (RECIPE,))
     values = read_values(path)
     names = values.get(PLUGINS)
     if not names:

@@ -49,7 +49,11 @@ def test_finetune_clip(tmp_path):
     assert set(model.config.regularizers) == {"brownian_bridge", "geometric_consistency"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted((ROOT / "examples").glob("*.py")) + sorted((ROOT / "examples" / "emoji").glob("*.py")),
+    ids=lambda path: path.name,
+)
 def test_a_worker_of_a_data_loader_can_import_the_example(path):
     """As `multiprocessing` does where it starts workers anew: on Windows and macOS."""
     assert callable(runpy.run_path(str(path), run_name="__mp_main__")["main"])

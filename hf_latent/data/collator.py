@@ -133,7 +133,7 @@ class LatentCollator:
         for row, given in enumerate(answers):
             for answer in given:
                 if not isinstance(answer, str) or not answer.strip():
-                    raise UserError(f"row {row}, column 'labels': expected words, found {answer!r}")
+                    raise UserError(f"row {row}, column 'labels': expected a whole number or words, found {answer!r}")
         if len(self.processor.tokenizers) != 1:
             names = ", ".join(self.processor.tokenizers) or "none"
             raise UserError(f"labels in words need one text modality, whose tokenizer reads them; there are: {names}")

@@ -150,7 +150,7 @@ class HubData(Source):
                 target=None if found is None else found.target,
             )
         summary = self._summary(rows, held, splits, labels)
-        return LoadedData(rows, self.row_columns, summary, tokenizers, evaluation, answers)
+        return LoadedData(rows, self.row_columns, summary, tokenizers, evaluation, answers, splits)
 
     @property
     def row_columns(self) -> dict[str, str]:

@@ -151,6 +151,7 @@ class LoadedData:
         tokenizers: Of each text modality.
         evaluation: What to measure a model with, where there is something.
         target: What the rows tell a head to say, where they do; its names are the answers or the classes.
+        splits: The splits that the rows were read from, by `train`, `validation` and `test`, where the data has such.
     """
 
     train: Dataset
@@ -159,3 +160,4 @@ class LoadedData:
     tokenizers: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationData | None = None
     target: Label | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)

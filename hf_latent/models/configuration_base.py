@@ -114,8 +114,9 @@ class LatentConfig(PreTrainedConfig):
         heads_of = type(self).heads_of
         if self.regularizers and heads_of is None:
             heads_of = from_library("required_heads")
-        is_loaded = self.extra_heads is not None
-        heads = {*(self.extra_heads or []), *(heads_of(self.regularizers, is_loaded) if heads_of else [])}
+        # Of a model that was made with a plug-in a regularizer may be unknown: its heads were stored.
+        stored = self.extra_heads is not None and bool(self.plugins)
+        heads = {*(self.extra_heads or []), *(heads_of(self.regularizers, stored) if heads_of else [])}
         self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
 
     def fill_plugins(self) -> None:

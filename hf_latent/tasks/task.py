@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import transformers
 
 from ..models.albef_heads import SupervisedLatentALBEF
+from ..models.plugins import load_plugins
 from ..models.registry import Registry
 
 TASKS: Registry["Task"] = Registry("task")
@@ -62,6 +63,14 @@ def task_of(model_class: type) -> Task | None:
 
 def task_of_config(config: Mapping[str, Any]) -> Task | None:
     """The task of the model that a `config.json` is of; None of one that is trained without labels."""
-    names = config.get("architectures") or [""]
-    named = next((task for task in TASKS.values() if task.model.__name__ == names[0]), None)
-    return named or next((task for task in TASKS.values() if task.model.task == config.get("objective")), None)
+    like = next((task for task in TASKS.values() if task.model.task == config.get("objective")), None)
+    names = config.get("architectures")
+    if like is None or not isinstance(names, list) or not names:
+        return like
+    if _named(names[0]) is None:
+        load_plugins()
+    return _named(names[0]) or like
+
+
+def _named(architecture: Any) -> Task | None:
+    return next((task for task in TASKS.values() if task.model.__name__ == architecture), None)

@@ -134,13 +134,13 @@ def test_a_column_that_is_not_read_may_be_broken(tmp_path):
         assert next(iter(data.train))["text"] == "a"
 
 
-def test_a_row_that_datasets_cannot_decode_is_named(tmp_path):
+def test_a_broken_image_of_a_list_is_named(tmp_path):
     features = datasets.Features({"images": datasets.List(datasets.Image())})
     broken = {"bytes": b"not an image", "path": None}
     rows = datasets.Dataset.from_dict({"images": [[broken], [broken]]}, features=features)
     rows.save_to_disk(tmp_path / "set")
     loaded = HubData(str(tmp_path / "set"), {"image": "images"}, on_bad_row="error")
-    with pytest.raises(UserError, match="row 0 cannot be read .*on_bad_row: skip"):
+    with pytest.raises(UserError, match="row 0, column 'images' is not an image .*on_bad_row: skip"):
         loaded.load().train[0]
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from hf_latent.data.hub_data import HubData
 from hf_latent.data.opening import bases, choose_splits
 from hf_latent.errors import UserError
+from hf_latent.fit_to_data import with_splits
 
 COLUMNS = {"table": "a"}
 
@@ -267,3 +268,19 @@ def test_evaluation_holds_arrays_of_the_rows(tmp_path):
     for split in (data.train, data.test):
         assert split.ids.dtype == np.int64 and split.items["table"].dtype == np.int64 and split.labels == {}
     assert data.labels == {} and data.columns == COLUMNS and data.benchmarks is None
+
+
+def test_the_kept_recipe_names_the_splits_that_were_found():
+    """So that a card says what was measured on, and the run is measured on it again."""
+    values = {"data": {"name": "dataset", "path": "user/rows"}}
+    assert with_splits(values, {}) == values
+    assert with_splits(values, {"train": "train", "test": "dev"})["data"]["splits"] == {
+        "train": "train",
+        "test": "dev",
+    }
+    written = {"data": {"splits": {"test": "dev[:10]", "validation": None}}}
+    found = with_splits(written, {"train": "train", "test": "dev[:10]"})["data"]["splits"]
+    assert found == {"train": "train", "test": "dev[:10]", "validation": None}
+    assert with_splits({"data": {"test_split": "dev"}}, {"train": "train", "test": "dev"})["data"] == {
+        "test_split": "dev"
+    }

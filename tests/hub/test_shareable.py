@@ -28,6 +28,8 @@ CODE |= {
     "latent_converter.py",
     "modeling_comm.py",
     "processing_comm.py",
+    "plugins.py",
+    "registry.py",
 }
 REST = {"README.md", "config.json", "processor_config.json", "recipe.yaml", "metrics.json", "model.safetensors"}
 

@@ -15,7 +15,7 @@ BRIDGED = {**REGULARIZERS, "brownian_bridge": {**REGULARIZERS["brownian_bridge"]
 MASKED = {"_to_copy in albef_layers.py": 1}
 # Wrong labels are an error that names them; on the device, they would end the process.
 CLASSES = {"_local_scalar_dense in modeling_latent_albef_classification.py": 1}
-ANSWERS = {f"{name} in modeling_latent_albef_question_answering.py": 1 for name in ("nonzero", "_local_scalar_dense")}
+ANSWERS = {f"{name} in modeling_latent_albef_question_answering.py": 1 for name in ("nonzero", "_to_copy")}
 PARTNERS = {f"{name} in two_passes.py" for name in ("index", "_unique2")} | {"_to_copy in trainer.py"}
 CASES = {
     "clip": ({"clip": True}, {}),
