@@ -114,10 +114,16 @@ class LatentConfig(PreTrainedConfig):
         heads_of = type(self).heads_of
         if self.regularizers and heads_of is None:
             heads_of = from_library("required_heads")
-        # Of a model that was made with a plug-in a regularizer may be unknown: its heads were stored.
-        stored = self.extra_heads is not None and bool(self.plugins)
+        stored = self.extra_heads is not None  # of a model that is loaded a regularizer may be unknown here
         heads = {*(self.extra_heads or []), *(heads_of(self.regularizers, stored) if heads_of else [])}
         self.extra_heads = [head for head in EXTRA_HEADS if head in heads]
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As the base class; a ValueError where `regularizers` among the keywords names one that is not known."""
+        if kwargs.get("regularizers") and cls.heads_of is not None:
+            cls.heads_of({name: spec or {} for name, spec in kwargs["regularizers"].items()}, False)
+        return super().from_dict(config_dict, **kwargs)
 
     def fill_plugins(self) -> None:
         """Note the packages that encoders and regularizers are from."""
