@@ -13,7 +13,7 @@ from hf_latent.data.sample import Sample
 
 GRAY = "#8A8A8A"  # of rows whose label is missing
 OTHERS = "#B8B8B8"  # of classes that are not among the commonest
-CLASS_COLORS = tuple(color for color in PALETTE if color != GRAY)
+CLASS_COLORS = (*(color for color in PALETTE if color != GRAY), "#8CB900", "#E0455E", "#17BECF")
 MOST_CHOICES = 60  # of which one is chosen, for classes of multilabels
 MISSING = "not known"
 

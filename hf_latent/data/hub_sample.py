@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Opened = Callable[..., Any]
 TRAINED_ON = ", which the model was trained on"
+AMONG_THEM = ", training rows among them"
+MAYBE = ", training rows may be among them"
 
 
 def hub_sample(source: "HubData", opener: Opener, opened: Opened, rows: int, role: Role) -> Sample:
@@ -43,20 +45,24 @@ def hub_sample(source: "HubData", opener: Opener, opened: Opened, rows: int, rol
     held = chosen.get("test") or chosen.get("validation")
     split = held if held and role == "test" else chosen["train"]
     cut = bool(source.validation_share) and not held
-    named = f"the {split} split of {Path(source.path).name}"
+    note = TRAINED_ON
+    if role == "test" and held:
+        shared = share_rows(held, chosen["train"], opener.lengths() if bases(held) & bases(chosen["train"]) else {})
+        note = {True: AMONG_THEM, False: "", None: MAYBE}[shared]
+    name = Path(str(source.options.get("data_dir") or source.path)).name
     if stored:
         found = _rows(source, opened(opener, "test", split))
         if cut:
             train, validation = found.cut(source.validation_share)
             found = validation if role == "test" else train
-            named = f"{named}, cut off to validate on" if role == "test" else named
-        held_out = role == "test" and bool(held or cut)
-        kind = f"rows of {named}" + ("" if held_out else TRAINED_ON)
+            note = ", cut off to validate on" if role == "test" else note
+        kind = f"rows of the {split} split of {name}{note}"
     else:
-        found, whole = _streamed(source, opener, opened, split, rows)
-        held_out = role == "test" and bool(held) and (whole or not bases(split) & bases(chosen["train"]))
-        part = "" if held_out else ", training rows among them" if role == "test" and (held or cut) else TRAINED_ON
-        kind = f"first rows of the {_whole(split) if not whole else split} split of {Path(source.path).name}{part}"
+        found, exact = _streamed(source, opener, opened, split, rows)
+        if role == "test" and (cut or (not exact and bases(split) & bases(chosen["train"]))):
+            note = AMONG_THEM
+        kind = f"first rows of the {split if exact else _whole(split)} split of {name}{note}"
+    held_out = role == "test" and note not in (TRAINED_ON, AMONG_THEM, MAYBE)
     found = found.part([(row, caption) for row, caption in found.index if caption == 0])
     labels, values = _shown_labels(label_columns(source.labels, source.columns), found)
     data_split = split_of(found, source.columns, values)
@@ -108,6 +114,35 @@ def _listed(stream: Any, rows: int) -> Any:
     return datasets.Dataset.from_list(read, features=stream.features)
 
 
+def share_rows(first: str, second: str, lengths: Mapping[str, int]) -> bool | None:
+    """Whether two texts such as `train[:90%]` name rows of which some are the same; None where that is not known.
+
+    Args:
+        first, second: As `datasets` writes splits.
+        lengths: The number of rows of each split, as far as it is known.
+    """
+    named = bases(first) | bases(second)
+    if "all" in named or first == second:
+        return True
+    if not bases(first) & bases(second):
+        return False
+    if not named <= set(lengths):
+        return None
+    import datasets
+
+    parts = [datasets.ReadInstruction.from_spec(split).to_absolute(dict(lengths)) for split in (first, second)]
+    return any(
+        one.splitname == other.splitname
+        and max(one.from_ or 0, other.from_ or 0) < min(_end(one, lengths), _end(other, lengths))
+        for one in parts[0]
+        for other in parts[1]
+    )
+
+
+def _end(part: Any, lengths: Mapping[str, int]) -> int:
+    return lengths[part.splitname] if part.to is None else int(part.to)
+
+
 def _whole(split: str) -> str:
     """The first split that a text such as `train[:90%]+extra` names."""
     return split.partition("+")[0].partition("[")[0].strip()
@@ -122,4 +157,4 @@ def _start(opener: Opener, split: str) -> int | None:
     lengths: Mapping[str, int] = opener.lengths()
     if "+" in split or _whole(split) not in lengths:
         return None
-    return int(datasets.ReadInstruction.from_spec(split).to_absolute(dict(lengths))[0].from_)
+    return int(datasets.ReadInstruction.from_spec(split).to_absolute(dict(lengths))[0].from_ or 0)

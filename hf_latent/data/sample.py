@@ -90,7 +90,7 @@ def sample_of_split(
         kept.append(place)
     if len(kept) < FEWEST:
         raise UserError(f"the {kind} are {len(kept)} that can be read: {FEWEST} are needed")
-    whole = f"The {len(kept):,}" if len(kept) == len(split) else f"{len(kept):,} of the {len(split):,}"
+    whole = f"the {len(kept):,}" if len(kept) == len(split) else f"{len(kept):,} of the {len(split):,}"
     values = {name: [row[column] for row in read] for name, column in data.columns.items()}
     known = {name: array[kept] for name, array in split.labels.items() if name in data.labels}
     labels = {name: data.labels[name] for name in known}

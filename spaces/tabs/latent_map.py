@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
-from colors import Coloring, color_scale, colorings
+from colors import MISSING, Coloring, color_scale, colorings
 from explorer import Explorer
 from page import FAINT, LAST, PALETTE, SYMBOLS, data_uri, figure, hidden_axes, named, picker, spoken, table_html
 from PIL import Image
@@ -75,6 +75,7 @@ class LatentMap:
                     mode="markers",
                     name=escape(name, quote=False),  # Plotly reads some HTML
                     showlegend=bool(name),
+                    legendrank=2000 if name == MISSING else 1000,
                     marker={"size": size, "line": {"width": 0.6, "color": "#808080"}, **marker},
                     customdata=[row for _, row in shown],
                     text=[f"{modality}: {self.explorer.describe(row)}{told.get(row, '')}" for modality, row in shown],
@@ -114,12 +115,16 @@ class LatentMap:
             if shown:
                 found.append((name, {**marker, "symbol": [symbol[modality] for modality, _ in shown]}, shown))
 
+        unknown = [group for group in labelled.groups if group.name == MISSING]
+        for group in unknown:  # drawn below the others
+            add(group.name, group.rows, {"color": group.color})
         if labelled.numbers is not None:
             rows = np.flatnonzero(~np.isnan(labelled.numbers))
             colors = np.tile(labelled.numbers[rows], len(self.explorer.unit))
             add("", rows, {"color": colors, **color_scale(labelled)})
         for group in labelled.groups:
-            add(group.name, group.rows, {"color": group.color})
+            if group.name != MISSING:
+                add(group.name, group.rows, {"color": group.color})
         return found
 
     def sprite_html(self) -> str:
@@ -257,7 +262,7 @@ def reading(layout: str, maps: int) -> str:
 def about(shown: LatentMap, layout: str) -> str:
     """What the rows of a map are, and how much of how they vary it shows."""
     sample, explorer = shown.sample, shown.explorer
-    told = f"{escape(sample.title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
+    told = f"{escape(sample.title[:1].upper() + sample.title[1:])}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
     if layout != TSNE:
         share = shown.explained[: 3 if layout == PCA3 else 2].sum()
         told += f" The map shows {share:.1%} of the variance of its points."

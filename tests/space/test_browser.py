@@ -86,7 +86,7 @@ def test_redundant_unique_synergistic(visit):
     page.get_by_role("button", name="Give image 2 the color").click()
     expect(page.get_by_label("Color 2", exact=True)).not_to_have_value(unfit)
     expect(page.locator(".js-plotly-plot .hm image, .js-plotly-plot .heatmaplayer image")).not_to_have_count(0)
-    page.get_by_role("button", name="Which held-out pairs").click()
+    page.get_by_role("button", name="Which held-out rows").click()
     expect(page.locator(".views .pair").first).to_be_visible()
 
 

@@ -39,7 +39,7 @@ def test_two_maps_and_their_numbers(client):
 
 def test_what_probes_read_of_two_pictures(client):
     *_, table, plot, near = client.predict("pairs_model", *PICTURES, api_name="/interactions")
-    assert table.count("of held-out pairs") >= 12 and "Synergistic" in table and "Both" in near
+    assert table.count("of held-out rows") >= 12 and "Synergistic" in table and "Both" in near
     assert figures_in([plot])[0]["data"][2]["x"] == ["blue"]
 
 
@@ -115,7 +115,7 @@ def test_nothing_but_this_machine_was_asked(client, served):
 
 def test_a_model_without_a_tab_says_why(served):
     page = json.dumps(served.demo.get_config_file(), default=str)
-    assert "this one is of image, text" in page and "this one is of image1, image2" in page
+    assert "are not built from parts" in page and "this one is of image1, image2" in page
 
 
 def test_two_runs_of_one_name_are_told_apart(app, captions_folder, tmp_path, monkeypatch):
