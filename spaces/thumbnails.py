@@ -26,7 +26,9 @@ def thumbnail(value: Any, kind: str) -> Image.Image:
     numbers = np.nan_to_num(np.asarray(value, dtype=np.float64))
     if kind == "series":
         return of_series(numbers.reshape(len(numbers), -1))
-    return of_numbers(numbers.reshape(-1, numbers.shape[-1]).mean(0) if numbers.ndim else numbers.reshape(1))
+    if numbers.ndim > 1:  # features of several tokens
+        numbers = numbers.mean(tuple(range(numbers.ndim - 1)))
+    return of_numbers(numbers.reshape(-1))
 
 
 def of_images(values: list[Any]) -> Image.Image:
@@ -52,7 +54,7 @@ def of_series(values: np.ndarray) -> Image.Image:
 
 def of_numbers(values: np.ndarray) -> Image.Image:
     """Numbers as bars up and down from zero, on the scale of the largest; of many, means of neighbours."""
-    bars = [float(part.mean()) for part in np.array_split(values, min(BINS, max(1, len(values))))]
+    bars = [float(part.mean()) for part in np.array_split(values, min(BINS, len(values)))] if len(values) else [0.0]
     shown = Image.new("RGB", (SIDE, SIDE), GROUND)
     draw, most = ImageDraw.Draw(shown), max(map(abs, bars)) or 1.0
     width, middle = (SIDE - 2 * MARGIN) / len(bars), SIDE / 2

@@ -262,7 +262,8 @@ def reading(layout: str, maps: int) -> str:
 def about(shown: LatentMap, layout: str) -> str:
     """What the rows of a map are, and how much of how they vary it shows."""
     sample, explorer = shown.sample, shown.explorer
-    told = f"{escape(sample.title[:1].upper() + sample.title[1:])}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
+    title = sample.title[:1].upper() + sample.title[1:]
+    told = f"{escape(title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
     if layout != TSNE:
         share = shown.explained[: 3 if layout == PCA3 else 2].sum()
         told += f" The map shows {share:.1%} of the variance of its points."

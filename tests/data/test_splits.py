@@ -159,7 +159,7 @@ SHOWN = {
     "found beside another": ({"split": "other"}, range(100, 108), "the test split of set"),
     "none": ({"splits": {"train": "other", "test": None}}, range(200, 206), f"the other split of set{TRAINED}"),
     "an old name": ({"test_split": "test"}, range(100, 108), "the test split of set"),
-    "a slice": ({"splits": {"train": "train[:60%]", "test": "train[60%:]"}}, range(6, 10), "the train[60%:] split of set"),
+    "a slice": ({"splits": {"train": "train[:60%]", "test": "train[60%:]"}}, range(6, 10), "the train[60%:] split"),
     "of the training rows": ({"splits": {"test": "train[60%:]"}}, range(6, 10), f"split of set{AMONG}"),
     "validation alone": ({"splits": {"validation": "test[:5]", "test": None}}, range(100, 105), "the test[:5] split"),
     "two": ({"splits": {"test": "test[:4]+train[:1]"}}, [100, 101, 102, 103, 0], f"split of set{AMONG}"),
@@ -187,7 +187,8 @@ def test_rows_that_were_cut_off_are_those_of_training(tmp_path):
 @pytest.mark.parametrize(
     ("first", "second", "shared"),
     [("a", "b", False), ("a", "a", True), ("a[:50%]", "a[50%:]", False), ("a[:51%]", "a[50%:]", True),
-     ("all", "b", True), ("a[90%:]", "a", True), ("c[:2]", "c[2:]", None), ("b+a[:10]", "a[10:]", False), ("b+a[:11]", "a[10:]", True)],
+     ("all", "b", True), ("a[90%:]", "a", True), ("c[:2]", "c[2:]", None),
+     ("b+a[:10]", "a[10:]", False), ("b+a[:11]", "a[10:]", True)],
 )  # fmt: skip
 def test_whether_two_splits_share_rows_is_known_by_their_lengths(first, second, shared):
     assert share_rows(first, second, {"a": 100, "b": 10}) is shared

@@ -1,4 +1,4 @@
-"""Runs on data of one's own: an imagefolder with captions and labels; tables, texts and series; questions on images."""
+"""Runs on data of one's own: an imagefolder with captions and labels; tables, texts and series; questions."""
 
 import json
 from dataclasses import dataclass

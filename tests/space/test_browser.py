@@ -11,7 +11,7 @@ from PIL import Image
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 expect.set_options(timeout=30_000)  # the page may be slow, on a machine that runs other tests beside
-TABS = ("Latent map", "R, U, S", "Ask", "Structure")
+TABS = ("Latent map", "R, U, S", "Labels", "Ask", "Structure")
 PLOT = ".js-plotly-plot .main-svg"
 
 
