@@ -63,7 +63,7 @@ def row_html(explorer: Explorer, row: int) -> str:
         shown = image_html(explorer.thumbnails[name][row], explorer.sample.words[row]) if pictured else ""
         text = "" if pictured else f"“{escape(short(str(values[row]), 300))}”"
         parts.append(f"<figure>{shown}<div>{text}</div><small>{escape(name)}</small></figure>")
-    return f'<div class="row">{"".join(parts)}</div>'
+    return f'<div class="seen">{"".join(parts)}</div>'
 
 
 def answers_html(readings: Readings, row: int) -> str:
