@@ -48,6 +48,7 @@ class Explorer:
         repository: Its id, if it was loaded from the Hub.
         metrics: What was measured when it was trained; empty where nothing was.
         head: What a model that was trained on labels is asked; None of others.
+        reader: The model, as a source of data is told of it.
         source: Its data; None where they cannot be read here.
         rows: Those that the pages show, as [`sample`] has them; None where there are none.
         note: What should be said of them; empty, mostly.
@@ -74,6 +75,7 @@ class Explorer:
         if task is not None:
             classes = self.model.config.num_labels if task.labels == "classes" else None
             reader = Reader(self.model.config.modalities, task.labels, task.images, classes)
+        self.reader = reader
         self.source, self.rows, self.note = find_sample(
             self.recipe, self.processor.modalities, reader, folder, trust_recipe
         )

@@ -75,7 +75,7 @@ class Readings:
     def __init__(self, explorer: Explorer) -> None:
         sample = explorer.sample
         assert explorer.source is not None
-        train = explorer.source.sample(FITTED, role="train")
+        train = explorer.source.sample(FITTED, explorer.reader, "train")
         read, held = features(unit(explorer.embed(train.values))), features(explorer.unit)
         self.views, self.fitted = list(held), len(train)
         self.labels: dict[str, LabelReading] = {}

@@ -1,6 +1,7 @@
 """Which data a model is shown on, and a small part of it: what the recipe of its run names, or what stands in."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def find_sample(
         missing = sorted(set(modalities) - set(sample.values))
         if missing:
             raise UserError(f"it has no {', '.join(missing)}")
+        sample = replace(sample, values={name: sample.values[name] for name in modalities})
     except UserError as error:
         return source, None, f"The data of this model cannot be read here ({error}): there are no rows to show."
     if recipe.get("data"):

@@ -170,7 +170,8 @@ class HubData(Source):
         whole = bool(self.validation_share) and self.on_bad_row == "skip"
         if whole or (reader is not None and reader.labels is not None):
             return super().sample(rows, reader, role)
-        return hub_sample(self, self._opener(), self._open, rows, role)
+        shapes = self._shapes(reader.encoders if reader else {})
+        return hub_sample(self, self._opener(), self._open, shapes, rows, role)
 
     def _opener(self) -> Opener:
         if "streaming" in self.options:

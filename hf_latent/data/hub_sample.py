@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UserError
+from .cells import Shape
 from .columns import LabelColumn, label_columns, read_label, split_of
 from .loaded import EvaluationData, Label
 from .opening import Opener, bases, choose_splits
@@ -23,7 +24,9 @@ AMONG_THEM = ", training rows among them"
 MAYBE = ", training rows may be among them"
 
 
-def hub_sample(source: "HubData", opener: Opener, opened: Opened, rows: int, role: Role) -> Sample:
+def hub_sample(
+    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Sequence[Shape]], rows: int, role: Role
+) -> Sample:
     """Rows of the split to report, else of that to validate on, else of that to train on, as the title says.
 
     Data that lie on this machine are read evenly spaced. Of others the first rows are read as a stream, and the rest
@@ -33,6 +36,7 @@ def hub_sample(source: "HubData", opener: Opener, opened: Opened, rows: int, rol
         source: The data.
         opener: Opens their splits.
         opened: Gives the rows of a split, and refuses columns that are missing.
+        shapes: Of columns of numbers, what can be read; other rows are left out.
         rows: How many, at most.
         role: `train` for rows of training.
 
@@ -51,14 +55,14 @@ def hub_sample(source: "HubData", opener: Opener, opened: Opened, rows: int, rol
         note = {True: AMONG_THEM, False: "", None: MAYBE}[shared]
     name = Path(str(source.options.get("data_dir") or source.path)).name
     if stored:
-        found = _rows(source, opened(opener, "test", split))
+        found = _rows(source, opened(opener, "test", split), shapes)
         if cut:
             train, validation = found.cut(source.validation_share)
             found = validation if role == "test" else train
             note = ", cut off to validate on" if role == "test" else note
         kind = f"rows of the {split} split of {name}{note}"
     else:
-        found, exact = _streamed(source, opener, opened, split, rows)
+        found, exact = _streamed(source, opener, opened, shapes, split, rows)
         if role == "test" and (cut or (not exact and bases(split) & bases(chosen["train"]))):
             note = AMONG_THEM
         kind = f"first rows of the {split if exact else _whole(split)} split of {name}{note}"
@@ -71,7 +75,9 @@ def hub_sample(source: "HubData", opener: Opener, opened: Opened, rows: int, rol
     return sample_of_split(data_split, data, kind, rows, held_out, right)
 
 
-def _streamed(source: "HubData", opener: Opener, opened: Opened, split: str, rows: int) -> tuple[ModalityRows, bool]:
+def _streamed(
+    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Sequence[Shape]], split: str, rows: int
+) -> tuple[ModalityRows, bool]:
     """The first rows of a split, and whether they are of the part of it that is written, not of the whole split."""
     stream, start = opened(opener, "test", _whole(split), streaming=True), _start(opener, split)
     if start:
@@ -79,7 +85,7 @@ def _streamed(source: "HubData", opener: Opener, opened: Opened, split: str, row
     keep = [column.column for column in label_columns(source.labels, source.columns)]
     keep += [] if source.ids is None else [source.ids]
     undecoded = RowReader(stream.features, list(source.columns.values())).undecoded(stream, keep)
-    return _rows(source, _listed(undecoded, rows)), start is not None
+    return _rows(source, _listed(undecoded, rows), shapes), start is not None
 
 
 def _shown_labels(
@@ -97,8 +103,8 @@ def _shown_labels(
     return labels, found
 
 
-def _rows(source: "HubData", opened: Any) -> ModalityRows:
-    return ModalityRows(opened, list(source.columns.values()), source.ids, from_hub=source.is_on_hub)
+def _rows(source: "HubData", opened: Any, shapes: Mapping[str, Sequence[Shape]]) -> ModalityRows:
+    return ModalityRows(opened, list(source.columns.values()), source.ids, from_hub=source.is_on_hub, shapes=shapes)
 
 
 def _listed(stream: Any, rows: int) -> Any:

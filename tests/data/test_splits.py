@@ -219,7 +219,7 @@ def test_a_stream_shows_its_first_rows_and_says_where_training_rows_are_among_th
     source = HubData(
         **written, columns=COLUMNS, streaming=True, splits={"train": "train[:50%]", "test": "train[50%:]"}
     )
-    shown = hub_sample(source, opener, source._open, 5, "test")
+    shown = hub_sample(source, opener, source._open, {}, 5, "test")
     assert [int(value[0]) for value in shown.values["table"]] == [20, 21, 22, 23, 24] and shown.held_out
     assert shown.title == "the 5 first rows of the train[50%:] split of parquet"
 

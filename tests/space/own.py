@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from transformers import BertConfig
 
 from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentCLIPProcessor
+from hf_latent.data.composer import ALL, ComposedRows, Composer, Factor, Question
 from hf_latent.data.loaded import EvaluationData, Label, LoadedData, Split, Target
 from hf_latent.data.source import Source
 from hf_latent.data.tokenizers import word_tokenizer
@@ -109,6 +110,46 @@ def numbers_run(folder, data_folder, modalities, **splits):
     kinds = {name: {"kind": name} for name in modalities}
     CoMMProcessor(kinds, {"text": tokenizer} if "text" in modalities else {}).save_pretrained(folder)
     return finish(folder, {"data": data})
+
+
+class OwnComposer(Composer):
+    """Tables and notes that are built of one word each, without a rule."""
+
+    intro = "Build a table & a note."
+    views = {"table": "The table", "text": "The note", ALL: "Both"}
+    factors = {"table": (Factor("Kind", ("slow", "fast")),), "text": (Factor("Word", ("slow", "fast")),)}
+    questions = {
+        "kind": Question("Unique to the table", "its kind", Label(names=("slow", "fast"))),
+        "same": Question("Synergistic", "are both alike?", Label(names=("no", "yes")), balanced=True),
+    }
+    compared = {"kind": (("table", 0),), "word": (("text", 0),)}
+    presets = {"Alike": {"table": ("slow",), "text": ("slow",)}, "Not": {"table": ("slow",), "text": ("fast",)}}
+
+    def draw(self, modality, chosen):
+        kind = ("slow", "fast").index(chosen[0])
+        return [float(kind), 1.0 - kind, -float(kind), 0.5] if modality == "table" else f"it was {chosen[0]} at 1"
+
+    def words(self, modality, chosen):
+        return chosen[0]
+
+    def truth(self, chosen):
+        same = chosen["table"] == chosen["text"]
+        return {
+            "kind": dict.fromkeys(self.views, chosen["table"][0]),
+            "same": dict.fromkeys(self.views, ["no", "yes"][same]),
+        }
+
+    def rows(self, role, most):
+        numbers = np.random.default_rng(role == "test").integers(0, 2, (60, 2))
+        rows = [
+            [self.names(name, row[place : place + 1]) for row in numbers] for place, name in enumerate(self.factors)
+        ]
+        values = {
+            name: [self.draw(name, chosen) for chosen in own] for name, own in zip(self.factors, rows, strict=True)
+        }
+        chosen = {name: numbers[:, place : place + 1] for place, name in enumerate(self.factors)}
+        labels = {"kind": numbers[:, 0], "same": (numbers[:, 0] == numbers[:, 1]).astype(int)}
+        return ComposedRows(values, labels, chosen, {name: np.arange(60) for name in self.factors})
 
 
 @dataclass(frozen=True)

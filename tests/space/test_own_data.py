@@ -4,9 +4,11 @@ import json
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
+import datasets
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from hf_latent import LatentALBEFForImageTextClassification as Classification
 from hf_latent import LatentALBEFForNaturalLanguageVisualReasoning as VisualReasoning
@@ -16,14 +18,15 @@ from hf_latent.data.sample import Sample, sample_of
 from hf_latent.data.source import SOURCES, Reader, register_source
 from hf_latent.metrics import linear_probe
 from hf_latent.metrics.other_probes import multilabel_probe, regression_probe
-from tests.space.own import GROUPS, OwnQuestions, numbers_run, picture_folder, pictures_run
-from tests.space.runs import albef_run, captions_run
+from tests.space.own import GROUPS, OwnComposer, OwnQuestions, numbers_run, picture_folder, pictures_run
+from tests.space.runs import albef_run, captions_run, finish
 
 from colors import CLASS_COLORS, GRAY, MISSING, colorings  # isort: skip
+from composed import ComposedProbes  # isort: skip
 from explorer import Explorer  # isort: skip
 from links import links_html, paper_of  # isort: skip
 from readings import TOGETHER, Readings, joined  # isort: skip
-from tabs import TABS, labels, latent_map, questions  # isort: skip
+from tabs import TABS, interactions, labels, latent_map, questions  # isort: skip
 from tabs.latent_map import PCA2, PCA3, LatentMap  # isort: skip
 from thumbnails import SIDE, thumbnail  # isort: skip
 
@@ -62,6 +65,34 @@ def test_a_page_says_which_rows_it_shows(app, pictures, numbers):
     page = json.dumps(config_of(app, [pictures, numbers]))
     assert "Shown on: 200 of the 300 rows of the test split of things." in page
     assert "Shown on: the 40 rows of the test split of rows." in page
+
+
+def test_a_stream_of_pictures_has_labels_and_shows_its_first_rows(tmp_path):
+    folder = picture_folder(tmp_path / "things", {"train": 4, "test": 10})
+    source = SOURCES["dataset"](
+        "imagefolder",
+        {"image": "image", "text": "caption"},
+        options={"data_dir": str(folder)},
+        labels={"group": "group", "weight": "weight", "tags": "tags"},
+        splits={"test": "test"},
+        streaming=True,
+    )
+    sample = source.sample(20)
+    assert sample.title == "the 20 first rows of the test split of things" and sample.held_out
+    assert np.bincount(sample.known["group"]).tolist() == [10, 10]  # sorted, the third comes later
+    assert sample.values["image"][0].size == (40, 28) and np.isnan(sample.known["weight"][4])
+    assert sample.labels["tags"].names == ("old", "outdoor", "small")
+
+
+def test_rows_that_the_model_cannot_read_are_left_out(tmp_path):
+    run = numbers_run(tmp_path / "comm", tmp_path / "rows", ("table", "series"))
+    rows = datasets.load_from_disk(str(tmp_path / "rows"))["test"].to_list()
+    rows[3]["cells"], rows[7]["cells"] = [1.0, 2.0], None
+    datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)}).save_to_disk(tmp_path / "changed")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"] |= {"path": str(tmp_path / "changed"), "splits": {"train": "test", "test": "test"}}
+    explorer = Explorer(str(finish(run, recipe)))
+    assert explorer.sample.title == "38 of the 40 rows of the test split of changed, training rows among them"
 
 
 def test_training_rows_are_shown_only_where_nothing_is_held_out_and_are_called_so(app, tmp_path):
@@ -303,6 +334,24 @@ def test_a_strangers_head_shows_no_rows(own_source, tmp_path):
     assert explorer.head.examples == [] and "no recipe.yaml that names data" in explorer.note
     (folder / "recipe.yaml").write_text("data: {name: own_questions}\n# of somebody else\n")
     assert "data.name='own_questions'" in Explorer(str(folder)).note
+
+
+def test_rows_of_any_data_that_are_made_of_parts_can_be_built(app, tmp_path, monkeypatch):
+    explorer = Explorer(str(numbers_run(tmp_path / "comm", tmp_path / "rows", ("table", "text"))))
+    assert interactions.refusal(explorer) == "Its data are not built from parts that can be chosen."
+    monkeypatch.setattr(explorer, "source", SimpleNamespace(composer=OwnComposer, repositories=list))
+    monkeypatch.setattr(app, "TABS", (interactions,))
+    config = config_of(app, [explorer])
+    assert tabs_of(config) == ["R, U, S"] and "Build a table &amp; a note." in json.dumps(config)
+    shown = {part["props"].get("label") for part in config["components"]}
+    assert {"Kind 1", "Word 2"} <= shown and "Give" not in json.dumps(config)
+    probes = ComposedProbes(explorer, OwnComposer())
+    assert (
+        probes.fits is None and probes.accuracy["kind"]["table"] == 100 and probes.chance == {"kind": 50, "same": 50}
+    )
+    table, text, answers, rule, near = interactions.page_of(probes, OwnComposer.presets["Not"])
+    assert "<img" in table and "it was fast at 1" in text and rule is None and "same kind, word" not in answers
+    assert "slow" in answers and "✓" in answers and near.count('class="pair"') == 12
 
 
 def test_an_unknown_source_works_by_what_it_loads():
