@@ -32,6 +32,11 @@ class Group:
     color: str
     rows: np.ndarray
 
+    @property
+    def is_below(self) -> bool:
+        """Whether it is drawn below the others, and named after them: it is no class of its own."""
+        return self.color in (GRAY, OTHERS)
+
 
 @dataclass(frozen=True)
 class Coloring:
@@ -47,12 +52,12 @@ class Coloring:
     numbers: np.ndarray | None = None
     title: str = ""
 
-    def told(self, name: str) -> dict[int, str]:
+    def told(self) -> dict[int, str]:
         """Of each row what it is, to be said behind its words."""
-        found = {int(row): f" · {name}: {group.name}" for group in self.groups for row in group.rows}
+        found = {int(row): f" · {self.title}: {group.name}" for group in self.groups for row in group.rows}
         if self.numbers is not None:
             known = np.flatnonzero(~np.isnan(self.numbers)).tolist()
-            found |= {row: f" · {name}: {self.numbers[row]:.4g}" for row in known}
+            found |= {row: f" · {self.title}: {self.numbers[row]:.4g}" for row in known}
         return found
 
 
@@ -71,7 +76,9 @@ def colorings(sample: Sample) -> dict[str, Coloring]:
         elif label.kind == "multilabel":
             for number in np.argsort(-values.sum(0), kind="stable")[:MOST_CHOICES].tolist():
                 if values[:, number].any():
-                    found[f"{title}: {short(label.title_of(label.names[number]))}"] = of_one(label, values, number)
+                    found[f"{title}: {short(label.title_of(label.names[number]))}"] = of_one(
+                        label, values, number, title
+                    )
     return found
 
 
@@ -93,12 +100,12 @@ def of_classes(label: Label, values: np.ndarray) -> list[Group]:
     return found
 
 
-def of_one(label: Label, values: np.ndarray, number: int) -> Coloring:
+def of_one(label: Label, values: np.ndarray, number: int, title: str) -> Coloring:
     """The rows that have one class of a multilabel, and the others."""
     name = short(label.title_of(label.names[number]))
     has = values[:, number]
     groups = [Group(name, CLASS_COLORS[0], np.flatnonzero(has)), Group(f"not {name}", OTHERS, np.flatnonzero(~has))]
-    return Coloring(tuple(group for group in groups if len(group.rows)), title=name)
+    return Coloring(tuple(group for group in groups if len(group.rows)), title=title)
 
 
 def color_scale(coloring: Coloring) -> dict[str, Any]:

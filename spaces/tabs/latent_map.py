@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
-from colors import MISSING, Coloring, color_scale, colorings
+from colors import Coloring, color_scale, colorings
 from explorer import Explorer
 from page import FAINT, LAST, PALETTE, SYMBOLS, data_uri, figure, hidden_axes, named, picker, spoken, table_html
 from PIL import Image
@@ -65,7 +65,8 @@ class LatentMap:
         scatter, size = (go.Scatter3d, 4) if layout == PCA3 else (go.Scatter, 7)
         traces = [scatter(**joints(list(places.values())))] if joined else []
         labelled = None if color_by == MODALITY else self.colorings.get(color_by)
-        told = {} if labelled is None else labelled.told(color_by)
+        told = {} if labelled is None else labelled.told()
+        below = [group.name for group in labelled.groups if group.is_below] if labelled else []
         groups = self._modalities() if labelled is None else self._labelled(labelled)
         for name, marker, shown in groups:  # `shown`: modality and row of each point
             coordinates = np.array([places[modality][row] for modality, row in shown]).T
@@ -75,7 +76,7 @@ class LatentMap:
                     mode="markers",
                     name=escape(name, quote=False),  # Plotly reads some HTML
                     showlegend=bool(name),
-                    legendrank=2000 if name == MISSING else 1000,
+                    legendrank=2000 if name in below else 1000,
                     marker={"size": size, "line": {"width": 0.6, "color": "#808080"}, **marker},
                     customdata=[row for _, row in shown],
                     text=[f"{modality}: {self.explorer.describe(row)}{told.get(row, '')}" for modality, row in shown],
@@ -115,15 +116,14 @@ class LatentMap:
             if shown:
                 found.append((name, {**marker, "symbol": [symbol[modality] for modality, _ in shown]}, shown))
 
-        unknown = [group for group in labelled.groups if group.name == MISSING]
-        for group in unknown:  # drawn below the others
+        for group in [group for group in labelled.groups if group.is_below]:
             add(group.name, group.rows, {"color": group.color})
         if labelled.numbers is not None:
             rows = np.flatnonzero(~np.isnan(labelled.numbers))
             colors = np.tile(labelled.numbers[rows], len(self.explorer.unit))
             add("", rows, {"color": colors, **color_scale(labelled)})
         for group in labelled.groups:
-            if group.name != MISSING:
+            if not group.is_below:
                 add(group.name, group.rows, {"color": group.color})
         return found
 
@@ -145,7 +145,13 @@ class LatentMap:
 def _key(name: str, symbol: str, layout: str) -> dict[str, Any]:
     """An entry of the legend, and no point."""
     nowhere = dict.fromkeys("xyz" if layout == PCA3 else "xy", [None])
-    return {**nowhere, "mode": "markers", "name": name, "marker": {"symbol": symbol, "color": "#808080"}}
+    return {
+        **nowhere,
+        "mode": "markers",
+        "legendrank": 3000,
+        "name": name,
+        "marker": {"symbol": symbol, "color": "#808080"},
+    }
 
 
 def measured(explorer: Explorer) -> dict[str, str]:

@@ -138,9 +138,10 @@ def test_numbers_are_colored_by_value_with_a_scale_and_those_that_are_missing_gr
 
 
 def test_one_class_of_a_multilabel_is_told_from_the_others(pictures):
-    has, lacks, *_ = LatentMap(pictures, 0).figure(PCA2, "tags: old", False).data
+    lacks, has, *_ = LatentMap(pictures, 0).figure(PCA2, "tags: old", False).data  # the others lie below
     old = pictures.sample.known["tags"][:, pictures.sample.labels["tags"].names.index("old")]
-    assert (has.name, lacks.name) == ("old", "not old")
+    assert (has.name, lacks.name) == ("old", "not old") and has.legendrank < lacks.legendrank
+    assert has.text[0].endswith(" · tags: old") and lacks.text[0].endswith(" · tags: not old")
     assert set(has.customdata) == set(np.flatnonzero(old)) and set(lacks.customdata) == set(np.flatnonzero(~old))
 
 
