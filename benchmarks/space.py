@@ -29,6 +29,7 @@ from hf_latent.resources import resource_path
 sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
 
 import app
+from tabs import ask, interactions, look
 
 OPENINGS, QUESTIONS = 7, 20
 DRAWN = "document.querySelectorAll('.js-plotly-plot').length && document.querySelectorAll('.points path').length > 300"
@@ -62,12 +63,12 @@ def questions(explorers: list[Any], photo: Path) -> dict[str, tuple[Any, ...]]:
         asked["latent_map"] = (*names[:2], "t-SNE", "modality", True)
         asked |= {"walk": (names[0], 4, 9, ""), "close_gap": (names[0], 35)}
     for explorer in explorers:
-        if app.interactions.refusal(explorer) is None:
+        if interactions.refusal(explorer) is None:
             asked["interactions"] = (explorer.name, *PAIR)
-        if app.ask.refusal(explorer) is None:
+        if ask.refusal(explorer) is None:
             asked["ask"] = (explorer.name, handle_file(photo), "\n".join(TEXTS))
             asked["find"] = (explorer.name, TEXTS[0])
-        if app.look.refusal(explorer) is None:
+        if look.refusal(explorer) is None:
             asked["look"] = (explorer.name, handle_file(photo), "a red star")
         if explorer.head is not None:
             asked["question"] = (explorer.name, handle_file(photo), handle_file(photo), "what color is this?")

@@ -56,8 +56,8 @@ import sys
 from hf_latent.cli import main
 from hf_latent.resources import resource_path
 sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
-import pairs
-pairs.PAIRS = 600
+import composed
+composed.ROWS = 600
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -17,15 +17,15 @@ from calls import SESSIONS, bound
 from explorer import Explorer
 from huggingface_hub import metadata_load
 from inputs import REFUSED, guard
+from links import links_html
 from page import head, theme
-from tabs import ask, interactions, latent_map, look, questions, structure
+from tabs import TABS
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 from transformers.utils import logging
 from upload import MAX_FILE
 
 from hf_latent.errors import UserError, printable
 
-TABS = (latent_map, interactions, ask, look, questions, structure)
 README = Path(__file__).with_name("README.md")
 
 
@@ -51,25 +51,33 @@ def build_demo(explorers: Sequence[Explorer]) -> gr.Blocks:
     """The page of some models."""
     # What visitors upload is deleted within the hour.
     with gr.Blocks(title="Inside a latent space", analytics_enabled=False, delete_cache=(900, 3600)) as demo:
-        gr.HTML(f"<h1>Inside a latent space</h1><p>What training made of {', '.join(map(_title, explorers))}.</p>")
+        gr.HTML(f"<h1>Inside a latent space</h1>{''.join(map(_about, explorers))}")
         reasons = {tab: {explorer.name: tab.refusal(explorer) for explorer in explorers} for tab in TABS}
-        # First those that have something to show.
-        for tab, refused in sorted(reasons.items(), key=lambda item: None not in item[1].values()):
+        # A tab that shows no model is left out.
+        used = {tab: refused for tab, refused in reasons.items() if None in refused.values()}
+        for tab, refused in used.items():
             with gr.Tab(tab.TITLE):
-                shown = [explorer for explorer in explorers if refused[explorer.name] is None]
-                if shown:
-                    tab.build(shown)
+                tab.build([explorer for explorer in explorers if refused[explorer.name] is None])
                 for name, reason in refused.items():
                     if reason is not None:
                         gr.HTML(f"<p class='quiet'>Not here: <b>{escape(name)}</b>. {escape(reason)}</p>")
+        if not used:
+            for tab, refused in reasons.items():
+                told = "".join(f"<li><b>{escape(name)}</b>: {escape(reason)}</li>" for name, reason in refused.items())
+                gr.HTML(f"<p>{escape(tab.TITLE)}</p><ul>{told}</ul>")
     bound(demo)
     guard(demo)
     return demo
 
 
-def _title(explorer: Explorer) -> str:
+def _about(explorer: Explorer) -> str:
+    """What a model is, which rows it is shown on, and where to read on."""
     kind = type(explorer.model).__name__.removesuffix("Model")
-    return f"<b>{escape(explorer.name)}</b> ({kind} of {escape(', '.join(explorer.modalities))})"
+    shown = "" if explorer.rows is None else f"Shown on: {escape(explorer.rows.title)}. "
+    return (
+        f"<p class='about'><b>{escape(explorer.name)}</b> ({kind} of {escape(', '.join(explorer.modalities))}). "
+        f"{shown}{escape(explorer.note)} {links_html(explorer)}</p>"
+    )
 
 
 def share_cores() -> None:

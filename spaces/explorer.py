@@ -8,30 +8,32 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from heads import HEADS, Head
+from heads import Head
 from huggingface_hub import snapshot_download
-from PIL import Image, ImageOps
-from sample import WORDS_SHOWN, Sample, load_sample, read_recipe, source_of
+from PIL import Image
+from sample import find_sample, read_recipe
+from thumbnails import thumbnail
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
 from usual import Usual
 
 from hf_latent.data.collator import LatentCollator
-from hf_latent.data.trifeature_data import TrifeatureCaptionsData
+from hf_latent.data.sample import WORDS_SHOWN, Sample
+from hf_latent.data.source import Reader
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.metrics import retrieval
-from hf_latent.models.albef_heads import SupervisedLatentALBEF
+from hf_latent.models.configuration_base import LatentConfig
 from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
 from hf_latent.models.images import read_image
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
 from hf_latent.runs import METRICS, RECIPE, read_metrics
-from hf_latent.trust import check_folder, permitted
+from hf_latent.tasks import task_of, task_of_config
+from hf_latent.trust import check_folder
 from hf_latent.views import Views, build_view
 
 BATCH = 100
 FUSED = "both together"
 FILES = ["*.json", "*.py", "*.safetensors", "*.txt", "*.model", RECIPE]
-THUMBNAIL = 96
 
 
 class Explorer:
@@ -43,10 +45,13 @@ class Explorer:
 
     Attributes:
         name: The folder's name, or the id.
+        repository: Its id, if it was loaded from the Hub.
         metrics: What was measured when it was trained; empty where nothing was.
         head: What a model that was trained on labels is asked; None of others.
-        sample: The rows that the pages show; it and its embeddings, `unit`, are those of models without such a head.
-        note: What should be said of the sample; empty, mostly.
+        reader: The model, as a source of data is told of it.
+        source: Its data; None where they cannot be read here.
+        rows: Those that the pages show, as [`sample`] has them; None where there are none.
+        note: What should be said of them; empty, mostly.
 
     Raises:
         UserError: If there is no such run, its model cannot be loaded, or no data fits it.
@@ -62,24 +67,39 @@ class Explorer:
             _ = self.processor.modalities  # that of another model has none
         if not isinstance(self.model, LatentPreTrainedModel):
             raise UserError(f"{run} holds a {type(self.model).__name__}: name a model that hf_latent trained")
+        self.repository = None if Path(run).is_dir() else run
         self.recipe = read_recipe(folder)
         self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
-        self.note = ""
-        self.head: Head | None = None
-        if isinstance(self.model, SupervisedLatentALBEF):
-            self.head = Head(self.model, self.processor, self.recipe, folder, trust_recipe)
+        task = task_of(type(self.model))
+        reader = Reader(self.model.config.modalities)
+        if task is not None:
+            classes = self.model.config.num_labels if task.labels == "classes" else None
+            reader = Reader(self.model.config.modalities, task.labels, task.images, classes)
+        self.reader = reader
+        self.source, self.rows, self.note = find_sample(
+            self.recipe, self.processor.modalities, reader, folder, trust_recipe
+        )
+        self.head = None if task is None else Head(self.model, self.processor, task, self.rows)
+        if self.head is not None:
+            self.note = self.note or self.head.note
             return
-        try:
-            self.source = permitted(source_of(self.recipe, self.processor.modalities), folder, trust_recipe)
-            self.sample: Sample = load_sample(self.source)
-        except UserError as error:
-            if set(self.modalities) != {"image", "text"}:
-                raise
-            self.note = f"The data of this model cannot be read here ({error}); Trifeature stands in for it."
-            self.source = TrifeatureCaptionsData(image_size=self.processor.modalities["image"]["size"])
-            self.sample = load_sample(self.source)
+        if self.rows is None:
+            if set(self.modalities) != {"image", "text"}:  # there is nothing to ask of others without rows
+                raise UserError(self.note)
+            return
         with blamed_on(f"{run} cannot embed its data"):
             self.unit = unit(self.embed(self.sample.values))
+
+    @property
+    def sample(self) -> Sample:
+        """The rows that the pages show.
+
+        Raises:
+            UserError: If there are none.
+        """
+        if self.rows is None:
+            raise UserError(self.note)
+        return self.rows
 
     @property
     def modalities(self) -> list[str]:
@@ -91,11 +111,21 @@ class Explorer:
         return [name for name, spec in self.processor.modalities.items() if spec["kind"] == "image"]
 
     @property
-    def no_space(self) -> str | None:
-        """Why there is no latent space to look at; None where there is one."""
+    def pictured(self) -> list[str]:
+        """The modalities that are shown as pictures: all but texts."""
+        return [name for name, spec in self.processor.modalities.items() if spec["kind"] != "text"]
+
+    @property
+    def no_embeddings(self) -> str | None:
+        """Why the model embeds nothing to compare; None where it does."""
         if self.head is None:
             return None
         return "It was trained to answer, which shapes no space of embeddings: see the tab Questions."
+
+    @property
+    def no_space(self) -> str | None:
+        """Why there is no latent space of rows to look at; None where there is one."""
+        return self.no_embeddings or (self.note if self.rows is None else None)
 
     @torch.no_grad()
     def embed(self, values: Mapping[str, Sequence[Any]]) -> Embeddings:
@@ -160,15 +190,24 @@ class Explorer:
                 found[name] = view.for_tokenizer(self.processor.tokenizers.get(name))
         return Views(found)
 
+    def unlike_html(self, image: Any, what: str = "This picture") -> str:
+        """That a picture is unlike those of the data; empty where it is like them, or none of them is here."""
+        return self.usual.unlike_html(image, what) if self.usual else ""
+
     @cached_property
-    def usual(self) -> Usual:
-        """What the sample's pictures look like."""
-        return Usual([value for name in self.images for value in self.sample.values[name]])
+    def usual(self) -> Usual | None:
+        """What the pictures of the data look like; None where none is here."""
+        if self.head is not None:
+            pictures = self.head.pictures
+        else:
+            pictures = [value for name in self.images for value in self.rows.values[name]] if self.rows else []
+        return Usual(pictures) if pictures else None
 
     @cached_property
     def thumbnails(self) -> dict[str, list[Image.Image]]:
-        """Small pictures of the sample's images."""
-        return {name: [thumbnail(value) for value in self.sample.values[name]] for name in self.images}
+        """Small pictures of the sample, of each modality that is no text."""
+        kinds = {name: self.processor.modalities[name]["kind"] for name in self.pictured}
+        return {name: [thumbnail(value, kind) for value in self.sample.values[name]] for name, kind in kinds.items()}
 
 
 def unit(embeddings: Embeddings) -> dict[str, Tensor]:
@@ -184,15 +223,21 @@ def picture(value: Any) -> Image.Image:
     return read_image(value)
 
 
-def thumbnail(value: Any) -> Image.Image:
-    """The same, small and square."""
-    return ImageOps.pad(picture(value), (THUMBNAIL, THUMBNAIL), color="grey")
-
-
 def class_of(folder: Path) -> Any:
-    """The class that a folder's model is loaded as: with its head, where it has one that a page asks."""
+    """The class that a folder's model is loaded as: with its head, where it has one that a page asks.
+
+    `AutoModel` finds the plain model in a folder, whatever head was trained. Of a model with heads that are no task,
+    that of zero-shot classification compares images and texts; what else pre-training has is for training.
+    """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return HEADS.get((config.architectures or [""])[0], AutoModel)
+    task = task_of_config({"architectures": config.architectures})
+    if task is not None:
+        return task.model
+    plain = AutoModel._model_mapping.get(type(config), None)
+    named = (config.architectures or [""])[0]
+    comparing = AutoModelForZeroShotImageClassification._model_mapping.get(type(config), None)
+    heads = plain is not None and named not in ("", plain.__name__) and comparing is not None
+    return comparing if heads and issubclass(type(config), LatentConfig) else AutoModel
 
 
 def find_run(run: str) -> Path:

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import gradio as gr
 import plotly.graph_objects as go
-from explorer import THUMBNAIL, Explorer
+from explorer import Explorer
 from PIL import Image
+from thumbnails import SIDE as THUMBNAIL
 
 from hf_latent.errors import UserError, suggest
 from hf_latent.plots import BARS
@@ -74,6 +75,11 @@ def named(explorers: Sequence[Explorer], name: str) -> Explorer:
     if name not in known:
         raise UserError(f"no model {name!r}: {suggest(name, known)}")
     return known[name]
+
+
+def short(text: str, length: int = 40) -> str:
+    """The beginning of a text."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def data_uri(image: Image.Image) -> str:

@@ -57,6 +57,7 @@ def test_cards_figures_and_measurements_name_no_data_set():
     paths = [path for name in NO_DATA_SETS for path in files(name)]
     paths = [path for path in paths if path.relative_to(PACKAGE).as_posix() not in PUSHES_ONE]
     paths += [path for path in (ROOT / "model_cards").iterdir() if not path.name.startswith("dataset_")]
+    paths += [path for path in (ROOT / "spaces").rglob("*") if path.suffix in (".py", ".js", ".css")]
     for path in paths:
         found = re.findall("|".join(names), path.read_text(encoding="utf-8"), flags=re.IGNORECASE)
         assert not found, f"{path} names {found[0]}"

@@ -151,15 +151,16 @@ def read_labels(
     labels: dict[str, Label] = {}
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in splits}
     for column in columns:
-        labels[column.name], arrays = _read_label(column, splits, cut)
+        labels[column.name], arrays = read_label(column, splits, cut)
         for name, array in arrays.items():
             found[name][column.name] = array
     return labels, found
 
 
-def _read_label(
+def read_label(
     column: LabelColumn, splits: Mapping[str, ModalityRows], cut: Collection[str]
 ) -> tuple[Label, dict[str, np.ndarray]]:
+    """As [`read_labels`] of one column."""
     for rows in splits.values():
         check_column(column.where, column.column, rows.dataset.column_names)
     held, feature = _held_by_all(column, {name: rows.dataset.features[column.column] for name, rows in splits.items()})

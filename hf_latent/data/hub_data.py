@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,11 @@ from ..errors import UserError, suggest
 from .cells import Shape, shapes_of
 from .columns import check_column, label_columns, read_labels, split_of
 from .description import Description, on_the_hub
+from .hub_sample import hub_sample
 from .loaded import EvaluationData, Label, LoadedData
 from .opening import NAMES, Opener, check_split, choose_splits
 from .rows import ModalityRows
+from .sample import ROWS, Role, Sample
 from .source import Reader, Source, register_source
 from .stream import ModalityStream
 from .target import TARGET, TargetColumn, read_target, target_column
@@ -158,7 +160,7 @@ class HubData(Source):
         return {name: part if isinstance(part, str) else " + ".join(part) for name, part in self.columns.items()}
 
     @property
-    def _joined(self) -> dict[str, list[str]]:
+    def joined(self) -> dict[str, list[str]]:
         """The columns of each key that stands for several."""
         return {self.row_columns[name]: part for name, part in self.columns.items() if not isinstance(part, str)}
 
@@ -214,24 +216,14 @@ class HubData(Source):
         written = self.written_splits
         return bool(self.validation_share or written.get("test") or written.get("validation"))
 
-    @property
-    def first_rows(self) -> "HubData":
-        """These data as a stream in the order of the rows, to show some of them: of the split to measure on, which is
-        looked for as in `load`, or else of that to train on. Nothing is measured; a slice of a split is the split."""
-        opener = self._opener()
-        known = [] if self.streaming and not opener.is_saved else opener.known()
-        chosen = choose_splits(self.written_splits, known)
-        split = chosen.get("test") or chosen.get("validation") or chosen["train"]
-        whole = split.partition("+")[0].partition("[")[0].strip()
-        nothing: dict[str, Any] = {
-            "split": None,
-            "test_split": None,
-            "validation_share": 0.0,
-            "labels": {},
-            "target": None,
-        }
-        splits: dict[str, str | None] = {"train": whole, "validation": None, "test": None}
-        return replace(self, splits=splits, streaming=True, shuffle_buffer=0, tokenizers={}, **nothing)
+    def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
+        """As [`Source.sample`]. All rows are loaded only for a model of a downstream task, whose answers are those of
+        all, and where rows to validate on were cut off those that can be read."""
+        whole = bool(self.validation_share) and self.on_bad_row == "skip"
+        if whole or (reader is not None and reader.labels is not None):
+            return super().sample(rows, reader, role)
+        shapes = self._shapes(reader.encoders if reader else {})
+        return hub_sample(self, self._opener(), self._open, shapes, rows, role)
 
     def _opener(self) -> Opener:
         if "streaming" in self.options:
@@ -320,7 +312,7 @@ class HubData(Source):
     ) -> ModalityRows:
         opened, columns = self._open(opener, role, split), list(self.row_columns.values())
         reading: dict[str, Any] = {"from_hub": self.is_on_hub, "shapes": shapes, "images": images}
-        rows = ModalityRows(opened, columns, self.ids, joined=self._joined, **reading)
+        rows = ModalityRows(opened, columns, self.ids, joined=self.joined, **reading)
         with _prefixed(f"the split {split!r}: "):
             if not len(rows):
                 raise UserError(f"{self._key(role)} has no rows")
@@ -358,6 +350,9 @@ class HubData(Source):
         except HFValidationError:
             return False
         return self.path not in _PACKAGED_DATASETS_MODULES and not Path(self.path).exists()
+
+    def repositories(self) -> Sequence[str]:
+        return [self.path] if self.is_on_hub else []
 
     def local_reads(self) -> dict[str, Any]:
         """The keys that may make `load` read anything but a data set of the Hub by its id, with their values."""

@@ -21,6 +21,7 @@ class Label:
         of: The modalities that tell it, where that is known: what only some of them tell is unique to these.
         title: What it is, in words; by default its name.
         titles: What each class is, in words; by default its name.
+        colors: In which each class is drawn, such as "#ff0000"; by default those of a palette.
     """
 
     kind: LabelKind = "class"
@@ -28,6 +29,7 @@ class Label:
     of: tuple[str, ...] = ()
     title: str = ""
     titles: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
 
     def title_of(self, name: str) -> str:
         """A class in words."""
@@ -108,11 +110,13 @@ class Target:
         kind: Whether the model gives one of many `answers` in words, or tells `classes` apart.
         label: The label that is right, whose names are the answers or the classes.
         groups: A label that says what kind of question or statement each row is, if there is one.
+        sentence: What the sentence is called, such as "hypothesis"; by default as the task says.
     """
 
     kind: Literal["answers", "classes"]
     label: str
     groups: str | None = None
+    sentence: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from .description import Description, on_the_hub
 from .hub_data import HubData
 from .loaded import EvaluationData, LoadedData, Split
 from .rows import ModalityRows, Row
+from .sample import ROWS, Role, Sample
 from .source import Reader, Source, register_source
 from .stream import ModalityStream, own_numbers
 from .tokenizers import WORDS, load_tokenizer
@@ -98,6 +99,12 @@ class MixtureData(Source):
         """The source to take a sample of: that with rows to measure on, or the first."""
         return next((source for source in self.sources if source.is_measured), self.sources[0])
 
+    def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
+        """Rows of the source with rows to measure on, or of the first."""
+        if reader is not None and reader.labels is not None:
+            return super().sample(rows, reader, role)
+        return replace(self.shown, streaming=self.streaming).sample(rows, reader, role)
+
     @classmethod
     def described(cls, options: Mapping[str, Any]) -> Description:
         """What a card tells of the data: its `paths` on the Hub, and what was measured on."""
@@ -150,6 +157,9 @@ class MixtureData(Source):
         if isinstance(rows, MixedStream):
             raise UserError(f"data.tokenizers.{name}: the words of a stream are not known: name a checkpoint")
         return load_tokenizer(WORDS, rows.texts(name))
+
+    def repositories(self) -> Sequence[str]:
+        return [name for source in self.sources for name in source.repositories()]
 
     def local_reads(self) -> dict[str, Any]:
         """As [`HubData.local_reads`], of every source."""

@@ -62,6 +62,13 @@ class Opener:
             builder = self._builder()
             return list(builder.config.data_files or builder.info.splits or ())
 
+    def lengths(self) -> dict[str, int]:
+        """The number of rows of each split, as far as it is known before the data is read."""
+        with self._blamed():
+            if self.is_saved:
+                return {name: len(rows) for name, rows in self._saved().items()}
+            return {name: info.num_examples for name, info in (self._builder().info.splits or {}).items()}
+
     def open(self, split: str, streaming: bool = False) -> Any:
         """A `datasets.Dataset`, or an `IterableDataset` where it is streamed.
 

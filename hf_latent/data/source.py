@@ -1,13 +1,15 @@
 """The contract of a source of data, and how it is found by its name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 from ..models.registry import Registry
+from .composer import Composer
 from .description import UNKNOWN, Description
 from .loaded import LoadedData
+from .sample import ROWS, Role, Sample, sample_of
 
 SOURCES: Registry[type["Source"]] = Registry("source of data")
 _Class = TypeVar("_Class", bound=type["Source"])
@@ -21,11 +23,13 @@ class Reader:
         encoders: The encoder of each modality, as in a model's config.
         labels: Of a head, whether it gives `answers` in words or tells `classes`.
         images: How many images a head reads with a sentence.
+        classes: How many classes a head tells apart; None of others.
     """
 
     encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labels: Literal["answers", "classes"] | None = None
     images: int = 1
+    classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,42 @@ class Source(ABC):
         """As `load`, of a source that needs to know what reads the rows."""
         return self.load(progress)
 
+    def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
+        """Some rows to look at, by default of all that is loaded: of those to report, else of those to train on, which
+        the title says.
+
+        Args:
+            rows: How many, at most.
+            reader: What reads them.
+            role: `test` for rows to report, `train` for rows to fit probes on.
+
+        Raises:
+            UserError: If the data cannot be read.
+        """
+        return sample_of(self.load_for(reader or Reader()), rows, role)
+
+    def composer(self) -> Composer | None:
+        """What builds rows from chosen parts, if the data are made so; by default none."""
+        return None
+
+    @classmethod
+    def stands_in_for(cls, modalities: Mapping[str, Mapping[str, Any]], reader: Reader) -> "Source | None":
+        """Data to show a model on whose recipe names none; by default no source offers itself.
+
+        Args:
+            modalities: What the model's processor reads, `{name: {"kind": "image", "size": 224}}`.
+            reader: The model.
+        """
+        return None
+
     @classmethod
     def described(cls, options: Mapping[str, Any]) -> Description:
         """What a card tells of the data, from the numbers of a data section and its repositories on the Hub."""
         return UNKNOWN
+
+    def repositories(self) -> Sequence[str]:
+        """The ids of the data sets on the Hub that it reads; by default none."""
+        return ()
 
     def local_reads(self) -> Mapping[str, Any]:
         """The keys of the data section that make this machine read something, with their values, but for a data set

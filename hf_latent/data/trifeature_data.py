@@ -9,9 +9,11 @@ from torch.utils.data import Dataset
 
 from ..citations import DUFUMIER_2025, HERMANN_2020
 from ..errors import UserError
+from .composer import Composer
 from .description import Description
 from .loaded import EvaluationData, Label, LoadedData, Split
-from .source import RenderedSource, register_source
+from .sample import ROWS, Role, Sample
+from .source import Reader, RenderedSource, Source, register_source
 from .tokenizers import WORDS, load_tokenizer
 from .trifeature import (
     CAPTIONS,
@@ -25,6 +27,8 @@ from .trifeature import (
     TrifeaturePairs,
     load_trifeature,
 )
+from .trifeature_composer import PairComposer
+from .trifeature_sample import captioned, drawn, image_size_of, paired
 from .trifeature_validation import cut_combinations
 
 IMAGES = ("image1", "image2")
@@ -126,6 +130,18 @@ class TrifeatureData(RenderedSource):
             summary=f"Bimodal Trifeature at {self.image_size} px: {len(train):,} pairs of images {kind}",
         )
 
+    def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
+        return paired(drawn(self.image_size, self.seed, self.texture_period), role, rows)
+
+    def composer(self) -> Composer:
+        trifeature = drawn(self.image_size, self.seed, self.texture_period)
+        return PairComposer(trifeature, self.image_size, self.texture_period, PAIR_LABELS)
+
+    @classmethod
+    def stands_in_for(cls, modalities: Mapping[str, Mapping[str, Any]], reader: Reader) -> Source | None:
+        fits = set(modalities) == set(IMAGES) and reader.labels is None
+        return cls(image_size=image_size_of(modalities)) if fits else None
+
 
 def _pairs(pairs: TrifeaturePairs) -> Split:
     return Split(pairs, np.arange(len(pairs)), pairs.labels)
@@ -214,6 +230,14 @@ class TrifeatureCaptionsData(RenderedSource):
                 },
             ),
         )
+
+    def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
+        return captioned(drawn(self.image_size, self.seed, self.texture_period), role, rows)
+
+    @classmethod
+    def stands_in_for(cls, modalities: Mapping[str, Mapping[str, Any]], reader: Reader) -> Source | None:
+        fits = set(modalities) == {"image", "text"} and reader.labels is None
+        return cls(image_size=image_size_of(modalities)) if fits else None
 
 
 def _labelled(rows: CaptionedImages) -> Split:

@@ -1,8 +1,8 @@
 """Scenes: several Trifeature objects in one picture, captions that name two of them, and phrases with boxes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -12,8 +12,9 @@ from ..errors import UserError
 from ..memory import check_memory
 from . import trifeature_drawing as drawing
 from .description import Description
-from .loaded import EvaluationData, LoadedData, Regions, Split
-from .source import RenderedSource, register_source
+from .loaded import EvaluationData, Label, LoadedData, Regions, Split
+from .sample import ROWS, Role, Sample
+from .source import Reader, RenderedSource, register_source
 from .tokenizers import WORDS, load_tokenizer
 from .trifeature import (
     CAPTIONS,
@@ -29,8 +30,8 @@ from .trifeature import (
     split_combinations,
 )
 from .trifeature_data import CONTRASTED, SYNTHETIC, TEXTS, TITLE
+from .trifeature_sample import COLOR_CODES, PREFIX
 
-PREFIX = "a photo of "
 PHRASES = tuple(caption.removeprefix(PREFIX) for caption in CAPTIONS)  # "a red star", "five blue squares"
 DEFINITE = tuple(noun_phrase(s, COLOR_PHRASES[c], definite=True) for s in SHAPES for c in COLORS)
 # Textures are a blur at the size of an object: all of them are plain.
@@ -197,4 +198,24 @@ class TrifeatureScenesData(RenderedSource):
                 columns={"image": "image", "text": "text"},
                 regions=phrases_of(test),
             ),
+        )
+
+    def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
+        own = replace(self, scenes=rows if role == "train" else 1, test_scenes=rows if role == "test" else 1).load()
+        scenes = cast(TrifeatureScenes, own.train if role == "train" else cast(Any, own.evaluation).test.rows)
+        captions = [scenes.caption(row) for row in range(len(scenes))]
+        first, kind = scenes.objects[:, 0], "held-out" if role == "test" else "training"
+        return Sample(
+            f"{len(scenes)} {kind} scenes of two to four Trifeature objects with captions that name two of them",
+            {"image": list(scenes.images), "text": captions},
+            captions,
+            scenes.ids,
+            "the same two objects",
+            {
+                "shape": Label(names=SHAPES, title="shape of the first"),
+                "color": Label(names=COLORS, title="color of the first", colors=COLOR_CODES),
+            },
+            {"shape": first // len(COLORS), "color": first % len(COLORS)},
+            held_out=role == "test",
+            phrases=[[PHRASES[number] for number in named] for named in scenes.objects[:, :2]],
         )

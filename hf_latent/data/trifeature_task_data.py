@@ -11,10 +11,12 @@ from ..errors import UserError
 from ..memory import check_memory
 from .description import Description
 from .loaded import EvaluationData, Label, LoadedData, Split, Target
-from .source import RenderedSource, register_source
+from .sample import ROWS, Role, Sample, evenly
+from .source import Reader, RenderedSource, Source, register_source
 from .tokenizers import TRIFEATURE, load_tokenizer
 from .trifeature import TrifeatureImages, generator, load_trifeature
 from .trifeature_data import COMBINATIONS_HELD_OUT, SYNTHETIC, TAUGHT, TITLE
+from .trifeature_sample import drawn, image_size_of
 from .trifeature_sentences import ANSWERS
 from .trifeature_tasks import (
     ASSIGNMENT,
@@ -55,6 +57,7 @@ class TrifeatureTaskData(RenderedSource):
     TWO_IMAGES: ClassVar[bool] = False
     STREAM: ClassVar[int]  # random, after those of `trifeature` and of its scenes
     ANSWERED: ClassVar[bool] = False
+    READS: ClassVar[str] = ""  # what the sentence is called, where the task has another word
 
     image_size: int = 224
     renders: int = 3
@@ -106,7 +109,6 @@ class TrifeatureTaskData(RenderedSource):
         except ValueError as error:
             raise UserError(f"data: {error}") from None
         train, test = self._rows(trifeature.train, 0), self._rows(trifeature.test, 1)
-        answers = Label(names=tuple(self.CLASSES))
         return LoadedData(
             train=train,
             columns={"image": "image", "text": "text"},
@@ -115,14 +117,47 @@ class TrifeatureTaskData(RenderedSource):
             evaluation=EvaluationData(
                 test=Split(test, np.arange(len(test)), {self.LABEL: test.labels, "kind": self._kinds(test)}),
                 columns={"image": "image", "text": "text"},
-                labels={
-                    self.LABEL: answers,
-                    "kind": Label(names=tuple(self.KINDS), titles=tuple(self.KINDS.values())),
-                },
-                target=Target("answers" if self.ANSWERED else "classes", self.LABEL, groups="kind"),
+                labels=self._labels(),
+                target=self._target(),
             ),
-            target=answers,
+            target=self._labels()[self.LABEL],
         )
+
+    def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
+        """Images of one render of each combination, with a sentence each, kind by kind."""
+        trifeature = drawn(self.image_size, self.seed, self.texture_period)
+        images, kind = (trifeature.test, "held-out") if role == "test" else (trifeature.train, "training")
+        examples = sorted(self.draw(images, 1, np.random.default_rng(0)), key=lambda row: row.group)
+        examples = [examples[place] for place in evenly(len(examples), rows)]
+        asked = TaskRows(images, examples, self.CLASSES if self.ANSWERED else None)
+        read = [asked[row] for row in range(len(asked))]
+        return Sample(
+            f"{len(read)} {kind} {self.WHAT} of Trifeature",
+            {name: [row[name] for row in read] for name in ("image", "text")},
+            [row["text"] for row in read],
+            np.arange(len(read)),
+            "the same row",
+            self._labels(),
+            {self.LABEL: asked.labels, "kind": self._kinds(asked)},
+            role == "test",
+            self._target(),
+        )
+
+    @classmethod
+    def stands_in_for(cls, modalities: Mapping[str, Mapping[str, Any]], reader: Reader) -> Source | None:
+        wanted = "answers" if cls.ANSWERED else "classes"
+        fits = set(modalities) == {"image", "text"} and reader.labels == wanted
+        fits &= reader.images == (2 if cls.TWO_IMAGES else 1) and reader.classes in (None, len(cls.CLASSES))
+        return cls(image_size=image_size_of(modalities)) if fits else None
+
+    def _labels(self) -> dict[str, Label]:
+        return {
+            self.LABEL: Label(names=tuple(self.CLASSES)),
+            "kind": Label(names=tuple(self.KINDS), titles=tuple(self.KINDS.values())),
+        }
+
+    def _target(self) -> Target:
+        return Target("answers" if self.ANSWERED else "classes", self.LABEL, groups="kind", sentence=self.READS)
 
     def _kinds(self, rows: TaskRows) -> np.ndarray:
         """`(rows,)` int64, the kind of each row."""
@@ -196,6 +231,7 @@ class TrifeatureEntailmentData(TrifeatureTaskData):
         'one such as "a heavy red star" is entailed by its image, contradicted, or left open',
     )
     SENTENCE = "a heavy red star"
+    READS = "hypothesis"
     SAYS = "tells whether an image entails a sentence, contradicts it, or leaves it open"
     draw = staticmethod(draw_hypotheses)
     STREAM = 6
@@ -246,6 +282,7 @@ class TrifeatureTextAssignmentData(TrifeatureTaskData):
         "is a caption of the first, of the second, or of neither?",
     )
     SENTENCE = "a photo of a red star"
+    READS = "caption"
     SAYS = "tells which of two images a caption belongs to, if to any"
     TWO_IMAGES = True
     draw = staticmethod(draw_assignments)

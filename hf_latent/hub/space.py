@@ -167,6 +167,6 @@ def _check_model(model: str) -> None:
     if CONFIG not in files:
         raise UserError(f"{model} holds no {CONFIG}: push the model with hf-latent push")
     if RECIPE not in files:
-        print(f"{model} holds no {RECIPE}: the Space cannot know its data, and shows a stand-in")
+        print(f"{model} holds no {RECIPE}: the Space cannot know its data, and shows a stand-in, or no rows")
     if info.private:
         print(f"{model} is private: give the Space a secret HF_TOKEN that may read it, in its settings")

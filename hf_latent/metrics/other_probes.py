@@ -29,12 +29,16 @@ def multilabel_probe(
         `weighted_f1` and `macro_f1` on the test rows, in percent. A class that no row has and that none is given
         counts 0.
     """
+    return _f1(np.asarray(test_labels, dtype=bool), predicted_classes(train_features, train_labels, test_features))
+
+
+def predicted_classes(train_features: ArrayLike, train_labels: ArrayLike, test_features: ArrayLike) -> Array:
+    """`(M, C)` bool, what the probe of [`multilabel_probe`] says of the test rows."""
     x, other = _standardised(train_features, test_features)
-    y, truth = np.asarray(train_labels, dtype=bool), np.asarray(test_labels, dtype=bool)
+    y = np.asarray(train_labels, dtype=bool)
     fit, held = _halves(len(x))
     scores = {cost: _f1(y[held], _fit_each(x[fit], y[fit], x[held], cost))["weighted_f1"] for cost in COSTS}
-    cost = max(scores, key=scores.__getitem__)
-    return _f1(truth, _fit_each(x, y, other, cost))
+    return _fit_each(x, y, other, max(scores, key=scores.__getitem__))
 
 
 def regression_probe(
@@ -49,14 +53,20 @@ def regression_probe(
     Returns:
         `r2` on the test rows, 1 at most, 0 where always the mean of the test rows is said; and `mse`.
     """
+    truth = np.asarray(test_targets, dtype=np.float64)
+    said = predicted_numbers(train_features, train_targets, test_features)
+    mse, variance = float(np.mean((said - truth) ** 2)), float(np.var(truth))
+    return {"r2": 1 - mse / variance if variance else float("nan"), "mse": mse}
+
+
+def predicted_numbers(train_features: ArrayLike, train_targets: ArrayLike, test_features: ArrayLike) -> Array:
+    """`(M,)` floats, what the probe of [`regression_probe`] says of the test rows."""
     x, other = _standardised(train_features, test_features)
-    y, truth = (np.asarray(values, dtype=np.float64) for values in (train_targets, test_targets))
+    y = np.asarray(train_targets, dtype=np.float64)
     ridge = import_module("sklearn.linear_model").Ridge
     fit, held = _halves(len(x))
     errors = {alpha: np.mean((_ridge(ridge, x[fit], y[fit], x[held], alpha) - y[held]) ** 2) for alpha in ALPHAS}
-    said = _ridge(ridge, x, y, other, min(errors, key=errors.__getitem__))
-    mse, variance = float(np.mean((said - truth) ** 2)), float(np.var(truth))
-    return {"r2": 1 - mse / variance if variance else float("nan"), "mse": mse}
+    return _ridge(ridge, x, y, other, min(errors, key=errors.__getitem__))
 
 
 def few_shot_probe(

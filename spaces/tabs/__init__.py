@@ -1,5 +1,18 @@
-"""The tabs of the page, one file each.
+"""The pages, one file each: a module with `TITLE`, `ORDER`, `refusal(explorer)` and `build(explorers)` is a tab."""
 
-A tab has a `TITLE`, `refusal(explorer)`, which says why it cannot show a model or gives None, and `build(explorers)`,
-which draws it for the models that it can show.
-"""
+import sys
+from types import ModuleType
+
+from hf_latent.discovery import import_modules
+
+import_modules(__name__, __path__)
+TABS: tuple[ModuleType, ...] = tuple(
+    sorted(
+        (
+            module
+            for name, module in sys.modules.items()
+            if name.startswith(f"{__name__}.") and hasattr(module, "TITLE")
+        ),
+        key=lambda module: module.ORDER,
+    )
+)

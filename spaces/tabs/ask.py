@@ -16,26 +16,28 @@ from upload import Upload
 from hf_latent.errors import UserError
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
 
-TITLE = "Ask"
+TITLE, ORDER = "Ask", 30
 MOST_TEXTS = 12
 EXAMPLES, IMAGES_SHOWN = 6, 8
 NO_IMAGE = "<p class='quiet'>Bring an image, or press an example.</p>"
-NO_RECIPE = "this model has no recipe beside it"
+NO_RECIPE = "this model has no recipe beside it."
 NO_TEXT = "<p class='quiet'>Write what the image should show.</p>"
 
 
 def refusal(explorer: Explorer) -> str | None:
     """Why a model cannot be asked; None where it can."""
     if set(explorer.modalities) == {"image", "text"}:
-        return explorer.no_space
+        return explorer.no_embeddings
     return f"To ask takes a model of images and texts; this one is of {', '.join(explorer.modalities)}."
 
 
 def build(explorers: Sequence[Explorer]) -> None:
     """The tab."""
     terms = {
-        explorer.name: Terms(explorer) if explorer.views and not taught(explorer) else None for explorer in explorers
+        explorer.name: Terms(explorer) if explorer.rows and explorer.views and not taught(explorer) else None
+        for explorer in explorers
     }
+    explorers = sorted(explorers, key=lambda explorer: explorer.rows is None)  # one with examples first
     images, lines = examples(explorers[0])
 
     @spoken
@@ -50,18 +52,29 @@ def build(explorers: Sequence[Explorer]) -> None:
     name = picker(explorers)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            image = Upload(images[0], label="An image", height=230, sources=["upload", "clipboard"], format="png")
-            gr.Examples([[each] for each in images], [image], label="Or one of these")
-            texts = gr.Textbox("\n".join(lines), label="Texts, one a line", lines=len(lines), max_lines=MOST_TEXTS)
+            image = Upload(
+                images[0] if images else None,
+                label="An image",
+                height=230,
+                sources=["upload", "clipboard"],
+                format="png",
+            )
+            if images:
+                gr.Examples([[each] for each in images], [image], label="Or one of these")
+            texts = gr.Textbox(
+                "\n".join(lines), label="Texts, one a line", lines=max(2, len(lines)), max_lines=MOST_TEXTS
+            )
             press = gr.Button("Which text fits?", variant="primary")
         with gr.Column(scale=3, min_width=300):
-            answer = gr.HTML(ask(name.value, images[0], "\n".join(lines)))
+            answer = gr.HTML(ask(name.value, images[0] if images else None, "\n".join(lines)))
+    asking = [press.click, image.change, name.input]
+    gr.on(asking, ask, [name, image, texts], answer, api_name="ask", **LAST)
+    if not images:
+        return
     gr.Markdown("### Which images fit a text?")
     text = gr.Textbox(lines[0], label="A text", max_length=LONGEST)
     gr.Examples([[line] for line in lines], [text], label="Or one of these")
     found = gr.HTML(find(name.value, lines[0]))
-    asking = [press.click, image.change, name.input]
-    gr.on(asking, ask, [name, image, texts], answer, api_name="ask", **LAST)
     gr.on([text.change, name.input], find, [name, text], found, api_name="find", **LAST)
 
 
@@ -83,7 +96,9 @@ def lines_of(texts: str) -> list[str]:
 
 
 def examples(explorer: Explorer) -> tuple[list[Image.Image], list[str]]:
-    """Some images of the sample, and their texts."""
+    """Some images of the sample, and their texts; none where there is no sample."""
+    if explorer.rows is None:
+        return [], []
     images, texts = explorer.sample.values["image"], explorer.sample.values["text"]
     rows = np.linspace(0, len(texts) - 1, min(EXAMPLES, len(texts))).astype(int)
     return [picture(images[row]) for row in rows], list(dict.fromkeys(texts[row][:LONGEST] for row in rows))
@@ -100,8 +115,9 @@ def answer_html(explorer: Explorer, terms: Terms | None, image: Image.Image, tex
     cells = [[f"{escape(text)}{unread_html(tokenizer, text)}"] for text in texts]
     for row, chance, cosine in zip(cells, chances, cosines, strict=True):
         row += [bar_html(chance, f"{100 * chance:.1f} %"), f"{cosine:.2f}"]
-    why = "it compares with a momentum copy, which training leaves behind" if taught(explorer) else NO_RECIPE
-    told = f"<p class='quiet'>What the objective saw cannot be told: {why}.</p>"
+    why = "it compares with a momentum copy, which training leaves behind." if taught(explorer) else NO_RECIPE
+    why = explorer.note or NO_RECIPE if explorer.rows is None else why
+    told = f"<p class='quiet'>What the objective saw cannot be told: {escape(why)}</p>"
     if terms is not None:
         shares = terms.shares({"image": [image] * len(texts), "text": texts}, ids_of(explorer, texts))
         head += [_head(terms, term) for term in terms.usual]
@@ -114,7 +130,7 @@ def answer_html(explorer: Explorer, terms: Terms | None, image: Image.Image, tex
             "have a smaller one.</p>"
         )
     order = sorted(range(len(texts)), key=lambda row: -chances[row])
-    return explorer.usual.unlike_html(image) + table_html(head, [cells[row] for row in order], "terms") + told
+    return explorer.unlike_html(image) + table_html(head, [cells[row] for row in order], "terms") + told
 
 
 def _head(terms: Terms, term: str) -> str:

@@ -1,228 +1,245 @@
-"""Redundant, unique, synergistic: two pictures that you build, and what each alone and both together tell a probe."""
+"""Redundant, unique, synergistic: a row that you build, and what each modality alone and all together tell a probe."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from html import escape
 from typing import Any, cast
 
 import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
-from explorer import Explorer, thumbnail
+from composed import Answer, ComposedProbes
+from explorer import FUSED, Explorer
 from page import LAST, bar_html, figure, image_html, named, picker, spoken, table_html
-from pairs import MODALITIES, SYNERGY, VIEWS, Answer, PairProbes
-from sample import words_of
+from thumbnails import thumbnail
 
-from hf_latent.data.trifeature import COLORS, SHAPES, TEXTURES, TrifeatureImages, draw_picture
-from hf_latent.data.trifeature import SYNERGY as SYNERGY_CLASSES
-from hf_latent.data.trifeature_data import TrifeatureData
-from hf_latent.data.trifeature_drawing import MAX_ANGLE
-from hf_latent.metrics import CHANCE
+from hf_latent.data.composer import ALL, Chosen, Composer, Factor
 
-TITLE = "R, U, S"
-TASKS = {
-    "redundancy": "<b>Redundant</b><small>the shape, which both images show</small>",
-    "uniqueness1": "<b>Unique</b> to image 1<small>its texture</small>",
-    "uniqueness2": "<b>Unique</b> to image 2<small>its texture</small>",
-    SYNERGY: "<b>Synergistic</b><small>does the color of image 2 fit the texture of image 1?</small>",
-}
-FITS = {"mapped": "it fits", "unmapped": "it does not"}
-KNOWN: dict[str, Sequence[str]] = {"Shape": SHAPES, "Texture": TEXTURES, "Color": COLORS}
-FACTORS = ("shape", "texture 1", "color 1", "texture 2", "color 2")
+TITLE, ORDER = "R, U, S", 20
 NEIGHBOURS = 4
 MARGIN = {"l": 8, "r": 8, "t": 36, "b": 8}
-Picture = tuple[str, str, str, int]  # shape, texture, color, angle
 
 
 def refusal(explorer: Explorer) -> str | None:
-    """Why a model cannot be asked about pairs of pictures; None where it can."""
-    if tuple(explorer.modalities) == MODALITIES and isinstance(explorer.source, TrifeatureData):
-        return None
-    return (
-        "These pages ask a model of pairs of Trifeature images, such as comm_trifeature_quick trains; this one is of "
-        f"{', '.join(explorer.modalities)}."
-    )
+    """Why no row can be built for a model; None where one can."""
+    if explorer.no_space:
+        return explorer.no_space
+    composer = explorer.source.composer() if explorer.source else None
+    if composer is None or set(composer.factors) != set(explorer.modalities):
+        return "Its data are not built from parts that can be chosen."
+    return None if FUSED in explorer.unit else "It gives no embedding of all modalities together."
+
+
+def composer_of(explorer: Explorer) -> Composer:
+    """What builds rows for a model that is not refused."""
+    return cast(Composer, cast(Any, explorer.source).composer())
 
 
 def build(explorers: Sequence[Explorer]) -> None:
-    """The tab."""
-    probes = {explorer.name: PairProbes(explorer) for explorer in explorers}
-    presets = examples(next(iter(probes.values())))
-    first, second = next(iter(presets.values()))
+    """The tab; models of other parts than the first one's are left out."""
+    first = composer_of(explorers[0])
+    explorers = [explorer for explorer in explorers if composer_of(explorer).factors == first.factors]
+    probes = {explorer.name: ComposedProbes(explorer, composer_of(explorer)) for explorer in explorers}
+    modalities = list(first.factors)
+    begin = next(iter(first.presets.values()))
 
     @spoken
-    def show(name: str, *pictures: Any) -> list[Any]:
-        return page_of(probes[named(explorers, name).name], pictures[:4], pictures[4:])
-
-    @spoken
-    def fit(name: str, *pictures: Any) -> list[Any]:
+    def show(name: str, *choices: Any) -> list[Any]:
         asked = probes[named(explorers, name).name]
-        color = COLORS[asked.mapping[TEXTURES.index(pictures[1])]]
-        return [color, *page_of(asked, pictures[:4], (*pictures[4:6], color, pictures[7]))]
+        return page_of(asked, chosen_of(asked, choices))
+
+    @spoken
+    def obey(name: str, *choices: Any) -> list[Any]:
+        asked = probes[named(explorers, name).name]
+        chosen = fitting(asked.composer, chosen_of(asked, choices))
+        return [*flat(chosen, modalities), *page_of(asked, chosen)]
 
     @spoken
     def preset(title: str, name: str) -> list[Any]:
         asked = probes[named(explorers, name).name]
-        one, two = examples(asked)[title]
-        return [*one, *two, *page_of(asked, one, two)]
+        chosen = asked.composer.presets[title]
+        return [*flat(chosen, modalities), *page_of(asked, chosen)]
 
-    gr.Markdown(
-        "### Redundant, unique, synergistic\nBuild two pictures. The table says what linear probes read from the "
-        "features of each image alone and of both: what both images show is **redundant**, what one of them shows is "
-        "**unique**, and whether the color of image 2 belongs to the texture of image 1 takes both, hence "
-        "**synergistic**."
-    )
+    gr.Markdown("### Redundant, unique, synergistic")
+    gr.HTML(f"<p>{escape(first.intro)}</p>")
     name = picker(explorers)
     with gr.Row():
-        presses = [gr.Button(title, size="sm", min_width=140) for title in presets]
-    shown = show(name.value, *first, *second)
+        presses = [gr.Button(title, size="sm", min_width=140) for title in first.presets]
+    shown = show(name.value, *flat(begin, modalities))
     drawn: list[Any] = []
     controls: list[Any] = []
     with gr.Row():
-        for number, picture in ((1, first), (2, second)):
+        for number, modality in enumerate(modalities, start=1):
             with gr.Column(min_width=140):
                 drawn.append(gr.HTML(shown[number - 1]))
-                for (title, known), value in zip(KNOWN.items(), picture[:3], strict=True):
-                    controls.append(gr.Dropdown(list(known), value=value, label=f"{title} {number}"))
-                controls.append(gr.Slider(-MAX_ANGLE, MAX_ANGLE, picture[3], step=1, label=f"Angle {number}"))
-    press = gr.Button("Give image 2 the color that fits the texture of image 1")
-    table = gr.HTML(shown[2])
-    plot = gr.Plot(shown[3], show_label=False)
-    with gr.Accordion("Which held-out pairs the model finds similar", open=False):
-        near = gr.HTML(shown[4])
+                for factor, value in zip(first.factors[modality], begin[modality], strict=True):
+                    controls.append(control(factor, value, f"{factor.name} {number}"))
+    press = gr.Button(first.rule.press if first.rule else "", visible=first.rule is not None)
+    table, plot, near = shown[len(modalities) :]
+    answers = gr.HTML(table)
+    rule = gr.Plot(plot, show_label=False, visible=first.rule is not None)
+    with gr.Accordion("Which held-out rows the model finds similar", open=False):
+        similar = gr.HTML(near)
 
-    inputs, outputs = [name, *controls], [*drawn, table, plot, near]
-    asking = [control.input for control in inputs]
+    inputs, outputs = [name, *controls], [*drawn, answers, rule, similar]
+    asking = [each.input for each in inputs]
     gr.on(asking, show, inputs, outputs, api_name="interactions", **LAST)
-    press.click(fit, inputs, [controls[6], *outputs], api_visibility="private")
-    for title, button in zip(presets, presses, strict=True):
+    if first.rule is not None:
+        press.click(obey, inputs, [*controls, *outputs], api_visibility="private")
+    for title, button in zip(first.presets, presses, strict=True):
         button.click(partial(preset, title), name, [*controls, *outputs], api_visibility="private")
 
 
-def page_of(probes: PairProbes, first: Picture, second: Picture) -> list[Any]:
-    """Both pictures, the table of answers, the rule, and the neighbours."""
-    images = [draw(probes.explorer, picture) for picture in (first, second)]
-    pair = probes.embed((images[0], images[1]))
-    answers = probes.answers(pair, truth(probes, first, second))
+def control(factor: Factor, value: Any, label: str) -> Any:
+    """What a factor is chosen with."""
+    if factor.choices:
+        return gr.Dropdown(list(factor.choices), value=value, label=label)
+    return gr.Slider(*factor.bounds, value, step=1, label=label)
+
+
+def chosen_of(probes: ComposedProbes, choices: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+    """The choices of each modality, of all controls in their order."""
+    found, rest = {}, tuple(choices)
+    for modality, factors in probes.composer.factors.items():
+        found[modality], rest = probes.checked(modality, rest[: len(factors)]), rest[len(factors) :]
+    return found
+
+
+def flat(chosen: Chosen, modalities: Sequence[str]) -> list[Any]:
+    """The other way round."""
+    return [value for modality in modalities for value in chosen[modality]]
+
+
+def fitting(composer: Composer, chosen: Chosen) -> dict[str, tuple[Any, ...]]:
+    """The choices, changed so that the row obeys the rule."""
+    rule = composer.rule
+    if rule is None:
+        return dict(chosen)
+    (across, factor), (down, other) = rule.across, rule.down
+    place = composer.factors[down][other].choices.index(chosen[down][other])
+    own = list(chosen[across])
+    own[factor] = composer.factors[across][factor].choices[rule.fitting[place]]
+    return {**chosen, across: tuple(own)}
+
+
+def page_of(probes: ComposedProbes, chosen: Chosen) -> list[Any]:
+    """What was built, the table of answers, the rule, and the neighbours."""
+    composer = probes.composer
+    values = {name: composer.draw(name, choices) for name, choices in chosen.items()}
+    row = probes.embed(values)
     return [
-        *(picked_html(image, picture) for image, picture in zip(images, (first, second), strict=True)),
-        answers_html(probes, answers),
-        rule_figure(probes, first, second),
-        neighbours_html(probes, pair, first, second),
+        *(picked_html(probes, name, value, composer.words(name, chosen[name])) for name, value in values.items()),
+        answers_html(probes, probes.answers(row, chosen)),
+        None if composer.rule is None else rule_figure(probes, chosen),
+        neighbours_html(probes, row, chosen),
     ]
 
 
-def draw(explorer: Explorer, picture: Picture) -> np.ndarray:
-    """A picture as the data of the model draws it."""
-    source = cast(TrifeatureData, explorer.source)
-    return draw_picture(*picture, image_size=source.image_size, texture_period=source.texture_period)
+def value_html(probes: ComposedProbes, modality: str, value: Any, words: str) -> str:
+    """A value of a modality: a picture of it, or the text."""
+    kind = probes.explorer.processor.modalities[modality]["kind"]
+    return f"<p>{escape(value)}</p>" if kind == "text" else image_html(thumbnail(value, kind), words)
 
 
-def truth(probes: PairProbes, first: Picture, second: Picture) -> dict[str, dict[str, str | None]]:
-    """Task -> view -> the right answer. Of two shapes that differ, each image alone shows its own, and both none."""
-    fits = probes.mapping[TEXTURES.index(first[1])] == COLORS.index(second[2])
-    shared = {"image1": first[0], "image2": second[0], "fused": first[0] if first[0] == second[0] else None}
-    whole = {"uniqueness1": first[1], "uniqueness2": second[1], SYNERGY: SYNERGY_CLASSES[int(fits)]}
-    return {"redundancy": shared, **{task: dict.fromkeys(VIEWS, right) for task, right in whole.items()}}
+def picked_html(probes: ComposedProbes, modality: str, value: Any, words: str) -> str:
+    """One of what was built."""
+    return f'<div class="picked">{value_html(probes, modality, value, words)}</div>'
 
 
-def examples(probes: PairProbes) -> dict[str, tuple[Picture, Picture]]:
-    """Pairs to begin with, by what they show."""
-    fitting = COLORS[probes.mapping[TEXTURES.index("stripes")]]
-    other = COLORS[probes.mapping[TEXTURES.index("dots")]]
-    first = ("square", "stripes", "green", 20)
-    return {
-        "A color that fits": (first, ("square", "dots", fitting, -15)),
-        "A color that does not": (first, ("square", "dots", other, -15)),
-        "Two shapes": (first, ("circle", "dots", fitting, -15)),
-        "One picture twice": (first, first),
-    }
+def answers_html(probes: ComposedProbes, answers: Mapping[str, Mapping[str, Answer]]) -> str:
+    """Questions as rows, views as columns; under each answer how often that probe is right."""
+    composer = probes.composer
 
-
-def picked_html(image: np.ndarray, picture: Picture) -> str:
-    """A picture of the pair."""
-    shape, texture, color, _ = picture
-    return f'<div class="picked">{image_html(thumbnail(image), f"{color} {shape}, {texture}")}</div>'
-
-
-def answers_html(probes: PairProbes, answers: Mapping[str, Mapping[str, Answer]]) -> str:
-    """Tasks as rows, views as columns; under each answer how often that probe is right."""
-
-    def cell(task: str, view: str) -> str:
-        answer = answers[task][view]
+    def cell(name: str, view: str) -> str:
+        answer, label = answers[name][view], composer.questions[name].label
         mark = {True: "✓", False: "✗", None: ""}[answer.right]
-        text = f"{FITS.get(answer.said, answer.said)} {100 * answer.share:.0f} % {mark}"
-        usual = f"right on {probes.accuracy[task][view]:.0f} % of held-out pairs"
+        text = f"{escape(label.title_of(answer.said))} {100 * answer.share:.0f} % {mark}"
+        usual = f"right on {probes.accuracy[name][view]:.0f} % of held-out rows"
         return f"{bar_html(answer.share, text)}<small>{usual}</small>"
 
-    rows = [
-        [f"{title}<small>a guess: {CHANCE[task]:.0f} %</small>", *(cell(task, view) for view in VIEWS)]
-        for task, title in TASKS.items()
-    ]
-    fits = probes.mapping[:, None] == np.arange(len(COLORS))
-    inside, outside = (100 * float(np.nanmean(probes.fits[cells])) for cells in (fits, ~fits))
-    sentence = (
-        f"Asked whether the color fits, the probe of both says {inside:.0f} % on average where the rule of the data "
-        f"has it, and {outside:.0f} % elsewhere, on held-out pairs:"
+    rows = []
+    for name, question in composer.questions.items():
+        title = f"<b>{escape(question.title)}</b><small>{escape(question.about)}</small>"
+        guess = f"<small>a guess: {probes.chance[name]:.0f} %</small>"
+        rows.append([title + guess, *(cell(name, view) for view in probes.views)])
+    table = table_html(["What a probe reads", *map(escape, composer.views.values())], rows, "answers")
+    return table + (rule_html(probes) if composer.rule else "")
+
+
+def rule_html(probes: ComposedProbes) -> str:
+    """What the probe of all modalities says on average where the rule has its answer, and elsewhere."""
+    rule, table = probes.composer.rule, probes.fits
+    assert rule is not None and table is not None
+    fits = np.array(rule.fitting)[:, None] == np.arange(table.shape[1])
+    inside, outside = (100 * float(np.nanmean(table[cells])) for cells in (fits, ~fits))
+    title = escape(probes.composer.questions[rule.question].label.title_of(rule.answer))
+    return (
+        f"<p>The probe of all modalities says “{title}” with {inside:.0f} % on average where the rule of the data has "
+        f"it, and with {outside:.0f} % elsewhere, on held-out rows:</p>"
     )
-    return table_html(["What a probe reads", *VIEWS.values()], rows, "answers") + f"<p>{sentence}</p>"
 
 
-def rule_figure(probes: PairProbes, first: Picture, second: Picture) -> go.Figure:
-    """How sure the probe of both is that a color fits a texture, the rule of the data, and where the pair is."""
+def rule_figure(probes: ComposedProbes, chosen: Chosen) -> go.Figure:
+    """How sure the probe of all modalities is of the rule's answer, the rule of the data, and where the row is."""
+    composer, rule = probes.composer, probes.composer.rule
+    assert rule is not None
+    (across, factor), (down, other) = rule.across, rule.down
+    columns, rows = composer.factors[across][factor], composer.factors[down][other]
+    titles = [f"{each.name.lower()} of {side}" for each, side in ((columns, across), (rows, down))]
     heat = go.Heatmap(
         z=probes.fits,
-        x=list(COLORS),
-        y=list(TEXTURES),
+        x=list(columns.choices),
+        y=list(rows.choices),
         colorscale="Viridis",
         zmin=0,
         zmax=1,
-        colorbar={"title": {"text": "fits"}, "thickness": 12, "tickformat": ".0%"},
-        hovertemplate="texture 1: %{y}<br>color 2: %{x}<br>the probe: %{z:.0%}<extra></extra>",
+        colorbar={"title": {"text": rule.title}, "thickness": 12, "tickformat": ".0%"},
+        hovertemplate=f"{titles[1]}: %{{y}}<br>{titles[0]}: %{{x}}<br>the probe: %{{z:.0%}}<extra></extra>",
     )
-    rule = [COLORS[color] for color in probes.mapping]
     box = {"symbol": "square-open", "size": 20, "color": "#ff5a36", "line": {"width": 2.5}}
     here = {"symbol": "x", "size": 11, "color": "white", "line": {"width": 1.5, "color": "black"}}
     marks = {"mode": "markers", "hoverinfo": "skip"}
+    right = [columns.choices[number] for number in rule.fitting]
+    own = {"x": [chosen[across][factor]], "y": [chosen[down][other]]}
     traces = [
         heat,
-        go.Scatter(x=rule, y=list(TEXTURES), name="the rule of the data", marker=box, **marks),
-        go.Scatter(x=[second[2]], y=[first[1]], name="your pair", marker=here, **marks),
+        go.Scatter(x=right, y=list(rows.choices), name="the rule of the data", marker=box, **marks),
+        go.Scatter(**own, name="what you built", marker=here, **marks),
     ]
     axes = {
-        "xaxis": {"title": {"text": "color of image 2"}, "automargin": True},
-        "yaxis": {"title": {"text": "texture of image 1"}, "automargin": True, "autorange": "reversed"},
+        "xaxis": {"title": {"text": titles[0]}, "automargin": True},
+        "yaxis": {"title": {"text": titles[1]}, "automargin": True, "autorange": "reversed"},
     }
     return figure(traces, 440, **axes, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, margin=MARGIN)
 
 
-def neighbours_html(probes: PairProbes, pair: Mapping[str, np.ndarray], first: Picture, second: Picture) -> str:
-    """The nearest pairs in each view side by side, with what agrees; an image that a view does not see is faint."""
-    images, columns = probes.reference.source, []
-    for view, near in probes.neighbours(pair, NEIGHBOURS).items():
-        cards, seen = [], [name for name in FACTORS if view == "fused" or name[-1] in ("e", view[-1])]
-        agreeing = dict.fromkeys(seen, 0)
-        for row, cosine in near:
-            rows = probes.reference.index[row]
-            same = agreement((first, second), [labels_of(images, image) for image in rows])
-            for factor in set(same) & set(seen):
-                agreeing[factor] += 1
-            two = "".join(image_html(thumbnail(images.images[k]), words_of(images, k)) for k in rows)
+def neighbours_html(probes: ComposedProbes, row: Mapping[str, np.ndarray], chosen: Chosen) -> str:
+    """The nearest rows in each view side by side, with what agrees; a value that a view does not see is faint."""
+    composer, columns = probes.composer, []
+    for view, near in probes.neighbours(row, NEIGHBOURS).items():
+        cards: list[str] = []
+        agreeing = {
+            name: 0
+            for name, places in composer.compared.items()
+            if any(view in (ALL, modality) for modality, _ in places)
+        }
+        for number, cosine in near:
+            same = probes.agreement(chosen, number, view)
+            for name in same:
+                agreeing[name] += 1
+            parts = []
+            for modality, names in probes.chosen_of(number).items():
+                faint = "" if view in (ALL, modality) else ' class="faint"'
+                value = probes.reference.values[modality][number]
+                parts.append(
+                    f"<span{faint}>{value_html(probes, modality, value, composer.words(modality, names))}</span>"
+                )
             words = f"<b>{cosine:.2f}</b><small>{'same ' + ', '.join(same) if same else 'nothing agrees'}</small>"
-            cards.append(f'<div class="pair"><div class="two">{two}</div><div>{words}</div></div>')
+            cards.append(f'<div class="pair"><div class="two">{"".join(parts)}</div><div>{words}</div></div>')
         counts = f"Of {len(near)}, same " + ", ".join(f"{factor} in {count}" for factor, count in agreeing.items())
-        columns.append(f'<div class="view-{view}"><h4>{VIEWS[view]}</h4><p>{counts}.</p>{"".join(cards)}</div>')
+        title = escape(composer.views[view])
+        columns.append(f'<div class="view"><h4>{title}</h4><p>{counts}.</p>{"".join(cards)}</div>')
     return (
-        f"<p>The nearest of {len(probes.reference)} pairs of held-out images, by the cosine of the features less "
-        f'their mean.</p><div class="views">{"".join(columns)}</div>'
+        f"<p>The nearest of {probes.size} held-out rows, by the cosine of the features less their mean.</p>"
+        f'<div class="views">{"".join(columns)}</div>'
     )
-
-
-def labels_of(images: TrifeatureImages, row: int) -> tuple[str, str, str]:
-    """Shape, texture and color of a picture, in words."""
-    return SHAPES[images.shape[row]], TEXTURES[images.texture[row]], COLORS[images.color[row]]
-
-
-def agreement(query: Sequence[Any], found: Sequence[Any]) -> list[str]:
-    """Those of `FACTORS` in which two pairs of pictures agree."""
-    values = [(a[0], a[1], a[2], b[1], b[2]) for a, b in (query, found)]
-    return [name for name, wanted, has in zip(FACTORS, *values, strict=True) if wanted == has]

@@ -8,17 +8,17 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
+from colors import Coloring, color_scale, colorings
 from explorer import Explorer
 from page import FAINT, LAST, PALETTE, SYMBOLS, data_uri, figure, hidden_axes, named, picker, spoken, table_html
 from PIL import Image
 
-from hf_latent.data.trifeature import RGB
 from hf_latent.evaluation import Measurement
 from hf_latent.metrics import geometry
 from hf_latent.plots import explained_variance, principal_components, two_dimensions
 from hf_latent.results import columns, read
 
-TITLE = "Latent map"
+TITLE, ORDER = "Latent map", 10
 PCA2, PCA3, TSNE = "PCA", "PCA in 3-D", "t-SNE"
 MODALITY = "modality"
 HEIGHT = 440
@@ -37,6 +37,7 @@ class LatentMap:
         places: Layout -> modality -> (N, 2) or (N, 3).
         explained: The shares of the variance that the first three principal components have, 0 to 1.
         numbers: What was measured on the rows, by title.
+        colorings: What its points can be colored by.
     """
 
     def __init__(self, explorer: Explorer, number: int) -> None:
@@ -49,35 +50,40 @@ class LatentMap:
         self.places = {
             layout: dict(zip(unit, np.split(rows, len(unit)), strict=True)) for layout, rows in points.items()
         }
-        self.numbers = measured(explorer)
+        self.numbers, self.colorings = measured(explorer), colorings(self.sample)
 
     def reach(self, layout: str) -> float:
         """The largest coordinate of the map."""
         return max(float(np.abs(rows).max()) for rows in self.places[layout].values())
 
     def figure(self, layout: str, color_by: str, joined: bool, reach: float | None = None) -> go.Figure:
-        """The map, colored by a factor of the sample; by modality where the sample has no such factor.
+        """The map, colored by a label of the sample; by modality where the sample has no such label.
 
         Its axes go to `reach` on both sides, so that maps of one reach have one scale; to its own by default.
         """
         places = self.places[layout]
         scatter, size = (go.Scatter3d, 4) if layout == PCA3 else (go.Scatter, 7)
         traces = [scatter(**joints(list(places.values())))] if joined else []
-        classes = self._classes(color_by) if color_by in self.sample.factors else self._modalities()
-        for name, marker, shown in classes:  # `shown`: modality and row of each point
+        labelled = None if color_by == MODALITY else self.colorings.get(color_by)
+        told = {} if labelled is None else labelled.told()
+        below = [group.name for group in labelled.groups if group.is_below] if labelled else []
+        groups = self._modalities() if labelled is None else self._labelled(labelled)
+        for name, marker, shown in groups:  # `shown`: modality and row of each point
             coordinates = np.array([places[modality][row] for modality, row in shown]).T
             traces.append(
                 scatter(
                     **dict(zip("xyz", coordinates, strict=False)),
                     mode="markers",
-                    name=name,
+                    name=escape(name, quote=False),  # Plotly reads some HTML
+                    showlegend=bool(name),
+                    legendrank=2000 if name in below else 1000,
                     marker={"size": size, "line": {"width": 0.6, "color": "#808080"}, **marker},
                     customdata=[row for _, row in shown],
-                    text=[f"{modality}: {self.explorer.describe(row)}" for modality, row in shown],
+                    text=[f"{modality}: {self.explorer.describe(row)}{told.get(row, '')}" for modality, row in shown],
                     hoverinfo="none",  # hover.js shows the row
                 )
             )
-        if color_by in self.sample.factors:  # what the shapes of the points mean
+        if labelled is not None:  # what the shapes of the points mean
             traces += [scatter(**_key(*look, layout)) for look in zip(places, cycle(SYMBOLS), strict=False)]
         shared: dict[str, Any] = {"meta": {"sprite": self.sprite}, "uirevision": layout, "hovermode": "closest"}
         end = 1.08 * (reach or self.reach(layout))
@@ -101,16 +107,24 @@ class LatentMap:
             for name, (color, symbol) in zip(self.explorer.unit, look, strict=False)
         ]
 
-    def _classes(self, factor: str) -> list[tuple[str, dict[str, Any], list[tuple[str, int]]]]:
-        """The classes of a factor; the shape of a point says of which modality it is."""
-        numbers, names, found = self.sample.factors[factor], self.sample.classes[factor], []
-        for number in np.unique(numbers):
-            shown = [(name, int(row)) for name in self.explorer.unit for row in np.flatnonzero(numbers == number)]
-            symbol = dict(zip(self.explorer.unit, cycle(SYMBOLS), strict=False))
-            color = PALETTE[number % len(PALETTE)]
-            if names[number] in RGB:  # a color is shown as itself
-                color = "rgb({:.0f}, {:.0f}, {:.0f})".format(*(255 * part for part in RGB[names[number]]))
-            found.append((names[number], {"color": color, "symbol": [symbol[name] for name, _ in shown]}, shown))
+    def _labelled(self, labelled: Coloring) -> list[tuple[str, dict[str, Any], list[tuple[str, int]]]]:
+        """Points by the label of their row; the shape of a point says of which modality it is."""
+        symbol, found = dict(zip(self.explorer.unit, cycle(SYMBOLS), strict=False)), []
+
+        def add(name: str, rows: np.ndarray, marker: dict[str, Any]) -> None:
+            shown = [(modality, int(row)) for modality in self.explorer.unit for row in rows]
+            if shown:
+                found.append((name, {**marker, "symbol": [symbol[modality] for modality, _ in shown]}, shown))
+
+        for group in [group for group in labelled.groups if group.is_below]:
+            add(group.name, group.rows, {"color": group.color})
+        if labelled.numbers is not None:
+            rows = np.flatnonzero(~np.isnan(labelled.numbers))
+            colors = np.tile(labelled.numbers[rows], len(self.explorer.unit))
+            add("", rows, {"color": colors, **color_scale(labelled)})
+        for group in labelled.groups:
+            if not group.is_below:
+                add(group.name, group.rows, {"color": group.color})
         return found
 
     def sprite_html(self) -> str:
@@ -131,7 +145,13 @@ class LatentMap:
 def _key(name: str, symbol: str, layout: str) -> dict[str, Any]:
     """An entry of the legend, and no point."""
     nowhere = dict.fromkeys("xyz" if layout == PCA3 else "xy", [None])
-    return {**nowhere, "mode": "markers", "name": name, "marker": {"symbol": symbol, "color": "#808080"}}
+    return {
+        **nowhere,
+        "mode": "markers",
+        "legendrank": 3000,
+        "name": name,
+        "marker": {"symbol": symbol, "color": "#808080"},
+    }
 
 
 def measured(explorer: Explorer) -> dict[str, str]:
@@ -191,7 +211,7 @@ def _cell(measurement: Measurement | None) -> str:
 def build(explorers: Sequence[Explorer]) -> None:
     """The tab."""
     maps = {explorer.name: LatentMap(explorer, number) for number, explorer in enumerate(explorers)}
-    factors = dict.fromkeys(factor for explorer in explorers for factor in explorer.sample.factors)
+    choices = dict.fromkeys(name for each in maps.values() for name in each.colorings)
     sides = min(2, len(explorers))
 
     @spoken
@@ -205,7 +225,9 @@ def build(explorers: Sequence[Explorer]) -> None:
 
     with gr.Row():
         layout = gr.Radio([PCA2, PCA3, TSNE], value=PCA2, label="Layout", scale=2, min_width=280)
-        color_by = gr.Dropdown([MODALITY, *factors], value=MODALITY, label="Color by", min_width=160)
+        color_by = gr.Dropdown(
+            [MODALITY, *choices], value=MODALITY, label="Color by", min_width=160, visible=bool(choices)
+        )
         joined = gr.Checkbox(True, label="Join what belongs together", min_width=240)
     first = explorers[0]  # beside it stands, to begin with, one that can be compared
     second = next((k for k, other in enumerate(explorers) if k and other.modalities == first.modalities), sides - 1)
@@ -246,7 +268,8 @@ def reading(layout: str, maps: int) -> str:
 def about(shown: LatentMap, layout: str) -> str:
     """What the rows of a map are, and how much of how they vary it shows."""
     sample, explorer = shown.sample, shown.explorer
-    told = f"{escape(sample.title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
+    title = sample.title[:1].upper() + sample.title[1:]
+    told = f"{escape(title)}; right is what has {escape(sample.right)}. {escape(explorer.note)}"
     if layout != TSNE:
         share = shown.explained[: 3 if layout == PCA3 else 2].sum()
         told += f" The map shows {share:.1%} of the variance of its points."

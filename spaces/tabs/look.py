@@ -13,11 +13,10 @@ from PIL import Image, ImageDraw, ImageOps
 from sentences import LONGEST, checked, unread_html, words_of
 from upload import Upload
 
-from hf_latent.data.trifeature_scenes import PREFIX
 from hf_latent.models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
 from hf_latent.plots.grounding import DARKEST
 
-TITLE = "Look"
+TITLE, ORDER = "Look", 40
 EXAMPLES = 6
 LARGE, SMALL = 360, 150  # pixels of the longer side
 NO_IMAGE = "<p class='quiet'>Bring an image, or press an example.</p>"
@@ -26,13 +25,12 @@ NO_PHRASE = "<p class='quiet'>Write what to look for.</p>"
 
 def refusal(explorer: Explorer) -> str | None:
     """Why a model cannot be asked where it looks; None where it can."""
-    if explorer.no_space or not isinstance(explorer.model, LatentALBEFForImageTextRetrieval):
+    if explorer.no_embeddings or not isinstance(explorer.model, LatentALBEFForImageTextRetrieval):
         return "To look takes a LatentALBEF of pre-training or of retrieval, which tells whether image and text match."
     if not explorer.model.config.itm_weight:
         return "It was trained without matching (itm_weight: 0), which a map is made from."
-    values = explorer.sample.values
     try:
-        maps_of(explorer, picture(values["image"][0]), values["text"][0])
+        maps_of(explorer, Image.new("RGB", (32, 32)), "a")
     except ValueError as error:
         return f"{str(error)[:1].upper()}{str(error)[1:]}."
     return None
@@ -41,6 +39,7 @@ def refusal(explorer: Explorer) -> str | None:
 def build(explorers: Sequence[Explorer]) -> None:
     """The tab."""
     rows = examples(explorers[0])
+    start = rows[0] if rows else [None, ""]
 
     @spoken
     def look(name: str, image: Image.Image | None, phrase: str) -> str:
@@ -50,25 +49,27 @@ def build(explorers: Sequence[Explorer]) -> None:
     name = picker(explorers)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            image = Upload(rows[0][0], label="A picture", height=230, sources=["upload", "clipboard"], format="png")
-            phrase = gr.Textbox(rows[0][1], label="What to look for", max_length=LONGEST)
+            image = Upload(start[0], label="A picture", height=230, sources=["upload", "clipboard"], format="png")
+            phrase = gr.Textbox(start[1], label="What to look for", max_length=LONGEST)
             press = gr.Button("Where is it?", variant="primary")
-            chosen = gr.Examples(rows, [image, phrase], label="Or one of these", elem_id="rows-look")
+            chosen = gr.Examples(rows, [image, phrase], label="Or one of these", elem_id="rows-look") if rows else None
         with gr.Column(scale=3, min_width=300):
-            answer = gr.HTML(look(name.value, *rows[0]))
+            answer = gr.HTML(look(name.value, *start))
     asking = [press.click, image.change, phrase.change, name.input]
     gr.on(asking, look, [name, image, phrase], answer, api_name="look", **LAST)
-    chosen.load_input_event.then(look, [name, image, phrase], answer, **THEN)
+    if chosen is not None:
+        chosen.load_input_event.then(look, [name, image, phrase], answer, **THEN)
 
 
 def examples(explorer: Explorer) -> list[list[Any]]:
-    """Pictures of the sample, each with something that its text names."""
-    images, texts = explorer.sample.values["image"], explorer.sample.values["text"]
+    """Pictures of the sample, each with something that its text names; none where there is no sample."""
+    if explorer.rows is None:
+        return []
+    sample, found = explorer.rows, []
+    images, texts = sample.values["image"], sample.values["text"]
     rows = np.linspace(0, len(texts) - 1, min(EXAMPLES, len(texts))).astype(int)
-    found = []
     for place, row in enumerate(rows):
-        # Of a scene, "a photo of a red star and a blue circle", one of the two; a caption of other data is whole.
-        things = texts[row].removeprefix(PREFIX).split(" and ") if texts[row].startswith(PREFIX) else [texts[row]]
+        things = sample.phrases[row] if sample.phrases else [texts[row]]
         found.append([picture(images[row]), things[place % len(things)][:LONGEST]])
     return found
 
@@ -101,7 +102,7 @@ def look_html(explorer: Explorer, image: Image.Image, phrase: str) -> str:
     nothing = "" if whole.any() else "<p>Nothing in the picture speaks for this phrase.</p>"
     return (
         f"<p>Do picture and phrase belong together?</p>{bar_html(match, f'{100 * match:.1f} %', 'Matching')}"
-        f"{unread_html(tokenizer, phrase)}{explorer.usual.unlike_html(image)}"
+        f"{unread_html(tokenizer, phrase)}{explorer.unlike_html(image)}"
         f"<div class='lit'><figure>{large}<b>{escape(phrase)}</b></figure>"
         "<p class='quiet'>Light falls where the phrase finds in the picture what speaks for the two belonging "
         "together: Grad-CAM of matching on the cross-attention. The cross is where it is brightest.</p></div>"

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
 from explorer import Explorer, unit
-from page import FAINT, LAST, PALETTE, SYMBOLS, figure, hidden_axes, image_html, named, picker, spoken
+from page import FAINT, LAST, PALETTE, SYMBOLS, figure, hidden_axes, image_html, named, picker, short, spoken
 from sentences import unread_html
 from torch import Tensor
 
@@ -19,7 +19,7 @@ from hf_latent.errors import UserError
 from hf_latent.metrics import modality_gap
 from hf_latent.regularizers.brownian_bridge import bridge
 
-TITLE = "Structure"
+TITLE, ORDER = "Structure", 60
 STEPS = (1.0, 0.75, 0.5, 0.25, 0.0)  # the share of the first modality
 NEAREST = 4
 LONGEST = 300
@@ -44,6 +44,7 @@ class Structure:
 
     def __init__(self, explorer: Explorer) -> None:
         self.explorer, self.names = explorer, explorer.modalities[:2]
+        self.reads_text = explorer.processor.modalities[self.names[1]]["kind"] == "text"
         self.rows = [explorer.unit[name] for name in self.names]
         self._mean = torch.cat(self.rows).mean(0)
         self._axes = torch.linalg.svd(torch.cat(self.rows) - self._mean, full_matrices=False).Vh[:2].T
@@ -55,15 +56,16 @@ class Structure:
         for row in (start, end):
             if not 0 <= row < len(self.explorer.sample):
                 raise UserError(f"The sample has no row {row}: write 0 to {len(self.explorer.sample) - 1}.")
-        if self.names[1] != "text" or not text.strip():
+        if not self.reads_text or not text.strip():
             return self.rows[0][start], self.rows[1][end]
         if len(text) > LONGEST:
             raise UserError(f"This text has {len(text)} characters: write at most {LONGEST}.")
-        return self.rows[0][start], unit(self.explorer.embed({"text": [text.strip()]}))["text"][0]
+        name = self.names[1]
+        return self.rows[0][start], unit(self.explorer.embed({name: [text.strip()]}))[name][0]
 
     def unread_html(self, text: str) -> str:
         """What of a text that the walk leads to the model cannot read."""
-        return unread_html(self.explorer.processor.tokenizers["text"], text) if self.names[1] == "text" else ""
+        return unread_html(self.explorer.processor.tokenizers[self.names[1]], text) if self.reads_text else ""
 
     def nearest(self, place: Tensor, count: int = NEAREST) -> list[tuple[str, int, float]]:
         """Modality, row and cosine of what lies nearest to a place; what reads the same comes once."""
@@ -99,7 +101,7 @@ class Structure:
         traces = []
         for k, (name, places) in enumerate(zip(self.names, map(self.flat, rows), strict=True)):
             marker = {"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 6, "opacity": opacity}
-            text = [f"{name}: {self.explorer.describe(row)}" for row in range(len(places))]
+            text = [escape(f"{name}: {self.explorer.describe(row)}") for row in range(len(places))]
             look = {"mode": "markers", "marker": marker, "text": text, "hoverinfo": "text"}
             traces.append(go.Scatter(x=places[:, 0], y=places[:, 1], name=name, **look))
         return traces
@@ -107,8 +109,8 @@ class Structure:
 
 def build(explorers: Sequence[Explorer]) -> None:
     """The tab."""
-    explorers = sorted(explorers, key=lambda explorer: "text" not in explorer.modalities)  # a way that reads as words
     structures = {explorer.name: Structure(explorer) for explorer in explorers}
+    explorers = sorted(explorers, key=lambda each: not structures[each.name].reads_text)  # a way that reads as words
     last = min(len(explorer.sample) for explorer in explorers) - 1
 
     @spoken
@@ -119,7 +121,8 @@ def build(explorers: Sequence[Explorer]) -> None:
 
     @spoken
     def arrive(name: str, start: float, end: float) -> list[Any]:
-        texts = named(explorers, name).sample.values.get("text")
+        structure = structures[named(explorers, name).name]
+        texts = structure.explorer.sample.values[structure.names[1]] if structure.reads_text else None
         text = texts[int(end)][:LONGEST] if texts and int(end) < len(texts) else ""
         return [gr.update(value=text, visible=texts is not None), *walk(name, start, end, text)]
 
@@ -168,11 +171,11 @@ def examples(explorer: Explorer) -> dict[str, tuple[int, int]]:
     """Walks to begin with: where they start and end."""
     sample, row = explorer.sample, len(explorer.sample) // 3
     found = {"What belongs together": (row, row)}
-    if sample.factors:
-        title, numbers = next(iter(sample.factors.items()))
-        alike = np.flatnonzero((numbers == numbers[row]) & (sample.ids != sample.ids[row]))
+    for name, numbers in sample.classes().items():
+        alike = np.flatnonzero((numbers == numbers[row]) & (numbers >= 0) & (sample.ids != sample.ids[row]))
         if len(alike):
-            found[f"The same {title}"] = (row, int(alike[0]))
+            found[f"The same {short(sample.labels[name].title or name)}"] = (row, int(alike[0]))
+            break
     apart = np.flatnonzero(sample.ids != sample.ids[row])
     return found | {"Strangers": (row, int(apart[len(apart) // 2]))} if len(apart) else found
 
@@ -191,10 +194,11 @@ def steps_html(structure: Structure, ends: tuple[Tensor, Tensor]) -> str:
 def _near_html(structure: Structure, name: str, row: int, cosine: float) -> str:
     explorer = structure.explorer
     value, words = explorer.sample.values[name][row], explorer.sample.words[row]
+    found = f"<small>{escape(name)}, {cosine:.2f}</small>"
     if isinstance(value, str):
-        return f'<div class="near"><div>“{escape(value)}”<small>{escape(name)}, {cosine:.2f}</small></div></div>'
-    shown = image_html(explorer.thumbnails[name][row], words) if name in explorer.images else ""
-    return f'<div class="near">{shown}<div>{escape(words)}<small>{escape(name)}, {cosine:.2f}</small></div></div>'
+        return f'<div class="near"><div>“{escape(short(value, 120))}”{found}</div></div>'
+    shown = image_html(explorer.thumbnails[name][row], words) if name in explorer.pictured else ""
+    return f'<div class="near">{shown}<div>{escape(short(words, 80))}{found}</div></div>'
 
 
 def walk_figure(structure: Structure, ends: tuple[Tensor, Tensor]) -> go.Figure:

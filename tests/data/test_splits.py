@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from hf_latent.data.hub_data import HubData
+from hf_latent.data.hub_sample import hub_sample, share_rows
 from hf_latent.data.opening import bases, choose_splits
 from hf_latent.errors import UserError
 from hf_latent.fit_to_data import with_splits
@@ -153,23 +154,75 @@ def test_a_stream_looks_for_splits_only_where_reading_one_reads_no_other(tmp_pat
         HubData("csv", COLUMNS, **options, splits=halves).load()
 
 
+TRAINED, AMONG = ", which the model was trained on", ", training rows among them"
+SHOWN = {
+    "found": ({}, range(100, 108), "the test split of set"),
+    "found beside another": ({"split": "other"}, range(100, 108), "the test split of set"),
+    "none": ({"splits": {"train": "other", "test": None}}, range(200, 206), f"the other split of set{TRAINED}"),
+    "an old name": ({"test_split": "test"}, range(100, 108), "the test split of set"),
+    "a slice": ({"splits": {"train": "train[:60%]", "test": "train[60%:]"}}, range(6, 10), "the train[60%:] split"),
+    "of the training rows": ({"splits": {"test": "train[60%:]"}}, range(6, 10), f"split of set{AMONG}"),
+    "validation alone": ({"splits": {"validation": "test[:5]", "test": None}}, range(100, 105), "the test[:5] split"),
+    "two": ({"splits": {"test": "test[:4]+train[:1]"}}, [100, 101, 102, 103, 0], f"split of set{AMONG}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "held", "words"), SHOWN.values(), ids=SHOWN)
+def test_the_rows_to_show_are_those_that_are_measured_on(tmp_path, options, held, words):
+    path = stored(tmp_path / "set", train=10, test=8, other=6)
+    shown = HubData(path, COLUMNS, **options).sample()
+    assert [int(value[0]) for value in shown.values["table"]] == [*held]
+    assert words in shown.title and shown.held_out == (TRAINED not in shown.title and "among them" not in shown.title)
+
+
+def test_rows_that_were_cut_off_are_those_of_training(tmp_path):
+    path = stored(tmp_path / "set", train=40)
+    for bad in ("error", "skip"):
+        source = HubData(path, COLUMNS, validation_share=0.25, ids="group", on_bad_row=bad)
+        data, shown, probed = source.load(), source.sample(), source.sample(role="train")
+        assert [int(value[0]) for value in shown.values["table"]] == numbers(data.evaluation.validation)
+        assert [int(value[0]) for value in probed.values["table"]] == numbers(data.train)
+        assert shown.held_out and not probed.held_out
+
+
 @pytest.mark.parametrize(
-    ("options", "split"),
-    [
-        ({}, "test"),
-        ({"split": "other"}, "test"),
-        ({"splits": {"train": "other", "test": None}}, "other"),
-        ({"test_split": "test"}, "test"),
-        ({"splits": {"train": "other", "validation": "test[:2]", "test": None}}, "test"),
-        ({"splits": {"train": "other", "validation": "train", "test": "test+train"}, "labels": {"own": "no"}}, "test"),
-    ],
-)
-def test_the_rows_to_show_are_those_that_are_measured_on(tmp_path, options, split):
-    path = stored(tmp_path / "set", train=6, test=3, other=3)
-    shown = HubData(path, COLUMNS, **options).first_rows
-    assert shown.splits["train"] == split and shown.load().evaluation is None
-    start = {"train": 0, "test": 100, "other": 200}[split]
-    assert [int(row["a"][0]) for row in itertools.islice(iter(shown.load().train), 3)] == [*range(start, start + 3)]
+    ("first", "second", "shared"),
+    [("a", "b", False), ("a", "a", True), ("a[:50%]", "a[50%:]", False), ("a[:51%]", "a[50%:]", True),
+     ("all", "b", True), ("a[90%:]", "a", True), ("c[:2]", "c[2:]", None),
+     ("b+a[:10]", "a[10:]", False), ("b+a[:11]", "a[10:]", True)],
+)  # fmt: skip
+def test_whether_two_splits_share_rows_is_known_by_their_lengths(first, second, shared):
+    assert share_rows(first, second, {"a": 100, "b": 10}) is shared
+
+
+def test_of_many_rows_some_are_shown_from_all_over(tmp_path):
+    path = stored(tmp_path / "set", train=6, test=50)
+    shown = HubData(path, COLUMNS).sample(5)
+    assert [int(value[0]) for value in shown.values["table"]] == [100, 112, 124, 137, 149]
+    assert shown.title == "5 of the 50 rows of the test split of set"
+
+
+def test_a_stream_shows_its_first_rows_and_says_where_training_rows_are_among_them(tmp_path):
+    """Of a slice it is not the whole split that is shown, where the number of rows is known."""
+    rows(0, 40).to_parquet(str(tmp_path / "train.parquet"))
+    written = {"path": "parquet", "options": {"data_files": {"train": str(tmp_path / "train.parquet")}}}
+    for test, words in (
+        (None, TRAINED),
+        ("train", ", training rows among them"),
+        ("train[50%:]", ", training rows among"),
+    ):
+        shown = HubData(**written, columns=COLUMNS, streaming=True, splits={"test": test}).sample(5)
+        assert [int(value[0]) for value in shown.values["table"]] == [0, 1, 2, 3, 4]
+        assert "the 5 first rows of the train split of parquet" in shown.title and words in shown.title
+        assert not shown.held_out
+    opener = HubData(**written, columns=COLUMNS)._opener()
+    opener.lengths = lambda: {"train": 40}
+    source = HubData(
+        **written, columns=COLUMNS, streaming=True, splits={"train": "train[:50%]", "test": "train[50%:]"}
+    )
+    shown = hub_sample(source, opener, source._open, {}, 5, "test")
+    assert [int(value[0]) for value in shown.values["table"]] == [20, 21, 22, 23, 24] and shown.held_out
+    assert shown.title == "the 5 first rows of the train[50%:] split of parquet"
 
 
 MISTAKES = {

@@ -24,10 +24,10 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 @pytest.fixture(scope="session", autouse=True)
 def fewer_pairs():
     """Probes of the Space fit in a moment."""
-    import pairs
+    import composed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "PAIRS", 600)
+        patch.setattr(composed, "ROWS", 600)
         yield
 
 

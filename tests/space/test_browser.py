@@ -11,7 +11,7 @@ from PIL import Image
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 expect.set_options(timeout=30_000)  # the page may be slow, on a machine that runs other tests beside
-TABS = ("Latent map", "R, U, S", "Ask", "Structure")
+TABS = ("Latent map", "R, U, S", "Labels", "Ask", "Structure")
 PLOT = ".js-plotly-plot .main-svg"
 
 
@@ -86,7 +86,7 @@ def test_redundant_unique_synergistic(visit):
     page.get_by_role("button", name="Give image 2 the color").click()
     expect(page.get_by_label("Color 2", exact=True)).not_to_have_value(unfit)
     expect(page.locator(".js-plotly-plot .hm image, .js-plotly-plot .heatmaplayer image")).not_to_have_count(0)
-    page.get_by_role("button", name="Which held-out pairs").click()
+    page.get_by_role("button", name="Which held-out rows").click()
     expect(page.locator(".views .pair").first).to_be_visible()
 
 

@@ -12,9 +12,11 @@ from transformers import BertConfig, BertModel
 from hf_latent.errors import UserError
 from hf_latent.metrics import retrieval
 from hf_latent.views import Views
-from tests.space.runs import CAPTIONED, PAIRS, captions_run, pairs_run
+from tests.space.runs import PAIRS, captions_run, pairs_run
 
-from explorer import FUSED, Explorer, thumbnail  # isort: skip
+from explorer import FUSED, Explorer  # isort: skip
+from tabs import ask  # isort: skip
+from thumbnails import thumbnail  # isort: skip
 
 
 def test_embeddings_are_those_of_the_model(pairs, captions):
@@ -57,10 +59,10 @@ def test_recalls_count_each_text_once(captions):
 
 
 def test_thumbnails_keep_the_proportions():
-    wide = thumbnail(Image.new("RGB", (200, 100), "red"))
+    wide = thumbnail(Image.new("RGB", (200, 100), "red"), "image")
     assert wide.size == (96, 96)
     assert wide.getpixel((48, 48)) == (255, 0, 0) and wide.getpixel((48, 4)) == (128, 128, 128)
-    assert np.array_equal(np.asarray(thumbnail(np.full((96, 96, 3), 7, np.uint8))), np.full((96, 96, 3), 7))
+    assert np.array_equal(np.asarray(thumbnail(np.full((96, 96, 3), 7, np.uint8), "image")), np.full((96, 96, 3), 7))
 
 
 def test_a_run_that_cannot_be_shown_is_told_in_a_sentence(tmp_path, pairs_folder):
@@ -96,8 +98,27 @@ def test_a_model_without_recipe_or_metrics_is_shown_all_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("path", [{"path": "/no/such/place"}, {}])  # on the Hub a recipe keeps local paths to itself
-def test_trifeature_stands_in_for_data_that_is_not_here(tmp_path, path):
+def test_no_other_data_stand_in_for_those_that_are_not_here(app, tmp_path, path):
     mine = {"name": "dataset", "columns": {"image": "photo", "text": "words"}, **path}
     explorer = Explorer(str(captions_run(tmp_path / "moved", data=mine)))
-    assert "cannot be read here (data.path" in explorer.note and "Trifeature stands in" in explorer.note
-    assert CAPTIONED["name"] == explorer.source.NAME and len(explorer.sample) == 200
+    assert "cannot be read here (data.path" in explorer.note and explorer.rows is None
+    page = json.loads(json.dumps(app.build_demo([explorer]).get_config_file(), default=str))
+    tabs = [part["props"]["label"] for part in page["components"] if part["type"] == "tabitem"]
+    assert tabs == ["Ask"]  # with an image and texts that a visitor brings
+    assert [part["api_name"] for part in page["dependencies"] if part["api_visibility"] == "public"] == ["ask"]
+    assert "there are no rows to show" in json.dumps(page)
+    image = Image.new("RGB", (40, 20), "red")
+    table = ask.answer_html(explorer, None, image, ["a photo of a red star", "a photo of a blue star"])
+    assert table.count("<th scope='row'>") == 2 and "cannot be read here (data.path" in table
+
+
+def test_a_model_whose_data_are_not_here_and_that_nothing_can_be_asked_is_refused(tmp_path):
+    gone = {"name": "dataset", "path": "/no/such/place", "columns": {"image1": "a", "image2": "b"}}
+    with pytest.raises(UserError, match=r"cannot be read here \(data.path='/no/such/place'.*no rows to show"):
+        Explorer(str(pairs_run(tmp_path / "moved", data=gone)))
+
+
+def test_what_stands_in_for_a_model_without_a_recipe_is_said(app, tmp_path):
+    explorer = Explorer(str(captions_run(tmp_path / "bare", data=None, views=None)))
+    assert explorer.note == "No recipe says which data this model is of: trifeature_captions stands in for it."
+    assert explorer.note in json.dumps(app.build_demo([explorer]).get_config_file(), default=str)

@@ -18,7 +18,7 @@ def client(served_heads):
 
 def test_the_endpoints_are_these(client):
     named = set(client.view_api(return_format="dict")["named_endpoints"])
-    assert named == {"/latent_map", "/ask", "/find", "/look", "/question", "/walk", "/close_gap"}
+    assert named == {"/latent_map", "/labels", "/ask", "/find", "/look", "/question", "/walk", "/close_gap"}
 
 
 def test_answers_over_http(client, photo):

@@ -67,9 +67,9 @@ def test_colored_by_a_factor_there_is_one_trace_a_class_with_all_its_rows(of_cap
         ("image", "circle", (None,)),
         ("text", "diamond", (None,)),
     ]
-    assert {trace.name for trace in classes} == set(sample.classes["color"])
+    assert {trace.name for trace in classes} == set(sample.labels["color"].names)
     for trace in classes:
-        rows = np.flatnonzero(sample.factors["color"] == sample.classes["color"].index(trace.name))
+        rows = np.flatnonzero(sample.known["color"] == sample.labels["color"].names.index(trace.name))
         assert sorted(trace.customdata) == sorted([*rows, *rows])
         assert set(trace.marker.symbol) == {"circle", "diamond"}
     assert next(trace for trace in classes if trace.name == "red").marker.color == "rgb(255, 0, 0)"

@@ -19,6 +19,7 @@ FIND = ["captions_model", "a photo of a red star"]
 GOOD = {
     "latent_map": ["captions_model", "pairs_model", "PCA", "modality", True],
     "interactions": ["pairs_model", *PICTURES],
+    "labels": ["captions_model", 4],
     "ask": ["captions_model", None, "a photo of a red star"],
     "find": FIND,
     "walk": ["captions_model", 4, 9, "a photo of a red star"],

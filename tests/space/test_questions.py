@@ -43,7 +43,7 @@ def test_the_page_shows_what_is_written_and_the_likeliest(heads):
     images, _ = asked(heads["questions"])
     inputs = head.processor.batch({"image": images, "text": [QUESTION]})
     written = head.processor.tokenizer.decode(head.model.generate(**inputs)[0], skip_special_tokens=True).strip()
-    page = questions.answer_html(head, images, QUESTION)
+    page = questions.answer_html(heads["questions"], images, QUESTION)
     assert f"</small>{written or '…'}</p>" in page and "of the 32 answers" in page
     shown = re.findall(r"<th scope='row'>(.*?)</th><td>.*?<span>([\d.]+) %", page)
     assert shown == [(name, f"{100 * share:.1f}") for name, share in head.shares(images, QUESTION)[:8]]
@@ -52,12 +52,15 @@ def test_the_page_shows_what_is_written_and_the_likeliest(heads):
 
 def test_without_a_list_of_answers_it_is_what_the_model_could_write(tmp_path):
     folder = albef_run(tmp_path / "bare", LatentALBEFForQuestionAnswering, data=None)
-    head = Explorer(str(folder)).head
-    assert head.answers == [] and head.sentence == "question" and head.examples[0][1].endswith("?")
-    images, sentence = asked(Explorer(str(folder)))
+    explorer = Explorer(str(folder))
+    head = explorer.head
+    assert head.sentence == "question" and head.examples[0][1].endswith("?")
+    assert "trifeature_questions stands in for it" in explorer.note
+    head.answers = []
+    images, sentence = asked(explorer)
     shares = head.shares(images, sentence)
     assert len(shares) == 8 and all(0 < share < 1 for _, share in shares)
-    assert "likeliest of what it could write" in questions.answer_html(head, images, sentence)
+    assert "likeliest of what it could write" in questions.answer_html(explorer, images, sentence)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("entailment", 3), ("statements", 2)])
@@ -69,7 +72,7 @@ def test_classes_have_their_probabilities(heads, name, classes):
         logits = head.model(**head.processor.batch({"image": given, "text": [sentence]})).logits[0]
     expected = dict(zip(head.answers, logits.softmax(0).tolist(), strict=True))
     assert dict(head.shares(images, sentence)) == pytest.approx(expected) and len(expected) == classes
-    page = questions.answer_html(head, images, sentence)
+    page = questions.answer_html(heads[name], images, sentence)
     assert f"</small>{max(expected, key=expected.get)}</p>" in page and f"One of {classes} classes" in page
 
 
@@ -88,7 +91,7 @@ def test_left_and_right_are_told_apart(heads):
 
 
 def test_what_is_missing_is_told(heads):
-    one, two = heads["questions"].head, heads["statements"].head
+    one, two = heads["questions"], heads["statements"]
     image = Image.new("RGB", (30, 20), "red")
     assert "Bring an image, or" in questions.answer_html(one, [None, None], QUESTION)
     assert "Bring two images, or" in questions.answer_html(two, [image, None], "both are red")
@@ -97,22 +100,21 @@ def test_what_is_missing_is_told(heads):
     assert "It never saw <b>colour</b>, <b>&lt;</b>, <b>b</b>, <b>&gt;?</b>" in page and "<b>?" not in page
 
 
-def test_trifeature_stands_in_for_data_that_is_not_here(tmp_path):
+def test_no_other_data_stand_in_for_those_that_are_not_here(app, tmp_path):
     gone = {"name": "dataset", "path": "/no/such/place", "columns": {"image": "photo", "text": "words"}}
-    head = Explorer(str(albef_run(tmp_path / "moved", LatentALBEFForQuestionAnswering, gone))).head
-    assert "Trifeature stands in" in head.note and head.answers == [] and len(head.examples) == 6
-    assert "Trifeature stands in" in questions.answer_html(head, *asked_of(head))
-
-
-def asked_of(head):
-    images, sentence = head.examples[0]
-    return [picture(image) for image in images], sentence
+    explorer = Explorer(str(albef_run(tmp_path / "moved", LatentALBEFForQuestionAnswering, gone)))
+    assert "cannot be read here" in explorer.note and explorer.head.answers == explorer.head.examples == []
+    page = json.dumps(app.build_demo([explorer]).get_config_file(), default=str)
+    assert "Bring an image." in page and "press an example" not in page and "Or one of these" not in page
+    answer = questions.answer_html(explorer, [Image.new("RGB", (20, 20)), None], QUESTION)
+    assert "likeliest of what it could write" in answer and "cannot be read here (data.path" in answer
 
 
 def test_examples_of_another_number_of_images_are_not_offered(tmp_path):
     wrong = {**ENTAILMENT, "name": "trifeature_statements"}
-    head = Explorer(str(albef_run(tmp_path / "wrong", LatentALBEFForQuestionAnswering, wrong))).head
-    assert "not 1 images each" in head.note and all(len(images) == 1 for images, _ in head.examples)
+    explorer = Explorer(str(albef_run(tmp_path / "wrong", LatentALBEFForQuestionAnswering, wrong)))
+    assert "have not 1 images each" in explorer.note and explorer.head.examples == []
+    assert explorer.head.answers == []  # true and false are no answers of a model that writes
 
 
 def test_tabs_of_a_space_refuse_models_that_answer(heads, captions):
@@ -135,7 +137,7 @@ def test_ask_leaves_out_what_a_momentum_copy_said(heads):
 def test_a_page_of_one_model_that_answers_opens_with_its_tab(app, heads):
     config = json.loads(json.dumps(app.build_demo([heads["questions"]]).get_config_file(), default=str))
     tabs = [part["props"]["label"] for part in config["components"] if part["type"] == "tabitem"]
-    assert tabs == ["Questions", "Latent map", "R, U, S", "Ask", "Look", "Structure"]
+    assert tabs == ["Questions"]  # no other tab applies
     public = [part["api_name"] for part in config["dependencies"] if part["api_visibility"] == "public"]
     assert public == ["question"]
 
@@ -146,10 +148,10 @@ def test_pictures_are_those_of_the_recipe(heads):
 
 
 def test_pictures_that_are_unlike_the_held_out_ones_are_told_by_their_side(heads):
-    head = heads["statements"].head
+    head = heads["statements"]
     (left, right), sentence = asked(heads["statements"])
     unlike = Image.new("RGB", (64, 64), "white")
     assert "unlike the pictures" not in questions.answer_html(head, [left, right], sentence)
     page = questions.answer_html(head, [left, unlike], sentence)
     assert "The right picture is unlike" in page and "The left picture" not in page
-    assert "This picture is unlike" in questions.answer_html(heads["questions"].head, [unlike, None], QUESTION)
+    assert "This picture is unlike" in questions.answer_html(heads["questions"], [unlike, None], QUESTION)

@@ -26,7 +26,7 @@ def figures_in(answer):
 
 def test_the_endpoints_are_these(client):
     named = set(client.view_api(return_format="dict")["named_endpoints"])
-    assert named == {"/latent_map", "/interactions", "/ask", "/find", "/walk", "/close_gap"}
+    assert named == {"/latent_map", "/interactions", "/labels", "/ask", "/find", "/walk", "/close_gap"}
 
 
 def test_two_maps_and_their_numbers(client):
@@ -39,8 +39,15 @@ def test_two_maps_and_their_numbers(client):
 
 def test_what_probes_read_of_two_pictures(client):
     *_, table, plot, near = client.predict("pairs_model", *PICTURES, api_name="/interactions")
-    assert table.count("of held-out pairs") >= 12 and "Synergistic" in table and "Both" in near
+    assert table.count("of held-out rows") >= 12 and "Synergistic" in table and "Both" in near
     assert figures_in([plot])[0]["data"][2]["x"] == ["blue"]
+
+
+def test_what_probes_read_of_a_row(client):
+    row, table, told = client.predict("captions_model", 11, api_name="/labels")
+    assert row.count("<img") == 1 and table.count("held-out rows") == 9 and "500 training rows" in told
+    row, table, _ = client.predict("pairs_model", 11, api_name="/labels")
+    assert row.count("<img") == 2 and "All together" in table
 
 
 def test_questions_about_an_image_and_a_text(client, photo):
@@ -83,6 +90,7 @@ def test_mistakes_are_told_in_sentences_and_the_app_stays_up(client, photo, tmp_
         ("/find", ("captions_model", "x" * 301), "301"),
         ("/interactions", ("pairs_model", "comet", *PICTURES[1:]), "comet"),
         ("/interactions", ("pairs_model", *PICTURES[:3], 400, *PICTURES[4:]), "400"),
+        ("/labels", ("captions_model", 100_000), "100000"),
         ("/walk", ("captions_model", 100_000, 0, ""), "100000"),
     ]
     for name, arguments, words in mistakes:
@@ -115,7 +123,7 @@ def test_nothing_but_this_machine_was_asked(client, served):
 
 def test_a_model_without_a_tab_says_why(served):
     page = json.dumps(served.demo.get_config_file(), default=str)
-    assert "this one is of image, text" in page and "this one is of image1, image2" in page
+    assert "are not built from parts" in page and "this one is of image1, image2" in page
 
 
 def test_two_runs_of_one_name_are_told_apart(app, captions_folder, tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def test_the_presets_are_rows_of_the_sample(captions, pairs):
     assert list(presets) == ["What belongs together", "The same shape", "Strangers"]
     row, other = presets["The same shape"]
     sample = captions.sample
-    assert sample.factors["shape"][row] == sample.factors["shape"][other] and sample.ids[row] != sample.ids[other]
+    assert sample.known["shape"][row] == sample.known["shape"][other] and sample.ids[row] != sample.ids[other]
     assert sample.ids[presets["Strangers"][0]] != sample.ids[presets["Strangers"][1]]
     assert "Strangers" in structure.examples(pairs)
 
