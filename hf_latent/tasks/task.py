@@ -63,13 +63,12 @@ def task_of(model_class: type) -> Task | None:
 
 def task_of_config(config: Mapping[str, Any]) -> Task | None:
     """The task of the model that a `config.json` is of; None of one that is trained without labels."""
-    like = next((task for task in TASKS.values() if task.model.task == config.get("objective")), None)
     names = config.get("architectures")
-    if like is None or not isinstance(names, list) or not names:
-        return like
-    if _named(names[0]) is None:
+    name = names[0] if isinstance(names, list) and names else None
+    like = next((task for task in TASKS.values() if task.model.task == config.get("objective")), None)
+    if like is not None and name is not None and _named(name) is None:
         load_plugins()
-    return _named(names[0]) or like
+    return _named(name) or like
 
 
 def _named(architecture: Any) -> Task | None:
