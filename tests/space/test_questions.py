@@ -101,7 +101,12 @@ def test_what_is_missing_is_told(heads):
 
 
 def test_no_other_data_stand_in_for_those_that_are_not_here(app, tmp_path):
-    gone = {"name": "dataset", "path": "/no/such/place", "columns": {"image": "photo", "text": "words"}}
+    gone = {
+        "name": "dataset",
+        "path": "/no/such/place",
+        "columns": {"image": "photo", "text": "words"},
+        "target": "said",
+    }
     explorer = Explorer(str(albef_run(tmp_path / "moved", LatentALBEFForQuestionAnswering, gone)))
     assert "cannot be read here" in explorer.note and explorer.head.answers == explorer.head.examples == []
     page = json.dumps(app.build_demo([explorer]).get_config_file(), default=str)
