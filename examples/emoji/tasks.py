@@ -4,12 +4,12 @@
     hf-latent train examples/emoji/albef.yaml
     hf-latent train examples/emoji/questions.yaml
 
-Three tables beside the folder `emoji`, each with its splits, and for each row the column `kind`:
+Three tables beside the folder `emoji`, each with its splits:
 
-- `emoji_questions`: `image`, `question`, `answer`: its group, who drew it, and whether it is a face;
+- `emoji_questions`: `image`, `question`, `answer` and `kind`: its group, who drew it, and whether it is a face;
 - `emoji_sentences`: `image`, `sentence` such as "one of food & drink, drawn by google", and `right`: whether both
   parts are right of the image, one, or none;
-- `emoji_pairs`: `left`, `right`, `statement` such as "both are drawn by the same vendor", and `truth`.
+- `emoji_pairs`: `left`, `right`, `statement` such as "both are drawn by the same vendor", `truth` and `kind`.
 
 Every answer of sentences and pairs comes as often as the others, and what is said wrongly has the share that it has
 among the emoji: sentences alone tell next to nothing.
@@ -54,12 +54,13 @@ def sentences(rows: list[dict[str, str]], rng: np.random.Generator) -> list[dict
     found = []
     for number, row in enumerate(rng.permutation(np.arange(2 * len(rows)) % len(rows))):
         own, right = rows[row], RIGHT[number % 3]
-        wrong = {"none": ("group", "vendor"), "both": ()}.get(right) or (("group", "vendor")[rng.integers(2)],)
-        wrong = () if right == "both" else wrong
+        wrong = ["group", "vendor"]
+        if right != "none":
+            drawn = wrong[rng.integers(2)]
+            wrong = [drawn] if right == "one" else []
         said = {key: other(rows, key, own[key], rng) if key in wrong else own[key] for key in ("group", "vendor")}
         text = f"one of {said['group']}, drawn by {said['vendor']}"
-        kind = " and ".join(wrong) or "nothing"
-        found.append({"image": own["image"], "sentence": text, "right": right, "kind": f"{kind} is wrong"})
+        found.append({"image": own["image"], "sentence": text, "right": right})
     return found
 
 
