@@ -57,9 +57,10 @@ def save_albef(folder, **options):
 
 
 def save_pretrained(folder):
-    """The models that the recipes which ship name, under `outputs/`; returns the folder."""
+    """The models that the recipes which ship, and those of the examples, name under `outputs/`; returns the folder."""
     for name, cls in (
         ("latent_albef_quick", LatentALBEFForPreTraining),
+        ("emoji_albef", LatentALBEFForPreTraining),
         ("latent_albef_text_assignment_quick", LatentALBEFForNaturalLanguageVisualReasoning),
     ):
         save_albef(folder / "outputs" / name, cls=cls)
