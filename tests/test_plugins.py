@@ -221,6 +221,7 @@ def run_in(environment, code):
 
 @pytest.mark.skipif(os.name == "nt", reason="an environment has other folders there")
 def test_every_command_on_a_run_of_the_example(environment):
+    pytest.importorskip("gradio")
     folder, _ = environment
     study = {"recipe": "source/captions.yaml", "seeds": [1], "structures": {"plain": {}}}
     study["changes"] = {"training": {"max_steps": 1, "disable_tqdm": True}, "data": {"rows": 64}}
@@ -245,6 +246,19 @@ def test_every_command_on_a_run_of_the_example(environment):
         assert main(["list", "tasks"]) == 0
         head = AutoModelForSequenceClassification.from_pretrained("outputs/counting")
         assert type(head).__name__ == "LatentALBEFForCounting"
+
+        import sys
+        from hf_latent.resources import resource_path
+
+        sys.path.insert(0, str(resource_path("spaces", "app.py").parent))
+        import app
+
+        explorers = app.load(["outputs/captions", "outputs/counting"])
+        asked = explorers[1].head
+        assert asked.answers == ["one", "two", "three", "four"] and asked.sentence == "question"
+        page = str(app.build_demo(explorers).get_config_file())
+        for words in ("Latent map", "Labels", "Ask", "Questions", "how many dots", "count", "color"):
+            assert words in page, words
         """,
     )
     metrics = json.loads((folder / "outputs" / "captions" / "metrics.json").read_text())
