@@ -15,8 +15,9 @@ from .cells import Shape, shapes_of
 from .columns import check_column, label_columns, read_labels, split_of
 from .description import Description, on_the_hub
 from .hub_sample import hub_sample
-from .loaded import EvaluationData, Label, LoadedData
+from .loaded import EvaluationData, Label, LoadedData, Regions
 from .opening import NAMES, Opener, check_split, choose_splits
+from .region_columns import read_regions, region_columns
 from .rows import ModalityRows
 from .sample import ROWS, Role, Sample
 from .source import Reader, Source, register_source
@@ -52,6 +53,8 @@ class HubData(Source):
             taken for, and [`LabelColumn`] for the keys. A label that is missing does not make a row a bad one.
         target: What a head is trained to say: a column, or `{column: ..., names: [...], groups: ...}`; see
             [`read_target`] and [`TargetColumn`]. A model with a head needs it, and no other may have it.
+        regions: The columns of phrases and of their boxes, `{phrases: ..., boxes: ...}`, for the benchmark
+            `grounding`; see [`RegionColumns`].
         ids: A column whose equal values make rows positives of each other, such as the column of the captions. By
             default every row of the data set is its own, and its captions are positives of each other; so is a row
             whose value is missing (None, NaN or empty).
@@ -81,6 +84,7 @@ class HubData(Source):
     validation_share: float = 0.0
     labels: dict[str, str | dict[str, Any]] = field(default_factory=dict)
     target: str | dict[str, Any] | None = None
+    regions: dict[str, Any] | None = None
 
     @classmethod
     def described(cls, options: Mapping[str, Any]) -> Description:
@@ -150,6 +154,7 @@ class HubData(Source):
                 columns=self.row_columns,
                 labels=labels,
                 target=None if found is None else found.target,
+                regions=self._regions(held["test" if "test" in held else "validation"]),
             )
         summary = self._summary(rows, held, splits, labels)
         return LoadedData(rows, self.row_columns, summary, tokenizers, evaluation, answers, splits)
@@ -180,6 +185,15 @@ class HubData(Source):
         if target is not None and TARGET in self.labels:
             raise UserError(f"data.labels.{TARGET}: data.target has this name: choose another")
         return target
+
+    def _regions(self, rows: ModalityRows) -> Regions | None:
+        """The phrases with boxes of the rows to measure on, where columns hold them."""
+        columns = region_columns(self.regions)
+        if columns is None:
+            return None
+        if not isinstance(self.columns.get("image"), str):
+            raise UserError("data.regions: boxes lie in a picture: name its column in data.columns.image")
+        return read_regions(columns, rows, self.row_columns["image"])
 
     def _check_images(self, reader: Reader) -> None:
         """Refuse another number of columns of images than the model reads."""

@@ -41,7 +41,9 @@ class Grounding(Benchmark):
 
     def check(self, data: EvaluationData) -> None:
         if data.regions is None:
-            raise UserError("grounding needs phrases with boxes, which this data has not: leave it out")
+            raise UserError(
+                "grounding needs phrases with boxes, which this data has not: write data.regions, or leave it out"
+            )
 
     def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
         regions = _regions(data)

@@ -17,6 +17,7 @@ from transformers import CONFIG_MAPPING
 from ..data.columns import LabelColumn
 from ..data.hub_data import HubData
 from ..data.loading import SOURCES
+from ..data.region_columns import RegionColumns
 from ..data.target import TargetColumn
 from ..data.tokenizers import WORDS
 from ..evaluation import BENCHMARKS, Measurement
@@ -115,6 +116,8 @@ def _schema(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             own["labels"] = _labels_schema(found["data"].get("labels"))
         if isinstance(found["data"].get("target"), Mapping):
             own["target"] = _names(TargetColumn)
+        if isinstance(found["data"].get("regions"), Mapping):
+            own["regions"] = _names(RegionColumns)
         if own.get("tokenizers"):
             made = {name for name, value in found["data"]["tokenizers"].items() if isinstance(value, Mapping)}
             own["tokenizers"] = {name: {WORDS: None} if name in made else None for name in own["tokenizers"]}
