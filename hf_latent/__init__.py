@@ -27,7 +27,7 @@ from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
-from .objectives import build_objective, required_heads
+from .objectives import OBJECTIVES, build_objective, required_heads
 from .regularizers import REGULARIZERS
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ __all__ = [
     "LatentCLIPProcessor",
     "LatentTrainer",
     "LatentTrainingArguments",
+    "OBJECTIVES",
     "REGULARIZERS",
     "Views",
     "build_objective",

@@ -129,7 +129,16 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
                 check_text_tower(model.encoders[name], processor.tokenizers[name], options["max_length"], pooled)
     task = task_of(recipe.model_class)
     if task is not None and task.labels == "answers" and data.target is not None:
-        check_known(processor.tokenizer, data.target.names, "answer")
+        reader: Any = processor.tokenizer
+        check_known(reader, data.target.names, "answer")
+        most = processor.modalities["text"]["max_length"]
+        tokens = reader(list(data.target.names), verbose=False)["input_ids"]
+        name, length = max(zip(data.target.names, map(len, tokens), strict=True), key=lambda found: found[1])
+        if length > most:
+            raise UserError(
+                f"data.target: the answer {name!r} has {length} tokens, and the model writes {most} at most: write "
+                "data.target.names without it"
+            )
     if recipe.lora is not None:
         with blamed_on("lora"):
             model = add_lora(model, recipe.lora)
@@ -140,7 +149,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         with blamed_on("training"):
             trainer.measure_with(benchmarks, replace(cast(Any, data.evaluation), test=validation))
     if main:
-        report_texts(data, processor)
+        report_texts(data, processor, contrasted=task is None)
     with blamed_on("the first batch cannot be embedded"):
         trainer.try_batch()
     with blamed_on("training"):

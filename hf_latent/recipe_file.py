@@ -62,11 +62,11 @@ def import_plugins(values: Mapping[str, Any]) -> None:
             if not error.name or not f"{name}.".startswith(f"{error.name}."):
                 raise _failed(name, error) from error
             raise UserError(f"{PLUGINS}: there is no module {name!r}: install its package, or correct it") from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failed(name, error) from error
 
 
-def _failed(name: str, error: Exception) -> UserError:
+def _failed(name: str, error: BaseException) -> UserError:
     traceback.print_exception(error, file=sys.stderr)  # a mistake of whoever writes the plug-in
     return UserError(f"{PLUGINS}: {name!r} cannot be imported, see above ({type(error).__name__}: {error})")
 

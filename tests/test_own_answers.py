@@ -121,13 +121,44 @@ def test_classes_and_two_columns_of_pictures(tmp_path):
         ({"target": {"column": "constant"}}, CLASSES, "data.target: the column 'constant' holds the same in all rows"),
         ({"target": {"column": "answer", "groups": "knd"}}, ANSWERS, "data.target.groups='knd': did you mean 'kind'"),
         ({"target": {"column": "answer"}, "streaming": True}, ANSWERS, "streaming"),
+        ({"target": 3}, ANSWERS, "data.target=3: write a column, or {column: ...}"),
+        ({"target": {"column": "answer", "names": ["red", "Red"]}}, ANSWERS, "one is there twice"),
+        (
+            {"target": {"column": "number"}},
+            CLASSES,
+            "data.target: the column 'number' holds floats: classes are strings",
+        ),
+        (
+            {"target": {"column": "listed"}},
+            CLASSES,
+            "data.target: the column 'listed' holds lists: classes are strings",
+        ),
+        ({"target": {"column": "number"}}, ANSWERS, "holds a float: answers are strings"),
+        ({"target": {"column": "picture"}}, ANSWERS, "answers are strings"),
+        ({"target": {"column": "records"}}, ANSWERS, "records with the fields text: one called answer is needed"),
+        (
+            {"target": {"column": "answer", "groups": "number"}},
+            ANSWERS,
+            "data.target.groups: the column 'number' holds",
+        ),
+        (
+            {"target": {"column": "answer", "groups": "k"}, "labels": {"k": {"column": "number", "kind": "number"}}},
+            ANSWERS,
+            "data.target.groups='k': this label is a number",
+        ),
+        ({"columns": {"image": "picture", "text": ["question"]}}, ANSWERS, "several columns are for images alone"),
+        ({"columns": {"image": ["picture"], "text": "question"}}, PAIRS, "there is 1 column, and this model reads 2"),
+        ({}, PAIRS, "data.columns.image='picture': this model reads 2 images of a row"),
+        ({"tokenizers": {"text": {"words": []}}}, ANSWERS, "data.tokenizers.text: there is no column"),
+        ({"tokenizers": {"text": {"word": ["question"]}}}, ANSWERS, "write {words: [column, ...]}"),
         ({"columns": {"image": ["picture", "picture", "picture"], "text": "question"}}, PAIRS, "there are 3 columns"),
         ({"columns": {"image": ["picture", "picture"], "text": "question"}}, ANSWERS, "reads one image"),
         ({}, Reader({"image": {"encoder": "cnn"}}), "this model has no head"),
     ],
 )
 def test_what_cannot_be_learned_is_said(tmp_path, change, reader, said):
-    rows = [{**row, "empty": "", "constant": "yes"} for row in questions(12)]
+    own = {"empty": "", "constant": "yes", "listed": ["a"], "records": [{"text": "red"}]}
+    rows = [{**row, **own, "number": n / 4} for n, row in enumerate(questions(12))]
     options = {"columns": {"image": "picture", "text": "question"}, "target": {"column": "answer"}, **change}
     with pytest.raises(UserError) as error:
         HubData(saved(tmp_path / "own", rows, rows), **options).load_for(reader)
@@ -139,7 +170,42 @@ def test_rows_without_an_answer(tmp_path):
     path = saved(tmp_path / "own", rows, rows)
     with pytest.raises(UserError, match="the train rows: row 3, column 'answer' is empty"):
         data(path).load_for(ANSWERS)
-    assert len(data(path, on_bad_row="skip").load_for(ANSWERS).train) == 11
+    loaded = data(path, on_bad_row="skip").load_for(ANSWERS)
+    assert len(loaded.train) == len(loaded.evaluation.test) == 11  # to measure on, too
+
+
+def test_words_of_the_answers_of_annotators(tmp_path):
+    rows = [{**row, "records": [{"answer": "violet"}, {"answer": row["answer"]}]} for row in questions(12)]
+    own = HubData(
+        saved(tmp_path / "own", rows, rows),
+        {"image": "picture", "text": "question"},
+        tokenizers={"text": {"words": ["question", "records"]}},
+    )
+    assert {"violet", "red", "color"} <= set(own.load().tokenizers["text"].get_vocab())
+
+
+def test_groups_may_have_any_names(tmp_path, begun):
+    rows = [{**row, "kind": ("text only", "balanced", "Text-only")[n % 3]} for n, row in enumerate(questions(24))]
+    target = {"column": "answer", "groups": "kind"}
+    columns = {"image": "picture", "text": "question"}
+    path = saved(tmp_path / "own", rows, rows)
+    assert train(tmp_path, recipe(begun, "latent_albef_question_answering", path, columns, target=target)) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    titles = {key: spec["title"] for key, spec in metrics["measurements"].items()}
+    assert titles["answer_accuracy_text_only"] == "Right answer of a guess by the text alone"
+    assert {title for key, title in titles.items() if key[-1].isdigit() or key.endswith("Text_only")} == {
+        f"Right answer: {name}" for name in ("text only", "balanced", "Text-only")
+    }
+    assert len(titles) == 6
+
+
+def test_what_reads_embeddings_is_refused_before_a_head_is_trained(tmp_path, begun, capsys):
+    path = saved(tmp_path / "own", questions(24), questions(12, seed=1))
+    columns = {"image": "picture", "text": "question"}
+    values = recipe(begun, "latent_albef_classification", path, columns, target="kind")
+    assert train(tmp_path, {**values, "evaluation": {"benchmarks": {"retrieval": {}}}}) == 2
+    assert "evaluation.benchmarks.retrieval: it reads embeddings, and a model with a head" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
 @pytest.fixture(scope="module")

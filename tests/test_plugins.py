@@ -15,16 +15,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 import hf_latent
-from hf_latent import LatentCLIPConfig, LatentCLIPModel
+from hf_latent import LatentALBEFForImageTextClassification, LatentCLIPConfig, LatentCLIPModel
 from hf_latent.cli import main
 from hf_latent.errors import UserError
 from hf_latent.models import plugins
 from hf_latent.models.encoders import ENCODERS, CNNEncoder
+from hf_latent.objectives import OBJECTIVES, CLIPObjective
+from hf_latent.objectives.base import register_objective
 from hf_latent.recipe_file import import_plugins
 from hf_latent.regularizers import REGULARIZERS, Regularizer, register_regularizer
+from hf_latent.tasks import TASKS, Task, register_task, task_of
 from hf_latent.trust import use_plugins
 from tests.models.small import small_clip, small_pairs
 
@@ -191,7 +194,7 @@ def test_a_plug_in_that_somebody_else_names_is_not_imported(lonely, tmp_path, ca
     assert "its plug-ins ['planted'] are not imported" in capsys.readouterr().out
     assert main(["card", str(run)]) in (0, 2) and main(["evaluate", str(run)]) == 2
     assert "planted" not in sys.modules
-    with pytest.raises(SystemExit, match="imported"):
+    with pytest.raises(UserError, match="'planted' cannot be imported, see above .SystemExit: imported"):
         use_plugins(run, trust=True)
 
 
@@ -277,3 +280,33 @@ def test_every_command_on_a_run_of_the_example(environment):
     # Elsewhere the weights are of no use without the encoder, which is named.
     with pytest.raises(ValueError, match="no encoder 'patches'.*hf-latent-dots 1.0, which is not installed here"):
         AutoModel.from_pretrained(folder / "outputs" / "captions")
+
+
+def test_an_objective_is_known_where_it_is_registered(lonely):
+    class Doubled(CLIPObjective):
+        pass
+
+    lonely.setattr(OBJECTIVES["latent_clip"], "_found", dict(OBJECTIVES["latent_clip"]._found))
+    with pytest.raises(ValueError, match="objective='doubled': known: clip"):
+        small_clip(objective="doubled")
+    register_objective("latent_clip", "doubled")(Doubled)
+    assert type(small_clip(objective="doubled").objective) is Doubled
+    with pytest.raises(ValueError, match="'doubled' already"):
+        register_objective("latent_clip", "doubled")(CLIPObjective)
+
+
+def test_a_task_has_a_type_of_its_own_and_a_subclass_of_a_head_its_own_task(lonely):
+    lonely.setattr(TASKS, "_found", dict(TASKS._found))
+
+    class Own(LatentALBEFForImageTextClassification):
+        pass
+
+    assert task_of(Own) is TASKS["classes"]
+    words = {"does": "tells", "sentence": "hypothesis", "auto_class": "AutoModelForSequenceClassification"}
+    with pytest.raises(ValueError, match="a task of the type 'latent_albef_classification' already"):
+        register_task("own", Task("latent_albef_classification", Own, labels="classes", **words))
+    with pytest.raises(ValueError, match="labels='class': write answers or classes"):
+        register_task("own", Task("latent_albef_own", Own, labels="class", **words))
+    lonely.setattr(AutoModelForSequenceClassification, "register", lambda *args: None)
+    own = register_task("own", Task("latent_albef_own", Own, labels="classes", **words))
+    assert task_of(Own) is own and task_of(LatentALBEFForImageTextClassification) is TASKS["classes"]

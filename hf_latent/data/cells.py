@@ -8,6 +8,8 @@ import numpy as np
 
 from ..models.encoders import ENCODERS
 
+ANSWER = "answer"
+"""Of a column of records, the field that holds the answer of one annotator."""
 Shape = tuple[int | None, ...]
 """None is any length of at least 1."""
 
@@ -27,6 +29,12 @@ def stable_hash(value: Any) -> int:
 def holds_sentences(feature: Any) -> bool:
     """Whether a column of `datasets` has lists of strings."""
     return is_string(getattr(feature, "feature", feature[0] if isinstance(feature, list) else None))
+
+
+def holds_answers(feature: Any) -> bool:
+    """Whether a column of `datasets` has lists of records with the answer of an annotator each, as VQA v2."""
+    record = getattr(feature, "feature", feature[0] if isinstance(feature, list) and feature else None)
+    return isinstance(record, Mapping) and is_string(record.get(ANSWER))
 
 
 def holds_images(feature: Any) -> bool:

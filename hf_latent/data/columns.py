@@ -60,6 +60,11 @@ class LabelColumn:
         """What to do about one that tells nothing."""
         return "leave the label out"
 
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether nothing but classes will do, so that no other kind can be written."""
+        return False
+
 
 def label_columns(written: Mapping[str, Any], modalities: Collection[str]) -> list[LabelColumn]:
     """The section `data.labels`, checked: `{name: column}`, or `{name: {column: ..., kind: ..., of: [...]}}`.
@@ -258,6 +263,11 @@ def _kind(column: LabelColumn, held: str, values: Mapping[str, _Values]) -> Labe
             there = [value for own in values.values() for value in own.rows if value is not None]
             return "class" if len(set(there)) <= min(MAX_CLASSES, len(there) // 2) else "number"
         return allowed[0]
+    if column.kind not in allowed and column.is_of_classes:
+        raise UserError(
+            f"{column.where}: the column {column.column!r} holds {held}: classes are strings, booleans, whole numbers "
+            "or a ClassLabel, one in a row"
+        )
     if column.kind not in allowed:
         raise UserError(
             f"{column.where}.kind={column.kind!r}: the column {column.column!r} holds {held}: write kind: "
@@ -330,6 +340,7 @@ def _check_varied(column: LabelColumn, kind: LabelKind, held: str, values: Mappi
             )
     if kind == "class" and len(set(whole)) == len(whole):
         other = {"strings": ", or kind: text", "whole numbers": ", or kind: number"}.get(held, "")
+        other = "" if column.is_of_classes else other
         raise UserError(
             f"{where} holds another class in each of {len(whole)} rows, so that none can be learned from others: "
             f"write another column{other}"

@@ -83,7 +83,7 @@ class HubData(Source):
     splits: dict[str, str | None] = field(default_factory=dict)
     validation_share: float = 0.0
     labels: dict[str, str | dict[str, Any]] = field(default_factory=dict)
-    target: str | dict[str, Any] | None = None
+    target: Any = None
     regions: dict[str, Any] | None = None
 
     @classmethod
@@ -135,7 +135,9 @@ class HubData(Source):
             there = {"train": rows, **held}
         cut, found = ["validation"] if self.validation_share else [], None
         if target is not None and reader.labels is not None:
-            found = read_target(target, reader.labels, there, cut, self.labels, self.on_bad_row == "skip")
+            found = read_target(
+                target, reader.labels, there, cut, {own.name: own.kind for own in columns}, self.on_bad_row == "skip"
+            )
             there = found.splits
             rows, held = there["train"], {role: there[role] for role in held}
         answers = None if found is None else found.labels[TARGET]
@@ -198,11 +200,14 @@ class HubData(Source):
     def _check_images(self, reader: Reader) -> None:
         """Refuse another number of columns of images than the model reads."""
         for name, columns in self.columns.items():
-            if not isinstance(columns, str) and len(columns) != reader.images:
+            if isinstance(columns, str):
+                continue
+            if name != "image":
+                raise UserError(f"data.columns.{name}={columns}: several columns are for images alone: write one")
+            if len(columns) != reader.images:
                 reads = "one image" if reader.images == 1 else f"{reader.images} images"
-                raise UserError(
-                    f"data.columns.{name}: there are {len(columns)} columns, and this model reads {reads} of a row"
-                )
+                number = "is 1 column" if len(columns) == 1 else f"are {len(columns)} columns"
+                raise UserError(f"data.columns.{name}: there {number}, and this model reads {reads} of a row")
 
     @property
     def written_splits(self) -> dict[str, str | None]:
@@ -302,6 +307,8 @@ class HubData(Source):
             if list(value) != [WORDS]:
                 raise UserError(f"data.tokenizers.{name}={value!r}: write {{words: [column, ...]}}")
             value = value[WORDS]
+        if not value:
+            raise UserError(f"data.tokenizers.{name}: there is no column: write one or more")
         sentences: list[Iterable[str]] = []
         target = target_column(self.target)
         for column in [self.row_columns[name]] if isinstance(value, str) else value:
@@ -327,6 +334,12 @@ class HubData(Source):
         opened, columns = self._open(opener, role, split), list(self.row_columns.values())
         reading: dict[str, Any] = {"from_hub": self.is_on_hub, "shapes": shapes, "images": images}
         rows = ModalityRows(opened, columns, self.ids, joined=self.joined, **reading)
+        single = self.columns.get("image")
+        if images > 1 and isinstance(single, str) and single in rows.reader.images:
+            raise UserError(
+                f"data.columns.image={single!r}: this model reads {images} images of a row: write a column for each, "
+                "such as [left, right], or one of lists of images"
+            )
         with _prefixed(f"the split {split!r}: "):
             if not len(rows):
                 raise UserError(f"{self._key(role)} has no rows")

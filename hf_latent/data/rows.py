@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..models.images import read_image
-from .cells import Shape, holds_images, holds_sentences, is_missing, is_plain, is_string, misfit
+from .cells import ANSWER, Shape, holds_answers, holds_images, holds_sentences, is_missing, is_plain, is_string, misfit
 
 _REMEDY = "repair or remove it, or write data.on_bad_row: skip"
 
@@ -174,14 +174,16 @@ class ModalityRows(Dataset):
 
     @property
     def text_columns(self) -> list[str]:
-        """The columns of strings, or of lists of strings."""
-        return [name for name, kind in self.dataset.features.items() if is_string(kind) or holds_sentences(kind)]
+        """The columns of strings, of lists of strings, or of lists of records with the answers of annotators."""
+        features = self.dataset.features.items()
+        return [name for name, kind in features if is_string(kind) or holds_sentences(kind) or holds_answers(kind)]
 
     def texts(self, column: str) -> Iterator[str]:
         """Every text of a column, of the rows that are read."""
         values = self._column(column)
         for row in dict.fromkeys(row for row, _ in self.index):
             texts = values[row] if isinstance(values[row], list) else [values[row]]
+            texts = [text[ANSWER] if isinstance(text, dict) else text for text in texts]
             yield from (text for text in texts if text is not None)
 
     def __len__(self) -> int:

@@ -8,15 +8,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import UserError, suggest
-from .cells import is_missing
+from .cells import ANSWER, is_missing
 from .columns import LabelColumn, check_column, is_list_of_words, names_of, read_labels
-from .loaded import Label, Target
+from .loaded import Label, LabelKind, Target
 from .rows import ModalityRows
 
 TARGET = "target"
 """The name of the label that a head is trained on."""
-ANSWER = "answer"
-"""Of a column of records, the field that holds the answer of one annotator."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,10 @@ class TargetColumn(LabelColumn):
     def remedy(self) -> str:
         return "write another column"
 
+    @property
+    def is_of_classes(self) -> bool:
+        return True
+
 
 class GroupColumn(LabelColumn):
     """The column that `data.target.groups` names."""
@@ -52,6 +54,10 @@ class GroupColumn(LabelColumn):
     @property
     def remedy(self) -> str:
         return "leave it out"
+
+    @property
+    def is_of_classes(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -80,17 +86,22 @@ def target_column(written: Any) -> TargetColumn | None:
     if written is None:
         return None
     options = {"column": written} if isinstance(written, str) else written
+    if not isinstance(options, Mapping):
+        raise UserError(f"data.target={written!r}: write a column, or {{column: ...}}")
     known = {spec.name for spec in fields(TargetColumn)} - {"name", "kind", "of", "title"}
     for key, value in options.items():
         if key not in known:
             raise UserError(f"unknown key data.target.{key}: {suggest(key, known)}")
         if key != "names" and not isinstance(value, str):
             raise UserError(f"data.target.{key}={value!r}: expected str")
-        if key == "names" and (not is_list_of_words(value) or len(set(value)) < len(value) or not value):
-            raise UserError(f"data.target.names={value!r}: expected a list of str, each once")
+        if key == "names" and (not is_list_of_words(value) or not value):
+            raise UserError(f"data.target.names={value!r}: expected a list of str; YAML wants yes and no in quotes")
+        if key == "names" and len({key_of(name) for name in value}) < len(value):
+            raise UserError(f"data.target.names={value!r}: one is there twice, but for case and spaces")
     if "column" not in options:
         raise UserError("data.target.column is missing: write the column that holds the answers or classes")
-    return TargetColumn(TARGET, options["column"], names=tuple(options.get("names", ())), groups=options.get("groups"))
+    names = tuple(options.get("names", ()))
+    return TargetColumn(TARGET, options["column"], "class", names=names, groups=options.get("groups"))
 
 
 def read_target(
@@ -98,7 +109,7 @@ def read_target(
     kind: Literal["answers", "classes"],
     splits: Mapping[str, ModalityRows],
     cut: Collection[str],
-    labels: Collection[str],
+    labels: Mapping[str, LabelKind | None],
     skip: bool = False,
 ) -> ReadTarget:
     """The answers or classes of all rows.
@@ -111,7 +122,7 @@ def read_target(
         column: What to read.
         kind: What the head gives.
         splits, cut: As of `read_labels`.
-        labels: The names of `data.labels`, which `groups` may name.
+        labels: The names of `data.labels`, which `groups` may name, each with the kind that is written.
         skip: Leave rows without a value out, instead of raising an error that names the first.
 
     Raises:
@@ -127,26 +138,20 @@ def read_target(
         said: dict[str, list[Any]] = {name: array.tolist() for name, array in arrays.items()}
         there = {name: array >= 0 for name, array in arrays.items()}
     else:
-        label, arrays, said = _answers(column, splits)
-        there = {
-            name: np.array([bool(own) for own in rows], dtype=bool) if name == "train" else _any(arrays[name] >= 0)
-            for name, rows in said.items()
-        }
+        label, arrays, said, there = _answers(column, splits)
     kept: dict[str, ModalityRows] = {}
     values = {}
     for name, rows in splits.items():
-        whole = there[name]
-        if name == "train" or kind == "classes":
-            _check_missing(column, rows, whole, name, skip)
-        else:
-            whole = np.ones(len(rows), dtype=bool)  # a question whose answer is not in the list counts as a mistake
-        places = np.flatnonzero(whole)
+        _check_missing(column, rows, there[name], name, skip)
+        places = np.flatnonzero(there[name])
         kept[name] = rows.part([rows.index[place] for place in places]).with_labels(
             [said[name][place] for place in places]
         )
         values[name] = {TARGET: arrays[name][places]}
     found_labels = {TARGET: label}
     groups = column.groups
+    if groups is not None and labels.get(groups) not in (None, "class"):
+        raise UserError(f"data.target.groups={groups!r}: this label is a {labels[groups]}: write one of classes")
     if groups is not None and groups not in labels:
         held = {name: rows for name, rows in kept.items() if name != "train"} or kept
         name = groups if groups.isidentifier() and groups != TARGET else "group"
@@ -179,14 +184,16 @@ def _any(mask: np.ndarray) -> np.ndarray:
 
 def _answers(
     column: TargetColumn, splits: Mapping[str, ModalityRows]
-) -> tuple[Label, dict[str, np.ndarray], dict[str, list[Any]]]:
-    """The label, the numbers of the answers of each row, and what is said in each row that is trained on."""
+) -> tuple[Label, dict[str, np.ndarray], dict[str, list[Any]], dict[str, np.ndarray]]:
+    """The label, the numbers of the answers of each row, what is said in it, and whether it is used: a row to train on
+    with an answer of the list, a row to measure on with any answer, for one that is not in the list is a mistake."""
     given: dict[str, list[list[str]]] = {}
     several = False
     for name, rows in splits.items():
         raw, places = rows.values(column.column)
         names = names_of(rows.dataset.features[column.column])
-        listed = [_listed(value, names) for value in raw]
+        where = f"{column.where}: the column {column.column!r}"
+        listed = [_listed(where, value, names) for value in raw]
         several = several or any(isinstance(value, list) for value in raw)
         given[name] = [listed[place] for place in places]
     training = given["train"] if "train" in given else [row for own in given.values() for row in own]
@@ -196,7 +203,6 @@ def _answers(
         for answer in row:
             spelled.setdefault(key_of(answer), answer)
             counts[key_of(answer)] += 1
-    where = f"{column.where}: the column {column.column!r}"
     if not counts:
         raise UserError(f"{where} holds no answer in any training row: write another column")
     if column.names:
@@ -211,19 +217,20 @@ def _answers(
     numbers = {key: number for number, key in enumerate(known)}
     arrays = {name: _numbered(rows, numbers, several) for name, rows in given.items()}
     for name, array in arrays.items():
-        unknown = int((~_any(array >= 0)).sum())
+        unknown = sum(bool(row) for row in given[name]) - int(_any(array >= 0).sum())
         if name != "train" and unknown:
-            print(
-                f"{unknown:,} of {len(array):,} {name} rows have no answer that training rows have: they count as "
-                "mistakes"
-            )
+            whose = "of the list" if column.names else "that training rows have"
+            print(f"{unknown:,} of {len(array):,} {name} rows have no answer {whose}: they count as mistakes")
     kept = {
         name: [[known[key_of(a)] for a in row if key_of(a) in known] for row in rows] for name, rows in given.items()
     }
     said: dict[str, list[Any]] = {
         name: [row if several or not row else row[0] for row in rows] for name, rows in kept.items()
     }  # an empty list is none: such a row has no part in a loss
-    return Label("answers" if several else "class", tuple(known.values()), title=column.column), arrays, said
+    used = {
+        name: np.array([bool(row) for row in (kept if name == "train" else given)[name]], dtype=bool) for name in given
+    }
+    return Label("answers" if several else "class", tuple(known.values()), title=column.column), arrays, said, used
 
 
 def key_of(answer: str) -> str:
@@ -231,14 +238,24 @@ def key_of(answer: str) -> str:
     return " ".join(answer.casefold().split())
 
 
-def _listed(value: Any, names: Sequence[str] | None) -> list[str]:
+def _listed(where: str, value: Any, names: Sequence[str] | None) -> list[str]:
     """The answers of all annotators of a row, without those that are missing."""
-    found = value if isinstance(value, list) else [value]
-    answers = [item.get(ANSWER) if isinstance(item, Mapping) else item for item in found]
-    there = [item for item in answers if not is_missing(item)]
-    if names is not None:
-        return [names[int(item)] for item in there if item is not None and item >= 0]
-    return [" ".join(str(item).split()) for item in there]
+    answers = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Mapping):
+            if ANSWER not in item:
+                there = ", ".join(item)
+                raise UserError(f"{where} holds records with the fields {there}: one called {ANSWER} is needed")
+            item = item[ANSWER]
+        if is_missing(item):
+            continue
+        if not isinstance(item, str | int):
+            raise UserError(f"{where} holds a {type(item).__name__}: answers are strings, whole numbers or classes")
+        if names is not None:
+            answers += [names[int(item)]] if int(item) >= 0 else []
+        else:
+            answers.append(" ".join((str(item).lower() if isinstance(item, bool) else str(item)).split()))
+    return answers
 
 
 def _numbered(rows: Sequence[Sequence[str]], numbers: Mapping[str, int], several: bool) -> np.ndarray:

@@ -72,13 +72,18 @@ def check_known(tokenizer: Any, sentences: Iterable[str], what: str) -> None:
         if word is not None:
             raise UserError(
                 f"the tokenizer does not know the word {word!r} of the {what} {sentence!r}: begin with a model whose "
-                "tokenizer does, or let data.tokenizers make one of the columns that hold such words, as in "
-                "{text: [caption, answer]}"
+                "tokenizer does, or let data.tokenizers of the recipe that it was trained by make one of the columns "
+                "that hold such words, as in {text: {words: [caption, answer]}}"
             )
 
 
-def report_texts(data: LoadedData, processor: Any) -> None:
-    """Print what share of the words is unknown to the tokenizers, and how many texts they cut; of streams not."""
+def report_texts(data: LoadedData, processor: Any, contrasted: bool = True) -> None:
+    """Print what share of the words is unknown to the tokenizers, and how many texts they cut; of streams not.
+
+    Args:
+        data, processor: Of a run.
+        contrasted: Rows are contrasted with each other, so that equal texts should have equal ids.
+    """
     splits: dict[str, Dataset] = {"training": data.train}
     if data.evaluation is not None:
         if data.evaluation.validation is not None:
@@ -86,7 +91,7 @@ def report_texts(data: LoadedData, processor: Any) -> None:
         if data.evaluation.test is not data.evaluation.validation:
             splits["test"] = data.evaluation.test.rows
     for name, tokenizer in processor.tokenizers.items():
-        if repeated := _repeated(data.train, data.columns[name]):
+        if contrasted and (repeated := _repeated(data.train, data.columns[name])):
             column, count = data.columns[name], len(cast(Sized, data.train))
             print(
                 f"{repeated:,} of {count:,} training rows share their {column!r} with a row of another id, and are "

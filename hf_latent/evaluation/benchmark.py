@@ -102,6 +102,8 @@ class Benchmark:
 
     def check_model(self, encode: Encode) -> None:
         """A UserError where the model lacks what this needs."""
+        if "answer" in encode.abilities and "answer" not in self.needs:
+            raise UserError("it reads embeddings, and a model with a head gives answers or classes: leave it out")
         for ability in sorted(self.needs - encode.abilities):
             raise UserError(f"a model that can {WORDS[ability]} is needed here: leave it out")
 

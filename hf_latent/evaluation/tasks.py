@@ -146,7 +146,7 @@ def _endings(groups: Label) -> dict[int, str]:
     found: dict[int, str] = {}
     for number, name in enumerate(groups.names):
         word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "group"
-        taken = word in found.values() or word == "balanced"
+        taken = word in found.values() or word in ("balanced", "text_only")
         found[number] = f"{word}_{number}" if taken else word
     return found
 

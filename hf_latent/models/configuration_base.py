@@ -159,6 +159,14 @@ class LatentConfig(PreTrainedConfig):
             if getattr(self, key) not in values:
                 raise ValueError(f"{key}={getattr(self, key)!r}: {nearest(getattr(self, key), list(values))}")
 
+    def _check_objective(self, *own: str) -> None:
+        """Refuse an objective that is neither one of these nor registered in the library."""
+        if self.objective in own:
+            return
+        known = (from_library("OBJECTIVES") or {}).get(self.model_type, {})
+        if self.objective not in known:
+            raise ValueError(f"objective={self.objective!r}: {nearest(self.objective, [*{*own, *known}])}")
+
     def _check_counts(self, *keys: str) -> None:
         for key in keys:
             value = getattr(self, key)

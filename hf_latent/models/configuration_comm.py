@@ -57,7 +57,8 @@ class CoMMConfig(LatentConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self._check_choices(objective=OBJECTIVES, loss_terms=LOSS_TERMS, fusion_pooling=POOLING)
+        self._check_objective(*OBJECTIVES)
+        self._check_choices(loss_terms=LOSS_TERMS, fusion_pooling=POOLING)
         self._check_counts("embed_dim", "fusion_layers", "fusion_heads", "projection_hidden_dim", "projection_dim")
         self._check_temperature(self.temperature)
         if self.embed_dim % self.fusion_heads:

@@ -79,7 +79,7 @@ class LatentALBEFConfig(LatentConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self._check_choices(objective=OBJECTIVES)
+        self._check_objective(*OBJECTIVES)
         self._check_counts("projection_dim", "fusion_layers")
         self._check_temperature(self.temperature)
         if self.learn_temperature and not 0 < self.min_temperature <= self.temperature <= self.max_temperature:

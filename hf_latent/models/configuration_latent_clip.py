@@ -70,7 +70,8 @@ class LatentCLIPConfig(LatentConfig):
         if self.modalities and set(self.modalities) != set(MODALITIES):
             raise ValueError(f"modalities {', '.join(self.modalities)}: LatentCLIP has two towers, image and text")
         self.modalities = {name: self.modalities[name] for name in MODALITIES if name in self.modalities}
-        self._check_choices(objective=["clip"], projection=PROJECTIONS)
+        self._check_objective("clip")
+        self._check_choices(projection=PROJECTIONS)
         self._check_counts("projection_dim")
         self._check_temperature(self.temperature)
         self._check_temperature(self.min_temperature)

@@ -39,7 +39,7 @@ def load_plugins() -> None:
         _loaded[point.name] = point.value
         try:
             point.load()
-        except Exception as error:  # a plug-in raises what it likes
+        except (Exception, SystemExit) as error:  # a plug-in raises what it likes
             print(f"The plug-in {point.name!r} cannot be imported:", file=sys.stderr)
             traceback.print_exception(error, file=sys.stderr)
             _failed[point.name] = f"it cannot be imported, see above ({type(error).__name__}: {error})"

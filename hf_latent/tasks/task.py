@@ -42,7 +42,14 @@ def register_task(name: str, task: Task) -> Task:
     """Make a task known to recipes, cards and the Space, and its head to the Auto class of transformers.
 
     Where an Auto class has several heads, `architectures` of a folder tells which it is of; the first is for others.
+
+    Raises:
+        ValueError: If another task has the name or the type, or what it says is not answers or classes.
     """
+    if task.labels not in ("answers", "classes"):
+        raise ValueError(f"the task {name!r} has labels={task.labels!r}: write answers or classes")
+    if any(other.type_name == task.type_name and other is not task for other in TASKS.values()):
+        raise ValueError(f"there is a task of the type {task.type_name!r} already: choose another type_name")
     TASKS.register(name)(task)
     config = cast(Any, task.model).config_class
     heads = [
@@ -58,7 +65,8 @@ def task_of(model_class: type) -> Task | None:
     """The task of a head; None of a model that is trained without labels."""
     if not issubclass(model_class, SupervisedLatentALBEF):
         return None
-    return next((task for task in TASKS.values() if issubclass(model_class, task.model)), None)
+    of_model = {task.model: task for task in TASKS.values()}
+    return next((of_model[base] for base in model_class.__mro__ if base in of_model), None)
 
 
 def task_of_config(config: Mapping[str, Any]) -> Task | None:
