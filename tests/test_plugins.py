@@ -29,6 +29,7 @@ from hf_latent.recipe_file import import_plugins
 from hf_latent.regularizers import REGULARIZERS, Regularizer, register_regularizer
 from hf_latent.tasks import TASKS, Task, register_task, task_of
 from hf_latent.trust import use_plugins
+from tests.hub.server import serving
 from tests.models.small import small_clip, small_pairs
 
 ROOT = Path(hf_latent.__file__).parents[1]
@@ -213,29 +214,31 @@ def environment(tmp_path_factory):
     return folder, python
 
 
-def run_in(environment, code):
+def run_in(environment, code, variables):
     folder, python = environment
     done = subprocess.run(
-        [python, "-c", textwrap.dedent(code)], cwd=folder, capture_output=True, text=True, env={**os.environ}
+        [python, "-c", textwrap.dedent(code)], cwd=folder, capture_output=True, text=True, env=variables
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an environment has other folders there")
+@pytest.mark.slow
 def test_every_command_on_a_run_of_the_example(environment):
     pytest.importorskip("gradio")
     folder, _ = environment
     study = {"recipe": "source/captions.yaml", "seeds": [1], "structures": {"plain": {}}}
     study["changes"] = {"training": {"max_steps": 1, "disable_tqdm": True}, "data": {"rows": 64}}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    out = run_in(
-        environment,
-        f"""
+    with serving() as server:
+        out = run_in(
+            environment,
+            f"""
         from pathlib import Path
         from hf_latent.cli import main
         from hf_latent.hub.shareable import stage_run
-        from transformers import AutoModelForSequenceClassification
+        from transformers import AutoModel, AutoModelForSequenceClassification
 
         tiny = {TINY!r}
         assert main(["train", "source/captions.yaml", *tiny]) == 0
@@ -246,9 +249,12 @@ def test_every_command_on_a_run_of_the_example(environment):
             stage_run(Path(run), Path(run).parent.parent / "staged" / Path(run).name, "user/name")
         assert main(["compare", "outputs/captions", "outputs/captions"]) == 0
         assert main(["study", "study.yaml"]) == 0
+        assert main(["push", "outputs/captions", "user/captions"]) == 0
+        assert main(["push-space", "user/captions", "user/app"]) == 0
         assert main(["list", "tasks"]) == 0
         head = AutoModelForSequenceClassification.from_pretrained("outputs/counting")
         assert type(head).__name__ == "LatentALBEFForCounting"
+        assert type(AutoModel.from_pretrained("user/captions").encoders["image"]).__name__ == "PatchEncoder"
 
         import sys
         from hf_latent.resources import resource_path
@@ -263,7 +269,8 @@ def test_every_command_on_a_run_of_the_example(environment):
         for words in ("Latent map", "Labels", "Ask", "Questions", "how many dots", "count", "color"):
             assert words in page, words
         """,
-    )
+            server.environment(folder, token="hf_write"),
+        )
     metrics = json.loads((folder / "outputs" / "captions" / "metrics.json").read_text())
     assert metrics["measurements"]["neighbours_same"]["group"] == "neighbours"
     assert {"class_accuracy", "class_accuracy_red"} <= set(
