@@ -255,6 +255,8 @@ def test_questions_are_trained_and_measured_by_group(tmp_path, begun, capsys):
     guess = {question: max(found, key=found.count) for question, found in first.items()}
     right = [guess[row["question"]] == row["answer"] for row in test]
     assert metrics["answer_accuracy_text_only"] == pytest.approx(100 * sum(right) / 21)
+    header = (tmp_path / "run" / "README.md").read_text().split("---")[1]
+    assert "name: answer_accuracy_what_size" in header and "text_only" not in header  # which is no result of the model
     assert "1 of 21 test rows have no answer that training rows have" in capsys.readouterr().out
     assert (tmp_path / "run" / "figures" / "predictions.png").is_file()
     assert main(["evaluate", str(tmp_path / "run")]) == 0

@@ -42,7 +42,8 @@ class Measurement:
         reading: How to read it, where there is no chance level.
         headline: Whether tables show it.
         short: What heads its column, and stands below its bar; figures show what has one, too.
-        metric: The type of the metric in a model card's index.
+        metric: The type of the metric in a model card's index; `baseline` of what is no result of the model, which the
+            index leaves out.
         task: The task that it belongs to there.
         information: Which part of the information of several modalities it tells: what they share (`redundant`), what
             one of them has alone (`unique`), or what only all together tell (`synergistic`), where that is known.

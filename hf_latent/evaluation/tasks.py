@@ -81,7 +81,11 @@ class Tasks(Benchmark):
         if _can_guess(data):
             title = f"Right {name} of a guess by the text alone"
             level = answer_chance(truth)
-            found.append(accuracy(f"{key}_text_only", title, level, len(truth), better="none", short="text only"))
+            found.append(
+                accuracy(
+                    f"{key}_text_only", title, level, len(truth), better="none", metric="baseline", short="text only"
+                )
+            )
         if groups is not None:
             titles = data.labels[task.groups or ""]
             for number, ending in _endings(titles).items():

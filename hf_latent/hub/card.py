@@ -375,6 +375,7 @@ def _header(
     adapters: str | None,
 ) -> str:
     dataset = data.get("path") or data["name"] or "unknown"
+    results = {key: measurement for key, measurement in results.items() if measurement.metric != "baseline"}
     evaluations = [
         EvalResult(
             task_type=measurement.task,
