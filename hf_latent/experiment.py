@@ -314,7 +314,7 @@ def _trainer(
             views=views,
             train_dataset=data.train,
             eval_dataset=None if validation is None else validation.rows,
-            data_collator=LatentCollator(processor, data.columns, word_ids=views.of_words),
+            data_collator=LatentCollator(processor, data.columns, word_ids=views.of_words, examples=data.examples),
             processing_class=processor,
         )
 

@@ -21,6 +21,21 @@ def is_missing(value: Any) -> bool:
     return not value if isinstance(value, list) else value is None or value != value
 
 
+def lacking(column: Any) -> list[bool]:
+    """Of an Arrow column, which values are null, texts of spaces, or records of nulls, as of an image of no file."""
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    absent = pc.is_null(column)
+    if types.is_struct(column.type):
+        for name in [field.name for field in column.type]:
+            own = pc.is_null(pc.struct_field(column, name))
+            absent = own if name == column.type[0].name else pc.and_(absent, own)
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        absent = pc.or_(absent, pc.equal(pc.fill_null(pc.utf8_trim_whitespace(column), ""), ""))
+    return absent.to_pylist()
+
+
 def stable_hash(value: Any) -> int:
     """The same number for the same value in every process."""
     return int.from_bytes(hashlib.blake2b(str(value).encode(), digest_size=7).digest(), "big")

@@ -31,6 +31,9 @@ class LatentCollator:
         raw: Leave resizing and normalising to the views; otherwise the processor does all, and the batch is what the
             model reads.
         word_ids: Modalities whose view needs to know which tokens make a word.
+        examples: A value of each modality, where rows may lack one and None stands for it. Each batch then says in
+            `present`, `(batch,)` bool of each modality, which rows have it; the example stands in the others, whose
+            embeddings no term of an objective reads.
 
     Rows are dicts with a value a column and, optionally, `ids` and `labels`: whole numbers become `labels`
     (batch,); strings are tokenised as the text is, between the same special tokens, and become (batch, length) with
@@ -44,8 +47,13 @@ class LatentCollator:
         columns: dict[str, str] | None = None,
         raw: bool = True,
         word_ids: Collection[str] = (),
+        examples: Mapping[str, Any] | None = None,
     ) -> None:
+        lacking = set(processor.modalities) - set(examples) if examples is not None else set()
+        if lacking:
+            raise UserError(f"examples has no value of {', '.join(sorted(lacking))}: give one of each modality")
         self.processor = processor
+        self.examples = examples
         self.raw = raw
         self.word_ids = frozenset(word_ids)
         self.columns = {name: (columns or {}).get(name, name) for name in processor.modalities}
@@ -69,6 +77,7 @@ class LatentCollator:
             if column not in rows[0]:
                 raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
             values[name] = [row[column] for row in rows]
+        present = None if self.examples is None else self._fill(values, self.examples)
         try:
             batch = self._batch(values, rows)
         except ValueError as error:
@@ -76,6 +85,8 @@ class LatentCollator:
             if None in numbers:  # rows of a data set of the user, which do not tell
                 raise
             raise UserError(self._in_data_set(str(error), numbers)) from error
+        if present is not None:
+            batch["present"] = present
         if "ids" in rows[0]:
             batch["ids"] = torch.tensor([_id(place, row) for place, row in enumerate(rows)])
         if "labels" in rows[0]:
@@ -83,6 +94,16 @@ class LatentCollator:
         elif all(_is_whole(row.get("label")) for row in rows):
             batch["labels"] = torch.tensor([int(row["label"]) for row in rows])
         return batch
+
+    @staticmethod
+    def _fill(values: dict[str, list[Any]], examples: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Which rows have each modality; the example takes the place of what is missing."""
+        present = {}
+        for name, own in values.items():
+            there = [value is not None for value in own]
+            present[name] = torch.tensor(there)
+            values[name] = [value if has else examples[name] for value, has in zip(own, there, strict=True)]
+        return present
 
     def _batch(self, values: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if not self.raw:

@@ -411,7 +411,9 @@ def split_of(rows: ModalityRows, columns: Mapping[str, str], labels: Mapping[str
         else rows.numbers
         for name, column in columns.items()
     }
-    return Split(rows, rows.ids, labels, items)
+    there = rows.present if rows.reader.missing else {}
+    present = {name: there[column] for name, column in columns.items() if column in there}
+    return Split(rows, rows.ids, labels, items, {name: own for name, own in present.items() if not own.all()})
 
 
 def _numbered(values: Iterable[str]) -> np.ndarray:

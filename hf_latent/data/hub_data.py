@@ -64,6 +64,10 @@ class HubData(Source):
         on_bad_row: `"error"` stops at a row that cannot be read and names it, before training unless it is an image;
             `"skip"` reads every row once before training, leaves the bad ones out and counts them; of a stream they
             are left out as they come.
+        on_missing: What becomes of a row in which a modality is missing: its value is None, or a text of spaces.
+            `"error"`: it is a row that cannot be read, for `on_bad_row`. `"drop"`: it is left out, and counted; of a
+            stream it is left out as it comes. `"use"`: it is trained on and measured with what it has; each term of
+            the objective is of the rows that have all of its modalities. A row that has none cannot be read.
         tokenizers: The tokenizer of each text modality: a checkpoint's name, a folder, or `words` for one made of the
             words of its column; or `{words: [column, ...]}`, for one made of the words of several, such as those of
             questions and of answers. A list of columns is the same.
@@ -78,6 +82,7 @@ class HubData(Source):
     streaming: bool = False
     shuffle_buffer: int = 1000
     on_bad_row: Literal["error", "skip"] = "error"
+    on_missing: Literal["error", "drop", "use"] = "error"
     tokenizers: dict[str, str | list[str] | dict[str, list[str]]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, str | None] = field(default_factory=dict)
@@ -159,7 +164,14 @@ class HubData(Source):
                 regions=self._regions(held["test" if "test" in held else "validation"]),
             )
         summary = self._summary(rows, held, splits, labels)
-        return LoadedData(rows, self.row_columns, summary, tokenizers, evaluation, answers, splits)
+        examples = self._examples(rows, splits["train"]) if self.on_missing == "use" else None
+        return LoadedData(rows, self.row_columns, summary, tokenizers, evaluation, answers, splits, examples)
+
+    def _examples(self, rows: ModalityRows | ModalityStream, split: str) -> dict[str, Any]:
+        """A value of each modality."""
+        with _prefixed(f"data.on_missing: use: the split {split!r}: "):
+            values = rows.examples()
+        return {name: values[column] for name, column in self.row_columns.items()}
 
     @property
     def row_columns(self) -> dict[str, str]:
@@ -290,6 +302,9 @@ class HubData(Source):
         for role, own in held.items():
             origin = f"the split {splits[role]!r}" if role in splits else "cut off the training rows"
             parts.append(f"{role}: {len(own):,} rows, {origin}")
+        for role, part in {"train": rows, **held}.items() if self.on_missing == "use" else ():
+            if isinstance(part, ModalityRows) and (lacking := _lacking(part)):
+                parts.append(f"missing in {role}: {lacking}")
         if held and "test" not in held:
             parts.append("no test split: the validation rows are reported, too")
         if self.labels and not held:
@@ -333,7 +348,8 @@ class HubData(Source):
     ) -> ModalityRows:
         opened, columns = self._open(opener, role, split), list(self.row_columns.values())
         reading: dict[str, Any] = {"from_hub": self.is_on_hub, "shapes": shapes, "images": images}
-        rows = ModalityRows(opened, columns, self.ids, joined=self.joined, **reading)
+        missing = self.on_missing != "error"
+        rows = ModalityRows(opened, columns, self.ids, joined=self.joined, missing=missing, **reading)
         single = self.columns.get("image")
         if images > 1 and isinstance(single, str) and single in rows.reader.images:
             raise UserError(
@@ -343,6 +359,8 @@ class HubData(Source):
         with _prefixed(f"the split {split!r}: "):
             if not len(rows):
                 raise UserError(f"{self._key(role)} has no rows")
+            if self.on_missing == "drop":
+                rows = _without_missing(rows)
             if self.on_bad_row == "skip":
                 return rows.without_bad_rows(progress)
             rows.check()
@@ -354,7 +372,8 @@ class HubData(Source):
         opened = self._open(opener, "train", split, streaming=True)
         skip = self.on_bad_row == "skip"
         columns = list(self.row_columns.values())
-        return ModalityStream(opened, columns, self.ids, self.shuffle_buffer, skip, self.is_on_hub, shapes)
+        options = (self.shuffle_buffer, skip, self.is_on_hub, shapes, self.on_missing)
+        return ModalityStream(opened, columns, self.ids, *options)
 
     def _open(self, opener: Opener, role: str, split: str, streaming: bool = False) -> Any:
         opened = opener.open(split, streaming)
@@ -387,6 +406,22 @@ class HubData(Source):
         options = {key: value for key, value in self.options.items() if key not in plain or not isinstance(value, str)}
         path = {} if self.is_on_hub else {"data.path": self.path}
         return path | {f"data.options.{key}": value for key, value in options.items()}
+
+
+def _without_missing(rows: ModalityRows) -> ModalityRows:
+    """The rows that have all modalities; says how many have not."""
+    whole = rows.complete()
+    if not len(whole):
+        raise UserError("data.on_missing: drop: no row has all of its columns: write data.on_missing: use")
+    if len(whole) < len(rows):
+        print(f"Dropped {len(rows) - len(whole):,} of {len(rows):,} rows, which lack a modality: {_lacking(rows)}")
+    return whole
+
+
+def _lacking(rows: ModalityRows) -> str:
+    """How many rows lack a value of each column, of those that any row lacks."""
+    counts = {name: int((~there).sum()) for name, there in rows.present.items()}
+    return ", ".join(f"{name} in {count:,} of {len(rows):,} rows" for name, count in counts.items() if count)
 
 
 def _said(label: Label) -> str:

@@ -48,31 +48,44 @@ class Split:
             is missing is -1, a row of False, NaN, "", or a row of -1.
         items: Modality -> `(rows,)` int64, equal where rows hold the same item, such as an image that has several
             captions, or a caption that several images have. A modality that is left out has an item a row.
+        present: Modality -> `(rows,)` bool, the rows that have it; all have a modality that is left out.
     """
 
     rows: Dataset
     ids: np.ndarray
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     items: Mapping[str, np.ndarray] = field(default_factory=dict)
+    present: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def distinct(self, modality: str) -> np.ndarray:
-        """The rows that stand for the distinct items of a modality, the first of each."""
-        items = self.items.get(modality)
-        return np.arange(len(self)) if items is None else np.unique(items, return_index=True)[1]
+    def having(self, *modalities: str) -> np.ndarray:
+        """The rows that have all of these modalities; a name that is no modality is of all rows."""
+        there = np.ones(len(self), dtype=bool)
+        for modality in modalities:
+            there &= self.present.get(modality, True)
+        return np.flatnonzero(there)
+
+    def distinct(self, *modalities: str) -> np.ndarray:
+        """The rows that stand for the distinct items of a modality, the first of each; of several modalities, the
+        distinct items of the first one among the rows that have all of them."""
+        rows, items = self.having(*modalities), self.items.get(modalities[0])
+        return rows if items is None else rows[np.unique(items[rows], return_index=True)[1]]
 
     def pairs(self, first: str, second: str) -> np.ndarray:
-        """`(pairs, 2)` int64: which items of two modalities are right for each other, by their places in `distinct`.
+        """`(pairs, 2)` int64: which items of two modalities are right for each other, by their places in `distinct` of
+        both.
 
-        Two items are where a row of the one has the id of a row of the other. That is not passed on: two images that
-        share a caption do not share their others.
+        Of rows that have both modalities, two items are where a row of the one has the id of a row of the other. That
+        is not passed on: two images that share a caption do not share their others.
         """
+        rows = self.having(first, second)
         places = [
-            np.unique(self.items.get(name, np.arange(len(self))), return_inverse=True)[1] for name in (first, second)
+            np.unique(self.items.get(name, np.arange(len(self)))[rows], return_inverse=True)[1]
+            for name in (first, second)
         ]
-        _, ids = np.unique(self.ids, return_inverse=True)
+        _, ids = np.unique(self.ids[rows], return_inverse=True)
         found: dict[int, list[int]] = {}
         for item, number in np.unique(np.stack([places[0], ids], axis=1), axis=0):
             found.setdefault(int(number), []).append(int(item))
@@ -156,6 +169,8 @@ class LoadedData:
         evaluation: What to measure a model with, where there is something.
         target: What the rows tell a head to say, where they do; its names are the answers or the classes.
         splits: The splits that the rows were read from, by `train`, `validation` and `test`, where the data has such.
+        examples: Where rows may lack a modality, a value of each modality: what stands in place of a value that is
+            missing, and no term reads.
     """
 
     train: Dataset
@@ -165,3 +180,4 @@ class LoadedData:
     evaluation: EvaluationData | None = None
     target: Label | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, Any] | None = None

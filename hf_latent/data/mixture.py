@@ -135,7 +135,9 @@ class MixtureData(Source):
         tokenizers = {name: self._tokenizer(name, value, train) for name, value in self.tokenizers.items()}
         size = f"{len(train):,} rows" if isinstance(train, MixedRows) else "a stream of rows"
         summary = f"{size} of {', '.join(part.summary for part in parts)}"
-        return LoadedData(train, self.columns, summary, tokenizers, measured[0] if measured else None)
+        examples = next((part.examples for part in parts if part.examples is not None), None)
+        evaluation = measured[0] if measured else None
+        return LoadedData(train, self.columns, summary, tokenizers, evaluation, examples=examples)
 
     def _evaluation(self, number: int, data: EvaluationData) -> EvaluationData:
         """What one source is measured with, keyed by modality."""

@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,18 @@ from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..models.images import read_image
-from .cells import ANSWER, Shape, holds_answers, holds_images, holds_sentences, is_missing, is_plain, is_string, misfit
+from .cells import (
+    ANSWER,
+    Shape,
+    holds_answers,
+    holds_images,
+    holds_sentences,
+    is_missing,
+    is_plain,
+    is_string,
+    lacking,
+    misfit,
+)
 
 _REMEDY = "repair or remove it, or write data.on_bad_row: skip"
 
@@ -29,6 +41,7 @@ class RowReader:
         shapes: Of columns of numbers, the shapes of a row that can be read.
         joined: Names for several columns, whose values become one list.
         images: How many images a row has, where it has a list of them.
+        missing: A row may lack a value, for which None stands, but not all of them.
     """
 
     def __init__(
@@ -39,10 +52,11 @@ class RowReader:
         shapes: Mapping[str, Sequence[Shape]] | None = None,
         joined: Mapping[str, Sequence[str]] | None = None,
         images: int = 1,
+        missing: bool = False,
     ) -> None:
         import datasets
 
-        self.from_hub, self.image_count = from_hub, images
+        self.from_hub, self.image_count, self.missing = from_hub, images, missing
         self.values = {name: list((joined or {}).get(name, [name])) for name in columns}
         self.joined = set(joined or {})
         self.columns = list(dict.fromkeys(column for parts in self.values.values() for column in parts))
@@ -72,14 +86,19 @@ class RowReader:
         for name, columns in self.values.items():
             if all(column in row for column in columns):
                 parts = [self._value(number, column, caption, row[column]) for column in columns]
-                found[name] = parts if name in self.joined else parts[0]
+                whole = parts if all(part is not None for part in parts) else None
+                found[name] = whole if name in self.joined else parts[0]
+        if len(found) == len(self.values) and all(value is None for value in found.values()):
+            raise UserError(f"row {number} has none of the columns {', '.join(self.values)}: {_REMEDY}")
         return found
 
     def _value(self, number: int, column: str, caption: int, value: Any) -> Any:
         if column in self.lists:
             value = value[caption] if value and caption < len(value) else None
-        if value is None or (isinstance(value, str) and is_missing(value)):
-            raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}")
+        if self.lacks(column, value):
+            if self.missing:
+                return None
+            raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}, or data.on_missing: use or drop")
         if column in self.images:
             return self._image(number, column, value)
         if column in self.image_lists:
@@ -93,6 +112,12 @@ class RowReader:
         if (shapes or isinstance(value, float | list)) and (wrong := misfit(value, shapes)):
             raise UserError(f"row {number}, column {column!r} {wrong}: {_REMEDY}")
         return value
+
+    def lacks(self, column: str, value: Any) -> bool:
+        """Whether a value of a column, as `datasets` stores it, stands for none: None, or a text of spaces."""
+        if column in self.images and isinstance(value, Mapping):
+            return all(part is None for part in value.values())
+        return value is None or (isinstance(value, str) and is_missing(value))
 
     def _image(self, number: int, column: str, value: dict[str, Any]) -> Any:
         import datasets
@@ -124,7 +149,7 @@ class ModalityRows(Dataset):
         columns: The columns of the modalities.
         ids: A column whose equal values are equal ids; the row number by default.
         index: `(row, caption)` of each of our rows; by default all, with every caption of a row that has several.
-        from_hub, shapes, joined, images: As of [`RowReader`].
+        from_hub, shapes, joined, images, missing: As of [`RowReader`].
     """
 
     def __init__(
@@ -137,8 +162,9 @@ class ModalityRows(Dataset):
         shapes: Mapping[str, Sequence[Shape]] | None = None,
         joined: Mapping[str, Sequence[str]] | None = None,
         images: int = 1,
+        missing: bool = False,
     ) -> None:
-        self.reader = RowReader(dataset.features, columns, from_hub, shapes, joined, images)
+        self.reader = RowReader(dataset.features, columns, from_hub, shapes, joined, images, missing)
         self.dataset = dataset
         self._read = self.reader.undecoded(dataset)
         self.id_column = ids
@@ -167,10 +193,44 @@ class ModalityRows(Dataset):
         return row if self._numbers is None else self._numbers[row]
 
     def sentences(self, column: str) -> Iterator[str]:
-        """The texts of one column, row by row."""
+        """The texts of one column, row by row; an empty one of a row that has none."""
         texts = self._column(column)
         listed = column in self.reader.lists
-        return (str((texts[row] or [""])[caption] if listed else texts[row]) for row, caption in self.index)
+        own = ((texts[row] or [""])[caption] if listed else texts[row] for row, caption in self.index)
+        return ("" if text is None else str(text) for text in own)
+
+    @cached_property
+    def _lacking(self) -> dict[str, list[Any]]:
+        """Of each column, of each row of the data set whether it lacks a value; of lists of captions, of each."""
+        return {column: self._lacking_in(column) for column in self.reader.columns}
+
+    def _lacking_in(self, column: str) -> list[Any]:
+        if column in self.reader.lists:
+            rows = self._column(column)
+            return [[self.reader.lacks(column, text) for text in texts or [None]] for texts in rows]
+        stored = self.dataset.select_columns(column).with_format("arrow")  # no image is copied out
+        return [lacks for table in stored.iter(1000) for lacks in lacking(table.column(column))]
+
+    @property
+    def present(self) -> dict[str, np.ndarray]:
+        """`(rows,)` bool of each key of a row, whether it has a value."""
+        found = {}
+        for name, columns in self.reader.values.items():
+            lacking = [self._lacking[column] for column in columns]
+            listed = [column in self.reader.lists for column in columns]
+            found[name] = np.array(
+                [
+                    not any(own[row][caption] if each else own[row] for own, each in zip(lacking, listed, strict=True))
+                    for row, caption in self.index
+                ],
+                dtype=bool,
+            )
+        return found
+
+    def complete(self) -> "ModalityRows":
+        """The rows that lack nothing."""
+        whole = np.logical_and.reduce(list(self.present.values()))
+        return self.part([row for row, there in zip(self.index, whole, strict=True) if there])
 
     @property
     def text_columns(self) -> list[str]:
@@ -201,9 +261,26 @@ class ModalityRows(Dataset):
             found["labels"] = self._labels[number]
         return found
 
+    def examples(self) -> dict[str, Any]:
+        """A value of each key of a row, the first that is there.
+
+        Raises:
+            UserError: If no row has one, or it is a bad one.
+        """
+        found = {}
+        for name, there in self.present.items():
+            if not there.any():
+                raise UserError(f"no row has a value in the column {name!r}: leave its modality out")
+            found[name] = self[int(there.argmax())][name]
+        return found
+
     def check(self) -> None:
-        """A UserError where a row holds a bad value; images are not looked at."""
+        """A UserError where a row holds a bad value, or none at all; images are not looked at."""
         self._agree()
+        if self.reader.missing:
+            empty = ~np.logical_or.reduce(list(self.present.values()))
+            if empty.any():
+                self[int(empty.argmax())]  # which says so
         plain = [column for column in self.reader.columns if is_plain(self.dataset.features[column])]
         if plain:
             for number, row in enumerate(self.dataset.select_columns(plain)):

@@ -82,12 +82,14 @@ def sample_of_split(
         right: What rows with the same id have in common.
     """
     kept, read = [], []
-    for place in evenly(len(split), rows):
+    complete = split.having(*data.columns)  # what a row lacks cannot be shown
+    for place in complete[evenly(len(complete), rows)]:
         try:
-            read.append(split.rows[place])
+            row = split.rows[int(place)]
         except UserError:
             continue  # a page can do without a row that cannot be read
         kept.append(place)
+        read.append(row)
     if len(kept) < FEWEST:
         raise UserError(f"the {kind} are {len(kept)} that can be read: {FEWEST} are needed")
     whole = f"the {len(kept):,}" if len(kept) == len(split) else f"{len(kept):,} of the {len(split):,}"

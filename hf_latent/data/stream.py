@@ -11,6 +11,9 @@ from ..errors import UserError
 from .cells import Shape, is_missing, stable_hash
 from .rows import RowReader
 
+FIRST_ROWS = 10_000
+"""Of a stream, in which each column should have a value."""
+
 
 class ModalityStream(IterableDataset):
     """Rows of a `datasets.IterableDataset`, again and again, shuffled anew each time.
@@ -24,6 +27,7 @@ class ModalityStream(IterableDataset):
         buffer: Rows that wait to be drawn from; 0 keeps the order.
         skip: Leave rows out that cannot be read, instead of stopping.
         from_hub, shapes: As of [`RowReader`].
+        on_missing: As of [`HubData`].
     """
 
     def __init__(
@@ -35,8 +39,10 @@ class ModalityStream(IterableDataset):
         skip: bool,
         from_hub: bool = False,
         shapes: Mapping[str, Sequence[Shape]] | None = None,
+        on_missing: str = "error",
     ) -> None:
-        self.reader = RowReader(dataset.features, columns, from_hub, shapes)
+        self.reader = RowReader(dataset.features, columns, from_hub, shapes, missing=on_missing != "error")
+        self.drop = on_missing == "drop"
         self.ordered = self.reader.undecoded(dataset, keep=[] if ids is None else [ids])
         self.buffer = buffer
         self.dataset = self.ordered.shuffle(seed=0, buffer_size=buffer) if buffer else self.ordered
@@ -47,6 +53,29 @@ class ModalityStream(IterableDataset):
     def max_workers(self) -> int:
         """Workers that have something to read: one a file."""
         return self.dataset.num_shards
+
+    def examples(self) -> dict[str, Any]:
+        """A value of each column, the first that is there.
+
+        Raises:
+            UserError: If none of the first rows has one.
+        """
+        found: dict[str, Any] = {}
+        for number, row in enumerate(itertools.islice(self.ordered, FIRST_ROWS)):
+            for caption in range(self.reader.captions(row)):
+                try:
+                    values = self.reader.read(number, row, caption)
+                except UserError:
+                    if not self.skip:
+                        raise
+                    continue
+                found = {name: value for name, value in values.items() if value is not None} | found
+            if len(found) == len(self.reader.values):
+                return found
+        column = next(name for name in self.reader.values if name not in found)
+        raise UserError(
+            f"none of the first {FIRST_ROWS:,} rows has a value in the column {column!r}: leave its modality out"
+        )
 
     def share_of(self, process: int, processes: int) -> "ModalityStream":
         """The rows that one of several processes reads."""
@@ -84,6 +113,8 @@ class ModalityStream(IterableDataset):
                     except UserError as error:
                         if not self.skip:
                             self._name_bad_row(number, error)
+                        continue
+                    if self.drop and any(value is None for value in values.values()):
                         continue
                     read = True
                     value = None if self.id_column is None else row[self.id_column]

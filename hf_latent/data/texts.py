@@ -118,6 +118,8 @@ def _repeated(rows: Dataset, column: str) -> int:
     ids: dict[str, set[int]] = defaultdict(set)
     counts: dict[str, int] = defaultdict(int)
     for text, number in zip(rows.sentences(column), rows.ids, strict=True):
+        if not text:
+            continue
         ids[text].add(int(number))
         counts[text] += 1
     return sum(counts[text] for text, numbers in ids.items() if len(numbers) > 1)
@@ -126,5 +128,5 @@ def _repeated(rows: Dataset, column: str) -> int:
 def _texts(rows: Dataset, column: str) -> Iterator[str]:
     """The texts of a column, without the images beside them where the rows can be read so."""
     if hasattr(rows, "sentences"):
-        return rows.sentences(column)
+        return filter(None, rows.sentences(column))
     return (rows[i][column] for i in range(len(cast(Sized, rows))))

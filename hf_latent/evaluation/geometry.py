@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from ..data.loaded import EvaluationData
 from ..errors import UserError
-from ..metrics import geometry
+from ..metrics import effective_rank, geometry, uniformity
 from ..metrics.chance import neighbours_chance
 from .benchmark import Benchmark, Encode, Values, register_benchmark, some
 from .labels import reference_modality
@@ -89,17 +89,21 @@ class Geometry(Benchmark):
             raise UserError(f"geometry is of two modalities or more: there is {', '.join(data.columns) or 'none'}")
         if self.most < FEWEST:
             raise UserError(f"most={self.most}: write {FEWEST} or more")
-        if len(rows := self._rows(data)) < FEWEST:
-            raise UserError(f"there are {len(rows)} rows to measure: {FEWEST} or more have a geometry")
+        for pair in combinations(data.columns, 2):
+            if len(rows := self._rows(data, *pair)) < FEWEST:
+                both = f" that have {' and '.join(pair)}" if data.test.present else ""
+                raise UserError(f"there are {len(rows)} rows to measure{both}: {FEWEST} or more have a geometry")
 
     def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
-        names, rows = tuple(data.columns), len(self._rows(data))
-        neighbours = self._neighbours(data)
+        names = tuple(data.columns)
         pairs = list(combinations(names, 2))
-        mean = ("", *pairs[0]) if len(pairs) == 1 else ("", "one modality", "another")
-        each = [(f"_{a}_{b}", a, b) for a, b in pairs] if len(pairs) > 1 else []
+        counts = {pair: len(self._rows(data, *pair)) for pair in pairs}
+        fewest = min(counts.values())
+        mean = ("", *pairs[0], fewest) if len(pairs) == 1 else ("", "one modality", "another", fewest)
+        each = [(f"_{a}_{b}", a, b, counts[a, b]) for a, b in pairs] if len(pairs) > 1 else []
         found = []
-        for suffix, a, b in (mean, *each):
+        for suffix, a, b, rows in (mean, *each):
+            neighbours = self._neighbours(rows)
             for key, (group, title, reading) in PAIR.items():
                 words = reading
                 if key == "mutual_knn":
@@ -108,9 +112,12 @@ class Geometry(Benchmark):
                 told = title.format(a=a, b=b, k=neighbours)
                 found.append(_measurement(key + suffix, told, group, words, rows, headline, metric=key))
         for key, (group, title, reading) in EACH.items():
-            found += [_measurement(f"{key}_{m}", title.format(m=m), group, reading, rows) for m in names]
+            found += [
+                _measurement(f"{key}_{m}", title.format(m=m), group, reading, len(self._rows(data, m))) for m in names
+            ]
         if "independent" in encode.gives:
             title = "Mean absolute cosine of an embedding and its independent one"
+            rows = len(self._rows(data, reference_modality(data)))
             found.append(_measurement("separation", title, "parameters", "0 where they are orthogonal", rows))
         if encode.temperature is not None:
             reading = "lower is a sharper contrast"
@@ -118,29 +125,46 @@ class Geometry(Benchmark):
         return found
 
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
-        embeddings, rows = encode(data.test.rows), self._rows(data)
-        embeds = {name: (embeddings.embeds or {})[name][rows] for name in data.columns}
-        neighbours = self._neighbours(data)
-        found = geometry(embeds, k=neighbours)
-        pairs = list(combinations(embeds, 2))
-        for a, b in pairs if len(pairs) > 1 else ():
-            own = geometry({a: embeds[a], b: embeds[b]}, k=neighbours)
-            found |= {f"{key}_{a}_{b}": own[key] for key in PAIR}
+        embeddings = encode(data.test.rows)
+        embeds = embeddings.embeds or {}
+
+        def of(*names: str) -> dict[str, float]:
+            rows = self._rows(data, *names)
+            return geometry({name: embeds[name][rows] for name in names}, k=self._neighbours(len(rows)))
+
+        pairs = list(combinations(data.columns, 2))
+        if data.test.present:
+            own = {pair: of(*pair) for pair in pairs}
+            found = {key: float(np.mean([values[key] for values in own.values()])) for key in PAIR}
+            for m in data.columns:
+                vectors = F.normalize(embeds[m][self._rows(data, m)].float(), dim=-1)
+                found |= {f"uniformity_{m}": uniformity(vectors), f"effective_rank_{m}": effective_rank(vectors)}
+        else:
+            found = of(*data.columns)
+            own = {pair: of(*pair) for pair in pairs} if len(pairs) > 1 else {}
+        for (a, b), values in own.items() if len(pairs) > 1 else ():
+            found |= {f"{key}_{a}_{b}": values[key] for key in PAIR}
         if embeddings.independent is not None:
             modality = reference_modality(data)
-            cosine = F.cosine_similarity(embeds[modality], embeddings.independent[modality][rows], dim=-1)
+            rows = self._rows(data, modality)
+            cosine = F.cosine_similarity(embeds[modality][rows], embeddings.independent[modality][rows], dim=-1)
             found["separation"] = cosine.abs().mean().item()
         if encode.temperature is not None:
             found["temperature"] = encode.temperature
         return found
 
-    def _rows(self, data: EvaluationData) -> np.ndarray:
-        """A row for each image, however many captions it has; of other data, for each item of the first modality."""
-        rows = data.test.distinct(reference_modality(data))
+    def _rows(self, data: EvaluationData, *modalities: str) -> np.ndarray:
+        """A row for each image, however many captions it has; of other data, for each item of the first modality. Of
+        the rows that have these modalities."""
+        reference = reference_modality(data)
+        if reference in modalities or not data.test.present:
+            rows = data.test.distinct(reference, *modalities)
+        else:
+            rows = data.test.having(*modalities)
         return rows[some(len(rows), self.most)]
 
-    def _neighbours(self, data: EvaluationData) -> int:
-        return min(NEIGHBOURS, len(self._rows(data)) - 1)
+    def _neighbours(self, rows: int) -> int:
+        return min(NEIGHBOURS, rows - 1)
 
 
 def _measurement(

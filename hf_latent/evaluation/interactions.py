@@ -63,6 +63,8 @@ class Interactions(Benchmark):
             raise UserError("interactions are probed on training rows, and a stream has none to keep: leave them out")
         if self.protocol not in PROTOCOLS:
             raise UserError(f"protocol={self.protocol!r}: {suggest(self.protocol, PROTOCOLS)}")
+        if data.train.present or data.test.present:
+            raise UserError("interactions are of all modalities, and some rows lack one: leave them out")
         found = self._labels(data)
         if not found:
             raise UserError(f"interactions: name labels as {', '.join(ROLES)}")

@@ -27,7 +27,8 @@ def draw_latent_map(encode: Encode, data: EvaluationData, path: Path) -> None:
     classes = {name: label for name, label in data.labels.items() if label.kind == "class"}
     labels = {name: label for name, label in classes.items() if len(label.names) <= MOST_CLASSES}
     names = {label.title or name: list(label.names) for name, label in labels.items()}
-    known = np.ones(len(data.test), dtype=bool)
+    known = np.zeros(len(data.test), dtype=bool)
+    known[data.test.having(*(data.columns if encode.compared else ()))] = True
     for name in labels:
         known &= data.test.labels[name] >= 0
     held_out = np.flatnonzero(known)

@@ -225,7 +225,7 @@ def _rows(split: Split, name: str, source: str, data: EvaluationData) -> np.ndar
     caption of each image, of which equal ones may have different labels."""
     modality = _full_modality(name, data) if source == FULL else source
     once = modality == reference_modality(data)
-    return known_rows(split, name, split.distinct(modality) if once else np.arange(len(split)))
+    return known_rows(split, name, split.distinct(modality) if once else split.having(modality))
 
 
 def _words(source: str, data: EvaluationData) -> str:

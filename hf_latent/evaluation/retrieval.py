@@ -122,7 +122,7 @@ class Retrieval(Benchmark):
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
         found: dict[str, float] = {}
         for names in self._between(data):
-            vectors = [_vectors(encode, data, name) for name in names]
+            vectors = [_vectors(encode, data, *order) for order in (names, names[::-1])]
             pairs = data.test.pairs(*names)
             found |= retrieval(*vectors, pairs=pairs, names=names, k=self.k)
             if self._reranks(encode, names):
@@ -138,14 +138,14 @@ class Retrieval(Benchmark):
         ]
 
     def _sizes(self, data: EvaluationData, names: tuple[str, str]) -> list[int]:
-        return [len(data.test.distinct(name)) for name in names]
+        return [len(data.test.distinct(*order)) for order in (names, names[::-1])]
 
     def _reranks(self, encode: Encode, names: tuple[str, str]) -> bool:
         return "rerank" in encode.abilities and names == ("image", "text") and self.rerank > 0
 
 
-def _vectors(encode: Encode, data: EvaluationData, name: str) -> Tensor:
-    """The vectors of the distinct items of a modality."""
+def _vectors(encode: Encode, data: EvaluationData, name: str, other: str) -> Tensor:
+    """The vectors of the distinct items of a modality, of the rows that have the other one, too."""
     embeddings = encode(data.test.rows)
     vectors: Any = embeddings.fused if name == FUSED else (embeddings.embeds or {})[name]
-    return vectors[data.test.distinct(name)]
+    return vectors[data.test.distinct(name, other)]

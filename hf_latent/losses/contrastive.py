@@ -2,7 +2,8 @@
 
 Embeddings are L2-normalised `(batch, dim)` tensors, scored in float32 or wider. Every loss is a mean over rows, and
 `rows` picks the rows that this process scores against all columns: the mean over processes of such partial losses is
-the loss of the whole batch, in value and in gradient.
+the loss of the whole batch, in value and in gradient. It is a slice, or [`TermRows`] where only some rows of the batch
+are in the loss, which are then all that is given.
 
 A row's loss is the log-sum-exp of its logits less the logit of its positive. The first is computed in tiles (see
 [`logsumexp`]), the second is one inner product, with the mean of the positives where there are several: no logits
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .logsumexp import logsumexp, mutual_logsumexp, self_logsumexp
+from .rows import Rows, TermRows, mean_of_rows, of_process, places
 
 
 def wide(embeds: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ def one_way_info_nce(
     columns: Tensor,
     scale: Tensor | float,
     *,
-    rows: slice | None = None,
+    rows: Rows = None,
     ids: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE of anchors against columns, row i of the one being the positive of row i of the other.
@@ -41,9 +43,9 @@ def one_way_info_nce(
 
     Source: van den Oord et al. 2018, equation 4.
     """
-    own = rows or slice(None)
     anchors, columns = scale * wide(anchors), wide(columns)
-    return (logsumexp(anchors[own], columns) - _positive(anchors, columns, ids)[own]).mean()
+    sums = logsumexp(of_process(anchors, rows), columns)
+    return mean_of_rows(sums - of_process(_positive(anchors, columns, ids), rows), rows)
 
 
 def symmetric_info_nce(
@@ -51,7 +53,7 @@ def symmetric_info_nce(
     second: Tensor,
     scale: Tensor | float,
     *,
-    rows: slice | None = None,
+    rows: Rows = None,
     ids: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE in both directions between two modalities, as CLIP trains (Radford et al. 2021).
@@ -61,13 +63,15 @@ def symmetric_info_nce(
     Returns:
         Scalar mean over rows and directions.
     """
-    if rows is not None:
+    if places(rows, len(first), first.device) is not None:
         forward = one_way_info_nce(first, second, scale, rows=rows, ids=ids)
         return (forward + one_way_info_nce(second, first, scale, rows=rows, ids=ids)) / 2
     first, second = scale * wide(first), wide(second)
-    sums = torch.stack(mutual_logsumexp(first, second)).mean()
+    sums = torch.stack(mutual_logsumexp(first, second))
     # The mean logit of the positives is the same from either side.
-    return sums - _positive(first, second, ids).mean()
+    if rows is None:
+        return sums.mean() - _positive(first, second, ids).mean()
+    return mean_of_rows(sums.mean(dim=0) - _positive(first, second, ids), rows)
 
 
 def nt_xent(
@@ -75,7 +79,7 @@ def nt_xent(
     second: Tensor,
     scale: Tensor | float,
     *,
-    rows: slice | None = None,
+    rows: Rows = None,
     ids: Tensor | None = None,
 ) -> Tensor:
     """NT-Xent: each of 2 x batch embeddings against the 2 x batch - 1 others (Chen et al. 2020, equation 1).
@@ -88,17 +92,22 @@ def nt_xent(
     """
     first, second = (scale**0.5 * wide(embeds) for embeds in (first, second))
     both = torch.cat([first, second])
-    if rows is None:
+    own = places(rows, len(first), both.device)
+    if own is None:
         sums = self_logsumexp(both)
     else:
-        numbers = torch.arange(len(both), device=both.device)
-        own = torch.cat([numbers[: len(first)][rows], numbers[len(first) :][rows]])
-        sums = logsumexp(both[own], both, row_labels=own, column_labels=numbers)
+        own = torch.cat([own, own + len(first)])
+        sums = logsumexp(both[own], both, row_labels=own, column_labels=torch.arange(len(both), device=both.device))
     if ids is None:
         positive = (first * second).sum(dim=1)
-        return sums.mean() - (positive if rows is None else positive[rows]).mean()
+        if isinstance(rows, TermRows):
+            return mean_of_rows(sums.unflatten(0, (2, -1)).mean(dim=0) - of_process(positive, rows), rows)
+        return sums.mean() - of_process(positive, rows).mean()
     positive = _positive(both, both, torch.cat([ids, ids]), but_itself=True)
-    return (sums - (positive if rows is None else positive[own])).mean()
+    losses = sums - (positive if own is None else positive[own])
+    if isinstance(rows, TermRows):
+        losses = losses.unflatten(0, (2, -1)).mean(dim=0)
+    return mean_of_rows(losses, rows)
 
 
 def _positive(anchors: Tensor, columns: Tensor, ids: Tensor | None, but_itself: bool = False) -> Tensor:

@@ -1,5 +1,6 @@
 """Uniformity: rows that repel each other with a Gaussian kernel."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,15 +18,16 @@ def uniformity(sets: Sequence[Tensor], t: float = 2.0) -> Tensor:
     of it. Neither prefactor nor reading moves the gradient of a single set.
 
     Args:
-        sets: At least one tensor `(N, dim)`, for instance one a modality.
+        sets: At least one tensor `(N, dim)`, for instance one a modality. Of sets of different sizes each has its own
+            N; an empty one adds nothing, and where all are empty the value is 0.
         t: The sharpness of the kernel.
 
     Returns:
         Scalar, in float32 or wider. It can be differentiated once.
     """
-    sums = torch.cat([_kernel_logsumexp(wide(embeds), t) for embeds in sets])
-    # A scalar of the CPU goes with the operation; one on the device would be copied there first.
-    return sums.logsumexp(0) - torch.tensor(len(sets[0]), dtype=sums.dtype).log()
+    # Scalars of the CPU go with the operation; on the device they would be copied there first.
+    sums = torch.cat([_kernel_logsumexp(wide(embeds), t) - math.log(max(len(embeds), 1)) for embeds in sets])
+    return sums.logsumexp(0) if len(sums) else sums.sum()
 
 
 def _kernel_logsumexp(embeds: Tensor, t: float) -> Tensor:

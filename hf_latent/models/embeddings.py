@@ -42,6 +42,8 @@ class Embeddings(ModelOutput):
         fused_augmented: The same for the second view.
         row_losses: Losses that need tokens, which an objective never sees, by their names: `(batch, sums + 1)`, the
             sums over the tokens or pairs of each row, and last how many they were.
+        present: `(batch,)` bool of each modality, the rows that have it; None where every row has all. What stands in
+            the others is a placeholder, which no term of an objective reads.
         ids: `(batch,)` int64. Rows with the same id are positives of each other; without ids every row is its own.
     """
 
@@ -54,6 +56,7 @@ class Embeddings(ModelOutput):
     fused: Tensor | None = None
     fused_augmented: Tensor | None = None
     row_losses: dict[str, Tensor] | None = None
+    present: dict[str, Tensor] | None = None
     ids: Tensor | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -87,11 +90,41 @@ class Embeddings(ModelOutput):
         whole = parts[0].map(lambda _: next(columns))
         ids = [part.ids for part in parts if part.ids is not None]
         whole.ids = torch.cat(ids) if ids else None
+        present = [part.present for part in parts if part.present is not None]
+        whole.present = {name: torch.cat([own[name] for own in present]) for name in present[0]} if present else None
         return whole
 
+    def rows_with(self, *modalities: str) -> Tensor | None:
+        """`(batch,)` bool, the rows that have all of these modalities, or any at all where none is named; None where
+        every row has all."""
+        if self.present is None:
+            return None
+        own = torch.stack([self.present[name] for name in modalities or self.present])
+        return own.all(dim=0) if modalities else own.any(dim=0)
+
+    def having(self, *modalities: str) -> "Embeddings":
+        """The rows that have all of these modalities, with what is of these modalities and of all together; without
+        names the rows that have any, with all that they have. `present` is dropped."""
+        there = self.rows_with(*modalities)
+        if there is None:
+            return self
+        kept: dict[str, Any] = {}
+        for field in FIELDS:
+            value = getattr(self, field)
+            own = isinstance(value, dict) and modalities
+            kept[field] = {name: value[name] for name in modalities if name in value} if own else value
+        return Embeddings(**kept, ids=self.ids).take(there.nonzero().squeeze(1))
+
+    def take(self, rows: slice | Tensor) -> "Embeddings":
+        """Some of the rows; `loss` is dropped."""
+        part = self.map(lambda own: own[rows])
+        part.ids = None if self.ids is None else self.ids[rows]
+        part.present = None if self.present is None else {name: own[rows] for name, own in self.present.items()}
+        return part
+
     def map(self, function: Callable[[Tensor], Tensor], fields: Collection[str] = FIELDS) -> "Embeddings":
-        """A copy with `function` applied to every embedding of `fields`, the others and `ids` as they are; `loss` is
-        dropped."""
+        """A copy with `function` applied to every embedding of `fields`, the others, `present` and `ids` as they are;
+        `loss` is dropped."""
 
         def visit(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -99,7 +132,8 @@ class Embeddings(ModelOutput):
             return {name: function(tensor) for name, tensor in value.items()} if value is not None else None
 
         kept = {field: getattr(self, field) for field in FIELDS}
-        return Embeddings(**{name: visit(kept[name]) if name in fields else kept[name] for name in kept}, ids=self.ids)
+        visited = {name: visit(kept[name]) if name in fields else kept[name] for name in kept}
+        return Embeddings(**visited, present=self.present, ids=self.ids)
 
 
 @dataclass
@@ -134,6 +168,8 @@ class LatentPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False
     # The children that work on whole gathered batches; all others keep the rows of a batch apart.
     scoring_modules: ClassVar[frozenset[str]] = frozenset()
+    # Whether a row may lack a modality; see `Embeddings.present`.
+    supports_missing: ClassVar[bool] = False
     # The modalities whose first view its paper augments too: True for all, False for none.
     augments_first_view: ClassVar[bool | frozenset[str]] = False
     # Whether `save_pretrained` keeps what only training needs. The Trainer sets it while it writes a checkpoint.
@@ -392,6 +428,26 @@ def text_inputs(*inputs: Tensor | None) -> dict[str, Tensor]:
     """The arguments of a text encoder, `input_ids`, `attention_mask` and `token_type_ids`, where they are not None."""
     names = ("input_ids", "attention_mask", "token_type_ids")
     return {name: tensor for name, tensor in zip(names, inputs, strict=True) if tensor is not None}
+
+
+def checked_presence(present: Mapping[str, Tensor] | None, rows: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """`present` of a batch, of the modalities that were given, as bools.
+
+    Args:
+        present: As `forward` takes it.
+        rows: `(batch, ...)` of each modality that was given.
+
+    Raises:
+        ValueError: If a modality is missing in it, or its length is not that of the batch.
+    """
+    if present is None:
+        return None
+    for name, own in rows.items():
+        if name not in present:
+            raise ValueError(f"present says nothing of the modality {name!r}: give a bool a row, (batch,)")
+        if present[name].shape != own.shape[:1]:
+            raise ValueError(f"present[{name!r}] is {tuple(present[name].shape)}: give a bool a row, ({len(own)},)")
+    return {name: present[name].bool() for name in rows}
 
 
 def fit_together(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:

@@ -99,7 +99,8 @@ class FusionTransformer(nn.Module):
         Args:
             tokens: One `(batch, length, dim)` tensor a modality.
             subsets: The modalities of each subset, as positions in `tokens`.
-            masks: One `(batch, length)` bool tensor a modality, True where a token is real; None where all are.
+            masks: One `(batch, length)` bool tensor a modality, True where a token is real; None where all are. The
+                mean over a subset without a real token is zero.
 
         Returns:
             `(batch, subsets, dim)`.
@@ -143,6 +144,8 @@ class FusionTransformer(nn.Module):
             visible = visible.unsqueeze(0)
             if real is not None:
                 visible = visible & (real if shared else real[:, source]).unsqueeze(1)
+                if self.class_token is None:  # a subset without a token sees what nobody reads, or it would be NaN
+                    visible = visible | ~visible.any(dim=-1, keepdim=True)
             context = layer(context[:, queries_from], context, visible)
             shared = False
         context = self.norm(context)
@@ -151,7 +154,7 @@ class FusionTransformer(nn.Module):
         weight = (row_subset == places(0, len(subsets))[:, None]).to(context.dtype).unsqueeze(0)
         if real is not None:
             weight = weight * real[:, source].unsqueeze(1)
-        return (weight / weight.sum(-1, keepdim=True)) @ context
+        return (weight / weight.sum(-1, keepdim=True).clamp(min=1)) @ context
 
     @staticmethod
     def _real_tokens(parts: Sequence[Tensor], masks: Sequence[Tensor | None] | None) -> Tensor | None:

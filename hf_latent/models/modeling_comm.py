@@ -10,7 +10,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_comm import CoMMConfig
-from .embeddings import Embeddings, LatentPreTrainedModel, concatenate_views, full_precision
+from .embeddings import Embeddings, LatentPreTrainedModel, checked_presence, concatenate_views, full_precision
 from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype
 from .fusion import FusionTransformer
 from .latent_converter import LatentConverter
@@ -29,6 +29,20 @@ class ProjectionHead(nn.Sequential):
             nn.Linear(hidden_dim, projection_dim),
         )
 
+    def of_rows(self, rows: Tensor, there: Tensor | None) -> Tensor:
+        """`(batch, projection_dim)` of the rows `there`, which alone count in the statistics; zeros elsewhere.
+
+        A BatchNorm in training mode refuses one row alone: its mean is the row, and its variance 0.
+        """
+        if there is None:
+            return self(rows)
+        numbers = there.nonzero().squeeze(1)
+        hidden = rows[numbers]
+        for layer in cast(Iterable[Any], self):
+            few = self.training and len(numbers) < 2 and isinstance(layer, nn.BatchNorm1d)
+            hidden = (hidden - hidden) * layer.weight + layer.bias if few else layer(hidden)
+        return hidden.new_zeros(len(rows), hidden.shape[1]).index_copy(0, numbers, hidden)
+
 
 class CoMMModel(LatentPreTrainedModel):
     """Contrastive MultiModal learning: encoders, latent converters, a fusion transformer and a projection head.
@@ -45,6 +59,7 @@ class CoMMModel(LatentPreTrainedModel):
     auto_map: ClassVar[dict[str, str]] = {"AutoModel": "modeling_comm.CoMMModel"}
     _no_split_modules = ["FusionLayer"]
     augments_first_view = True
+    supports_missing = True
     scoring_modules = frozenset({"head", "extra_heads"})
 
     def __init__(self, config: CoMMConfig) -> None:
@@ -103,6 +118,7 @@ class CoMMModel(LatentPreTrainedModel):
         modalities: Modalities,
         augmented_modalities: Modalities | None = None,
         ids: Tensor | None = None,
+        present: Mapping[str, Tensor] | None = None,
         return_loss: bool | None = None,
         **kwargs: Any,
     ) -> Embeddings:
@@ -113,6 +129,8 @@ class CoMMModel(LatentPreTrainedModel):
                 Any subset of the modalities may be given.
             augmented_modalities: The second view of the same rows, in the same layout.
             ids: `(batch,)`, rows with the same id are positives of each other.
+            present: `(batch,)` bool of each modality, the rows that have it, in either view; by default all have all.
+                What stands in the others is not fused.
             return_loss: Compute the objective. By default where the batch holds what the objective needs.
 
         Returns:
@@ -128,14 +146,15 @@ class CoMMModel(LatentPreTrainedModel):
                 f"the second view has the modalities {sorted(augmented_modalities)}, the first has {sorted(names)}"
             )
         subsets: list[list[int]] = [[i] for i in range(len(names))] + [list(range(len(names)))]
-        fused = self._fuse(modalities, augmented_modalities, names, subsets)
+        present = checked_presence(present, {name: next(iter(modalities[name].values())) for name in names})
+        fused = self._fuse(modalities, augmented_modalities, names, subsets, present)
         batch = fused.shape[0] if augmented_modalities is None else fused.shape[0] // 2
 
         def view(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
             return {name: rows[:, i] for i, name in enumerate(names)}, rows[:, -1]
 
         embeds, joint = view(fused[:batch])
-        embeddings = Embeddings(embeds=embeds, fused=joint, ids=ids)
+        embeddings = Embeddings(embeds=embeds, fused=joint, ids=ids, present=present)
         if augmented_modalities is not None:
             embeddings.augmented, embeddings.fused_augmented = view(fused[batch:])
         if return_loss is None:
@@ -144,27 +163,38 @@ class CoMMModel(LatentPreTrainedModel):
             embeddings.loss = self.loss_of(embeddings)
         return embeddings
 
-    def get_fused_features(self, modalities: Modalities) -> Tensor:
-        """The joint representation of whichever modalities are given, `(batch, embed_dim)`, before the head."""
+    def get_fused_features(self, modalities: Modalities, present: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The joint representation of whichever modalities are given, `(batch, embed_dim)`, before the head; see
+        [`forward`]."""
         names = self._check(modalities)
-        return self._fuse(modalities, None, names, [list(range(len(names)))])[:, 0]
+        present = checked_presence(present, {name: next(iter(modalities[name].values())) for name in names})
+        return self._fuse(modalities, None, names, [list(range(len(names)))], present)[:, 0]
 
     def score(self, embeddings: Embeddings) -> Embeddings:
         """The projection head, with batch statistics of its own for each subset and view, and L2 normalisation."""
         dtype = float_dtype(self.head)
 
-        def apply(head: nn.Module, rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
-            return None if rows is None else {name: head(value.to(dtype)) for name, value in rows.items()}
+        def apply(head: Any, rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
+            if rows is None:
+                return None
+            return {name: head.of_rows(value.to(dtype), embeddings.rows_with(name)) for name, value in rows.items()}
 
         def unit(rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
             return None if rows is None else {name: F.normalize(value, dim=-1) for name, value in rows.items()}
 
+        def joint(rows: Tensor | None) -> Tensor | None:
+            if rows is None:
+                return None
+            return F.normalize(self.head.of_rows(rows.to(dtype), embeddings.rows_with()), dim=-1)
+
         with full_precision(embeddings.device):
-            scored = embeddings.map(lambda rows: F.normalize(self.head(rows.to(dtype)), dim=-1))
-            if "independent" in self.extra_heads:
-                head = self.extra_heads["independent"]
-                scored.independent = unit(apply(head, embeddings.embeds))
-                scored.independent_augmented = unit(apply(head, embeddings.augmented))
+            scored = Embeddings(ids=embeddings.ids, present=embeddings.present)
+            scored.embeds = unit(apply(self.head, embeddings.embeds))
+            scored.augmented = unit(apply(self.head, embeddings.augmented))
+            scored.fused, scored.fused_augmented = joint(embeddings.fused), joint(embeddings.fused_augmented)
+            for field, rows in (("independent", embeddings.embeds), ("independent_augmented", embeddings.augmented)):
+                if "independent" in self.extra_heads:
+                    setattr(scored, field, unit(apply(self.extra_heads["independent"], rows)))
             if "log_variance" in self.extra_heads:
                 scored.log_variance = apply(self.extra_heads["log_variance"], embeddings.embeds)
         return scored
@@ -180,7 +210,12 @@ class CoMMModel(LatentPreTrainedModel):
         return names
 
     def _fuse(
-        self, first: Modalities, second: Modalities | None, names: Iterable[str], subsets: list[list[int]]
+        self,
+        first: Modalities,
+        second: Modalities | None,
+        names: Iterable[str],
+        subsets: list[list[int]],
+        present: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """`(views * batch, subsets, embed_dim)`; the encoders may run in bf16, everything after them does not."""
         tokens, masks = [], []
@@ -197,8 +232,16 @@ class CoMMModel(LatentPreTrainedModel):
                 tokens.append(torch.cat([self.converters[name](output) for output in outputs]))
             mask = [output.attention_mask for output in outputs if output.attention_mask is not None]
             masks.append(torch.cat(mask) if mask else None)
+            if present is not None:
+                masks[-1] = _of_present(masks[-1], tokens[-1], present[name])
         with full_precision(tokens[0].device):
             return self.fusion(tokens, subsets, masks)
+
+
+def _of_present(mask: Tensor | None, tokens: Tensor, present: Tensor) -> Tensor:
+    """`(views * batch, length)` bool, the real tokens of the rows that have a modality."""
+    there = present.repeat(len(tokens) // len(present))[:, None].expand(tokens.shape[:2])
+    return there if mask is None else mask & there
 
 
 CoMMModel.register_for_auto_class("AutoModel")

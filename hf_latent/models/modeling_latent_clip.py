@@ -1,5 +1,6 @@
 """LatentCLIP: an image tower and a text tower of any backbone, in a space whose structure the config chooses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
@@ -9,7 +10,7 @@ from transformers import AutoModel
 from transformers.utils import can_return_tuple
 
 from .configuration_latent_clip import LatentCLIPConfig
-from .embeddings import concatenate_views, fit_together, image_inputs, text_inputs
+from .embeddings import checked_presence, concatenate_views, fit_together, image_inputs, text_inputs
 from .encoders import AutoEncoder, couples_rows
 from .image_text import ImageTextOutput, ImageTextPreTrainedModel, is_paired
 
@@ -47,6 +48,8 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
         config = self.config
         return _projection(config.projection, width, config.projection_dim, config.projection_bias)
 
+    supports_missing = True
+
     @torch.no_grad()
     def on_optimizer_step(self) -> None:
         """Keep the temperature between `config.min_temperature` and 1."""
@@ -65,6 +68,7 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
         augmented_attention_mask: Tensor | None = None,
         augmented_token_type_ids: Tensor | None = None,
         ids: Tensor | None = None,
+        present: Mapping[str, Tensor] | None = None,
         return_loss: bool | None = None,
         return_logits: bool | None = None,
         **kwargs: Any,
@@ -77,6 +81,7 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
             augmented_pixel_values, augmented_input_ids, augmented_attention_mask, augmented_token_type_ids: The second
                 view of the same rows; of either modality or both.
             ids: `(batch,)`, rows with the same id are positives of each other.
+            present: `(batch,)` bool of each modality, the rows that have it; by default all have both.
             return_loss: Compute the objective. By default where images and texts come in pairs and the batch holds the
                 views that the objective needs.
             return_logits: Compute the logits. By default in evaluation mode, where both modalities are given.
@@ -101,6 +106,7 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
                 raise ValueError(f"a second view of the {name} modality was given without the first")
         if not output.embeds:
             raise ValueError("give pixel_values, input_ids or both")
+        output.present = checked_presence(present, output.embeds)
         if return_loss and not is_paired(output):
             raise ValueError("the loss needs as many texts as images, row i of the one describing row i of the other")
         if return_logits if return_logits is not None else not self.training and len(output.embeds) == 2:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from ..losses.rows import Rows, TermRows
 from ..models.embeddings import Embeddings
 from ..models.registry import Registry
 
@@ -24,9 +25,12 @@ class Objective:
 
     Attributes:
         requires: The fields of [`Embeddings`] that it reads; what nobody requires is not computed.
+        supports_missing: Whether rows may lack a modality: each term is then the mean over the rows that have all that
+            it reads, which alone are its anchors, positives and negatives; see [`select`].
     """
 
     requires: frozenset[str] = frozenset({"embeds"})
+    supports_missing: bool = False
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.config = config
@@ -86,7 +90,31 @@ class Objective:
             views = any(field.endswith("augmented") for field in missing)
             remedy = "give the model a second view of the batch" if views else "the model was made without these heads"
             raise ValueError(f"{name} needs {', '.join(missing)}: {remedy}")
+        self.check_missing(embeddings)
         return embeddings
+
+    def check_missing(self, embeddings: Embeddings) -> None:
+        """A ValueError where rows lack modalities that this objective cannot do without."""
+        if embeddings.present is not None and not self.supports_missing:
+            raise ValueError(f"{type(self).__name__} needs every modality of every row: write data.on_missing: drop")
+
+
+def select(embeddings: Embeddings, modalities: Iterable[str] = (), rows: slice | None = None) -> tuple[Any, Rows]:
+    """What a term reads that is of some modalities.
+
+    Args:
+        embeddings: Of the whole batch.
+        modalities: That the term reads; none for a term of all modalities together, of rows that have any.
+        rows: Those of the batch that this process scores.
+
+    Returns:
+        The rows that have all of these modalities, and which of them this process scores.
+    """
+    names = tuple(modalities)
+    there = embeddings.rows_with(*names)
+    if there is None:
+        return embeddings, rows
+    return embeddings.having(*names), TermRows.of(there, rows)
 
 
 def register_objective(model_type: str, name: str) -> Any:

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 from ..citations import JIANG_2023, RADFORD_2021
 from ..losses.contrastive import one_way_info_nce, symmetric_info_nce
 from ..models.embeddings import Embeddings
-from .base import INFO_NCE_FORMULA, Objective, register_objective
+from .base import INFO_NCE_FORMULA, Objective, register_objective, select
 
 
 @register_objective("latent_clip", "clip")
@@ -23,8 +23,12 @@ class CLIPObjective(Objective):
     Source: Radford et al. 2021; Jiang et al., CVPR 2023, section 3.1. The paper prints the denominator of L_V2V
     without the `a`, which would leave the positive out; this is the form of the code that it builds on (CyCLIP).
 
+    Of rows that lack a modality each term reads those that have all of its modalities.
+
     The terms are `contrastive` (the mean of V2T and T2V) and `in_modal` (the mean of V2V and T2T).
     """
+
+    supports_missing = True
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
@@ -53,12 +57,14 @@ class CLIPObjective(Objective):
         queue: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.checked(embeddings)
-        loss = symmetric_info_nce(z.embeds["image"], z.embeds["text"], scale, rows=rows, ids=z.ids)
+        part, own = select(z, ("image", "text"), rows)
+        loss = symmetric_info_nce(part.embeds["image"], part.embeds["text"], scale, rows=own, ids=part.ids)
         terms = {"contrastive": loss.detach()}
         if self.config.in_modal:
-            views = [
-                one_way_info_nce(z.embeds[name], z.augmented[name], scale, rows=rows, ids=z.ids) for name in z.embeds
-            ]
+            views = []
+            for name in z.embeds:
+                part, own = select(z, (name,), rows)
+                views.append(one_way_info_nce(part.embeds[name], part.augmented[name], scale, rows=own, ids=part.ids))
             in_modal = (views[0] + views[1]) / 2
             terms["in_modal"] = in_modal.detach()
             loss = (loss + in_modal) / 2

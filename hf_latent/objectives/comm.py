@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 from ..citations import DUFUMIER_2025, RADFORD_2021
 from ..losses.contrastive import nt_xent, symmetric_info_nce
 from ..models.embeddings import Embeddings
-from .base import INFO_NCE_FORMULA, Objective, register_objective
+from .base import INFO_NCE_FORMULA, Objective, register_objective, select
 
 NT_XENT_FORMULA = (
     r"\ell(a, b) = -\frac{1}{2N} \sum_j \log \frac{e^{\langle x_j, x_{p(j)} \rangle / \tau}}"
@@ -40,6 +40,7 @@ class CoMMObjective(Objective):
     """
 
     requires = frozenset({"embeds", "augmented", "fused", "fused_augmented"})
+    supports_missing = True
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
@@ -79,11 +80,12 @@ class CoMMObjective(Objective):
         z = self.checked(embeddings)
         losses = {}
         for term in self.terms:
+            part, own = select(z, () if term == "joint" else (term,), rows)
             if term == "joint":
-                losses[term] = nt_xent(z.fused, z.fused_augmented, scale, rows=rows, ids=z.ids)
+                losses[term] = nt_xent(part.fused, part.fused_augmented, scale, rows=own, ids=part.ids)
             else:
-                there = nt_xent(z.embeds[term], z.fused_augmented, scale, rows=rows, ids=z.ids)
-                back = nt_xent(z.augmented[term], z.fused, scale, rows=rows, ids=z.ids)
+                there = nt_xent(part.embeds[term], part.fused_augmented, scale, rows=own, ids=part.ids)
+                back = nt_xent(part.augmented[term], part.fused, scale, rows=own, ids=part.ids)
                 losses[term] = (there + back) / 2
         loss = _mean([self.weights[term] * value for term, value in losses.items()])
         return loss, {term: value.detach() for term, value in losses.items()}
@@ -96,6 +98,8 @@ class CoMMObjective(Objective):
 @register_objective("comm", "cross")
 class CrossObjective(Objective):
     """InfoNCE between the modalities, averaged over their pairs: "Cross" in the paper, as CLIP trains."""
+
+    supports_missing = True
 
     @property
     def formula(self) -> str:
@@ -115,13 +119,20 @@ class CrossObjective(Objective):
         queue: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.checked(embeddings)
-        pairs = combinations(z.embeds.values(), 2)
-        cross = _mean([symmetric_info_nce(a, b, scale, rows=rows, ids=z.ids) for a, b in pairs])
+        pairs = []
+        for a, b in combinations(z.embeds, 2):
+            part, own = select(z, (a, b), rows)
+            pairs.append(symmetric_info_nce(part.embeds[a], part.embeds[b], scale, rows=own, ids=part.ids))
+        cross = _mean(pairs)
         return cross, {"cross": cross.detach()}
 
     def features(self, embeddings: Embeddings) -> Tensor:
-        """The representations of the single modalities side by side, `(batch, modalities * embed_dim)`."""
-        return torch.cat(list((embeddings.embeds or {}).values()), dim=-1)
+        """The representations of the single modalities side by side, `(batch, modalities * embed_dim)`; zeros for
+        those that a row lacks."""
+        embeds = embeddings.embeds or {}
+        if embeddings.present is not None:
+            embeds = {name: rows * embeddings.present[name][:, None] for name, rows in embeds.items()}
+        return torch.cat(list(embeds.values()), dim=-1)
 
 
 @register_objective("comm", "cross_self")
@@ -146,5 +157,9 @@ class CrossSelfObjective(CrossObjective):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         cross, terms = super().__call__(embeddings, scale, rows=rows)
         z = self.checked(embeddings)
-        own = _mean([nt_xent(z.embeds[name], z.augmented[name], scale, rows=rows, ids=z.ids) for name in z.embeds])
-        return cross + own, {**terms, "self": own.detach()}
+        views = []
+        for name in z.embeds:
+            part, own = select(z, (name,), rows)
+            views.append(nt_xent(part.embeds[name], part.augmented[name], scale, rows=own, ids=part.ids))
+        of_itself = _mean(views)
+        return cross + of_itself, {**terms, "self": of_itself.detach()}

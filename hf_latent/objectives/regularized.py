@@ -93,6 +93,9 @@ class RegularizedObjective(Objective):
         self.objective = objective
         self.regularizers = dict(regularizers)
         self.requires = objective.requires.union(*(w.regularizer.requires for w in regularizers.values()))
+        self.supports_missing = objective.supports_missing and all(
+            weighted.regularizer.supports_missing for weighted in regularizers.values()
+        )
 
     def second_views(self, modalities: Iterable[str]) -> set[str]:
         names = list(modalities)
@@ -115,6 +118,10 @@ class RegularizedObjective(Objective):
             loss = loss + weighted.weight_at(progress) * value
             terms[name] = value.detach()
         return loss, terms
+
+    def check_missing(self, embeddings: Embeddings) -> None:
+        """As of the objective; a regularizer names itself."""
+        self.objective.check_missing(embeddings)
 
     def of_rows(
         self, row_losses: dict[str, Tensor], progress: float = 0.0

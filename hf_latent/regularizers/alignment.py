@@ -6,12 +6,12 @@ from typing import Any
 from torch import Tensor
 
 from ..citations import JIANG_2023
-from .base import Regularizer, is_number, mean, pairs_of, register_regularizer
+from .base import PairwiseRegularizer, is_number, register_regularizer
 
 
 @register_regularizer("alignment")
 @dataclass(frozen=True)
-class Alignment(Regularizer):
+class Alignment(PairwiseRegularizer):
     r"""Close the gap between modalities, for experiments on what the gap is worth.
 
     \[ L = \frac1N \sum_j \frac{1}{\max(\langle z^a_j, z^b_j \rangle^2, \epsilon)}, \]
@@ -44,9 +44,6 @@ class Alignment(Regularizer):
     def citations(self) -> tuple[str, ...]:
         return (JIANG_2023,)
 
-    def value(self, z: Any, scale: Tensor | float) -> Tensor:
-        return mean(self._pair(z.embeds[a], z.embeds[b]) for a, b in pairs_of(z.embeds))
-
-    def _pair(self, a: Tensor, b: Tensor) -> Tensor:
-        squares = (a * b).sum(dim=1).square()
+    def of_pair(self, a: str, b: str, z: Any, scale: Tensor | float) -> Tensor:
+        squares = (z.embeds[a] * z.embeds[b]).sum(dim=1).square()
         return squares.clamp(min=self.epsilon).reciprocal().mean()

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import combinations
 from typing import Any, ClassVar, TypeVar
 
@@ -30,10 +31,13 @@ class Regularizer(ABC):
         name: The name that it is registered under.
         temperature_sensitive: Whether a temperature that is learned can undo it, so that whoever combines the two
             should warn.
+        supports_missing: Whether rows may lack a modality: each of its terms is then of the rows that have all that
+            it reads. A [`PairwiseRegularizer`] does.
     """
 
     name: ClassVar[str]
     temperature_sensitive: ClassVar[bool] = False
+    supports_missing: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
@@ -85,6 +89,8 @@ class Regularizer(ABC):
             missing = sorted(needed - set(getattr(embeddings, field) or ()))
             if missing:
                 raise ValueError(f"{self.name} needs {field} of {', '.join(missing)}")
+        if embeddings.present is not None and not self.supports_missing:
+            raise ValueError(f"{self.name} needs every modality of every row: write data.on_missing: drop")
         z = embeddings.map(wide)
         device = next(iter(z.tensors())).device
         with torch.autocast(device.type, enabled=False):
@@ -106,14 +112,40 @@ class Regularizer(ABC):
             raise ValueError(f"{self.name}.{field}={value!r}: {suggest(value, known)}")
 
 
+@dataclass(frozen=True)
+class PairwiseRegularizer(Regularizer):
+    """One that is the mean over pairs of modalities, of the rows that have both."""
+
+    supports_missing: ClassVar[bool] = True
+
+    def pairs_of(self, modalities: Iterable[str]) -> list[tuple[str, str]]:
+        """The pairs, unordered ones by default."""
+        return list(combinations(modalities, 2))
+
+    def value(self, z: Any, scale: Tensor | float) -> Tensor:
+        return mean(of_rows(z, pair, partial(self.of_pair, *pair, scale=scale)) for pair in self.pairs_of(z.embeds))
+
+    def of_pair(self, a: str, b: str, z: Any, scale: Tensor | float) -> Tensor:
+        """The value of one pair, from the rows that have both, at least one."""
+        raise NotImplementedError
+
+
+def of_rows(z: Any, modalities: Iterable[str], term: Callable[[Any], Tensor]) -> Tensor:
+    """A term of the rows that have all of some modalities; of none it is zero, with zero gradients.
+
+    Args:
+        z: [`Embeddings`] of the whole batch.
+        modalities: That the term reads.
+        term: Gives the term from the rows that have them.
+    """
+    part = z.having(*modalities)
+    tensors = part.tensors()
+    return term(part) if len(tensors[0]) else torch.stack([rows.sum() for rows in tensors]).sum()
+
+
 def is_number(value: Any) -> bool:
     """Whether a hyper-parameter is a finite number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def pairs_of(names: Iterable[str]) -> list[tuple[str, str]]:
-    """The unordered pairs of modalities."""
-    return list(combinations(names, 2))
 
 
 def mean(values: Iterable[Tensor]) -> Tensor:

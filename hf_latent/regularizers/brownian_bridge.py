@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ..citations import JIANG_2023
 from ..errors import suggest
-from .base import Regularizer, is_number, mean, register_regularizer
+from .base import PairwiseRegularizer, is_number, register_regularizer
 
 
 @register_regularizer("brownian_bridge")
 @dataclass(frozen=True)
-class BrownianBridge(Regularizer):
+class BrownianBridge(PairwiseRegularizer):
     r"""Pull the second view of an image to the bridge between the image and its text.
 
     \[ L = \frac1N \sum_j \lVert \tilde z^V_j - \mu_j \rVert^2, \quad
@@ -81,12 +81,13 @@ class BrownianBridge(Regularizer):
                     f"{self.name}.bridged={list(self.bridged)}: no modality {name!r}; {suggest(name, names)}"
                 )
 
-    def value(self, z: Any, scale: Tensor | float) -> Tensor:
-        bridges = [(own, other) for own in self.bridged for other in z.embeds if other != own]
-        return mean(self._bridge(z.embeds[own], z.embeds[other], z.augmented[own]) for own, other in bridges)
+    def pairs_of(self, modalities: Iterable[str]) -> list[tuple[str, str]]:
+        """Each bridged modality with each other."""
+        names = list(modalities)
+        return [(own, other) for own in self.bridged for other in names if other != own]
 
-    def _bridge(self, own: Tensor, other: Tensor, second_view: Tensor) -> Tensor:
-        return (second_view - bridge(own, other, self.t)).square().sum(dim=1).mean()
+    def of_pair(self, a: str, b: str, z: Any, scale: Tensor | float) -> Tensor:
+        return (z.augmented[a] - bridge(z.embeds[a], z.embeds[b], self.t)).square().sum(dim=1).mean()
 
 
 def bridge(own: Tensor, other: Tensor, t: float) -> Tensor:

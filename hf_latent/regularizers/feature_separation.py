@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from ..citations import JIANG_2023
 from ..losses.contrastive import one_way_info_nce
 from ..losses.logsumexp import logsumexp
 from ..losses.uniformity import uniformity
-from .base import Regularizer, is_number, mean, register_regularizer
+from .base import Regularizer, is_number, mean, of_rows, register_regularizer
 
 
 @register_regularizer("feature_separation")
@@ -43,6 +44,8 @@ class FeatureSeparation(Regularizer):
     Raises:
         ValueError: If `t` is not above 0, a weight is negative, or all weights are 0.
     """
+
+    supports_missing: ClassVar[bool] = True
 
     t: float = 2.0
     orthogonality: float = 1.0
@@ -84,21 +87,28 @@ class FeatureSeparation(Regularizer):
     def value(self, z: Any, scale: Tensor | float) -> Tensor:
         terms = []
         if self.orthogonality:
-            products = [(z.embeds[m] * z.independent[m]).sum(dim=1) for m in z.embeds]
-            terms.append(self.orthogonality * 2 * mean(product.square().mean() for product in products))
+            own = [of_rows(z, (m,), partial(_overlap, m)) for m in z.embeds]
+            terms.append(self.orthogonality * 2 * mean(own))
         if self.contrast:
-            own = [_contrast(z.independent[m], z.independent_augmented[m], scale, z.ids) for m in z.embeds]
+            own = [of_rows(z, (m,), partial(_contrast, m, scale)) for m in z.embeds]
             terms.append(self.contrast * 2 * mean(own))
         if self.uniformity:
-            spread = uniformity([z.independent[m] for m in z.embeds], self.t)
-            terms.append(self.uniformity * (spread + math.log(2 / len(z.embeds))))
+            sets = [z.having(m).independent[m] for m in z.embeds]
+            factor = math.log(2 / len(sets)) if any(map(len, sets)) else 0.0  # of no rows at all the term is 0
+            terms.append(self.uniformity * (uniformity(sets, self.t) + factor))
         return torch.stack(terms).sum()
 
 
-def _contrast(first: Tensor, second: Tensor, scale: Tensor | float, ids: Tensor | None) -> Tensor:
-    if ids is None:
+def _overlap(name: str, z: Any) -> Tensor:
+    """The mean square of the products of both embeddings of a modality."""
+    return (z.embeds[name] * z.independent[name]).sum(dim=1).square().mean()
+
+
+def _contrast(name: str, scale: Tensor | float, z: Any) -> Tensor:
+    first, second = z.independent[name], z.independent_augmented[name]
+    if z.ids is None:
         return one_way_info_nce(first, second, scale)
     first = scale * first
     own = (first * second).sum(dim=1)
-    others = logsumexp(first, second, row_labels=ids, column_labels=ids)
+    others = logsumexp(first, second, row_labels=z.ids, column_labels=z.ids)
     return (torch.logaddexp(others, own) - own).mean()

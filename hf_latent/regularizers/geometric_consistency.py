@@ -1,18 +1,19 @@
 """Geometric consistency: distances between rows are the same within, across and after augmentation."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from ..citations import GOEL_2022, JIANG_2023
 from ..losses.gram import similarity_difference, squared_products
-from .base import Regularizer, mean, pairs_of, register_regularizer
+from .base import PairwiseRegularizer, mean, of_rows, register_regularizer
 
 
 @register_regularizer("geometric_consistency")
 @dataclass(frozen=True)
-class GeometricConsistency(Regularizer):
+class GeometricConsistency(PairwiseRegularizer):
     r"""Ask that modalities, and the views of each, have one geometry.
 
     For a pair of modalities V and T with embeddings z, and \(\tilde z\) of the second view,
@@ -78,14 +79,19 @@ class GeometricConsistency(Regularizer):
         return frozenset({"embeds", "augmented"} if self.augmented else {"embeds"})
 
     def value(self, z: Any, scale: Tensor | float) -> Tensor:
+        total = super().value(z, scale)
+        if self.augmented:
+            total = total + 2 * mean(of_rows(z, (name,), partial(self._views, name)) for name in z.embeds)
+        return total
+
+    def of_pair(self, a: str, b: str, z: Any, scale: Tensor | float) -> Tensor:
         first, second = z.embeds, z.augmented
         # Both squares of L_GC at once; see losses/gram.py.
-        total = mean(squared_products(first[a] + first[b], first[a] - first[b]) for a, b in pairs_of(first))
+        total = squared_products(first[a] + first[b], first[a] - first[b])
         if self.augmented:
-            views = mean(similarity_difference(first[name], second[name]) for name in first)
-            paired = mean(
-                ((first[a] * first[b]).sum(dim=1) - (second[a] * second[b]).sum(dim=1)).square().sum()
-                for a, b in pairs_of(first)
-            )
-            total = total + 2 * views + paired
-        return total / len(next(iter(first.values())))
+            moved = (first[a] * first[b]).sum(dim=1) - (second[a] * second[b]).sum(dim=1)
+            total = total + moved.square().sum()
+        return total / len(first[a])
+
+    def _views(self, name: str, z: Any) -> Tensor:
+        return similarity_difference(z.embeds[name], z.augmented[name]) / len(z.embeds[name])

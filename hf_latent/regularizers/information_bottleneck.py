@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..citations import ALMUDEVAR_2025, LI_2026
-from .base import Regularizer, mean, pairs_of, register_regularizer
+from .base import PairwiseRegularizer, of_rows, register_regularizer
 
 
 def gaussian_kl(mean_p: Tensor, log_variance_p: Tensor, mean_q: Tensor, log_variance_q: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def gaussian_kl(mean_p: Tensor, log_variance_p: Tensor, mean_q: Tensor, log_vari
 
 @register_regularizer("information_bottleneck")
 @dataclass(frozen=True)
-class InformationBottleneck(Regularizer):
+class InformationBottleneck(PairwiseRegularizer):
     r"""Pull paired embeddings together, so that each modality forgets what the other does not know.
 
     For a pair of modalities a and b:
@@ -104,10 +104,22 @@ class InformationBottleneck(Regularizer):
         return frozenset({"embeds", "log_variance"} if self.mode == "kl" else {"embeds"})
 
     def value(self, z: Any, scale: Tensor | float) -> Tensor:
-        value = self._kl(z) if self.mode == "kl" else self._around_centroid(z)
+        if self.pairs == "one_vs_all":
+            value = of_rows(z, tuple(z.embeds), self._around_centroid)
+        elif self.mode == "kl" or z.present is not None:
+            value = super().value(z, scale)
+        else:  # every row has all modalities: all pairs at once
+            value = self._around_centroid(z)
         if self.relative:
             value = value * (scale.detach() if isinstance(scale, Tensor) else scale)
         return value
+
+    def of_pair(self, a: str, b: str, z: Any, scale: Tensor | float) -> Tensor:
+        if self.mode != "kl":
+            squares = (z.embeds[a] - z.embeds[b]).square().sum(dim=1).mean()
+            return squares / 2 if self.mode == "cosine" else squares
+        p, q = ((z.embeds[name], z.log_variance[name].tanh()) for name in (a, b))
+        return (gaussian_kl(*p, *q) + gaussian_kl(*q, *p)) / 2
 
     def _around_centroid(self, z: Any) -> Tensor:
         # The mean over pairs of squared distances is 2 / (n - 1) times the sum of squares around the centroid.
@@ -116,9 +128,3 @@ class InformationBottleneck(Regularizer):
         squares = (embeds - embeds.mean(dim=0)).square().sum(dim=(0, 2)).mean()
         factor = 2 / (n - 1) if self.pairs == "pairwise" else n / (n - 1) ** 2
         return squares * (factor / 2 if self.mode == "cosine" else factor)
-
-    def _kl(self, z: Any) -> Tensor:
-        log_variance = {name: z.log_variance[name].tanh() for name in z.embeds}
-        gaussians = {name: (z.embeds[name], log_variance[name]) for name in z.embeds}
-        both = [(gaussians[a], gaussians[b]) for a, b in pairs_of(z.embeds)]
-        return mean((gaussian_kl(*p, *q) + gaussian_kl(*q, *p)) / 2 for p, q in both)

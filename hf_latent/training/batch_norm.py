@@ -8,8 +8,11 @@ from ..models.encoders import BATCH_NORMS
 from .arguments import LatentTrainingArguments
 
 
-def keep_rows_apart(model: LatentPreTrainedModel, args: LatentTrainingArguments) -> None:
+def keep_rows_apart(model: LatentPreTrainedModel, args: LatentTrainingArguments, missing: bool = False) -> None:
     """Freeze, synchronise or refuse the BatchNorms below the scoring where they would see a part of the rows only.
+
+    Args:
+        missing: Whether rows may lack a modality, and hold something else in its place.
 
     Raises:
         UserError: With what to write instead.
@@ -21,6 +24,12 @@ def keep_rows_apart(model: LatentPreTrainedModel, args: LatentTrainingArguments)
         if args.freeze_batch_norm:
             for module in trained:
                 _keep_in_evaluation(module)
+        elif missing:
+            raise UserError(
+                f"data.on_missing: use: {name} hold a BatchNorm, which would normalise by what stands in place of a "
+                "missing modality: write norm: group, freeze the encoder (frozen: true), write "
+                "training.freeze_batch_norm: true, or data.on_missing: drop"
+            )
         elif args.gradient_cache_chunk_size is not None:
             raise UserError(
                 f"{name} hold a BatchNorm, which with gradient_cache_chunk_size would normalise each chunk alone: "

@@ -47,6 +47,28 @@ def check_model(model: Any) -> None:
     raise UserError(f"model is {_named(model)}, which has no objective; give {OWN_MODELS}{tower}")
 
 
+def check_missing(model: LatentPreTrainedModel) -> None:
+    """Raises:
+    UserError: If the model, its objective or a regularizer needs every modality of every row.
+    """
+    if not model.supports_missing:
+        raise UserError(
+            f"data.on_missing: use: {type(model).__name__} needs every modality of every row: write on_missing: drop"
+        )
+    objective = model.objective
+    for name, own in getattr(objective, "regularizers", {}).items():
+        if not own.regularizer.supports_missing:
+            raise UserError(
+                f"data.on_missing: use: the regularizer {name} needs every modality of every row: leave it out, or "
+                "write on_missing: drop"
+            )
+    if not objective.supports_missing:
+        raise UserError(
+            f"data.on_missing: use: the objective {model.config.objective!r} needs every modality of every row: "
+            "write on_missing: drop"
+        )
+
+
 def check_rows(name: str, rows: Any) -> None:
     """Raises:
     UserError: If these are the splits of a data set, its name, or no rows at all.

@@ -63,10 +63,18 @@ def gather_embeddings(embeddings: Embeddings) -> tuple[Embeddings, slice | None]
     columns = iter(gather_rows(torch.cat(tensors, dim=1)).split(widths, dim=1))
     whole = embeddings.map(lambda tensor: next(columns))
     if embeddings.ids is not None:
-        parts = [torch.empty_like(embeddings.ids) for _ in range(world_size())]
-        dist.all_gather(parts, embeddings.ids.contiguous())
-        whole.ids = torch.cat(parts)
+        whole.ids = _all_rows(embeddings.ids)
+    if embeddings.present is not None:
+        there = _all_rows(torch.stack(list(embeddings.present.values()), dim=1).byte())
+        whole.present = dict(zip(embeddings.present, there.bool().unbind(dim=1), strict=True))
     return whole, slice(rank() * batch, (rank() + 1) * batch)
+
+
+def _all_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes, in rank order, without gradient."""
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
 
 
 def gather_batch(inputs: Any, padding: int = 0) -> Any:

@@ -52,7 +52,7 @@ class MeanLoss:
     def add(self, batch: Embeddings) -> None:
         new = len(batch.tensors()[0])
         if new < self._size and self._last is not None:
-            batch = Embeddings.join([_rows_of(self._last, slice(new, None)), batch])
+            batch = Embeddings.join([self._last.take(slice(new, None)), batch])
         loss, terms = self._score(batch)
         self._batches.append((new, {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}))
         self._last = batch
@@ -137,9 +137,9 @@ class EvaluationTrainer(PredictionTrainer):
         around it: weights, statistics, queues and random numbers stay as they are.
 
         `compute_metrics` gets an `EvalPrediction`. Its `predictions` hold `embeds` and `independent` (by modality,
-        `(rows, dim)` each), `fused` and `logits`, as far as the model gives them, of the first views; `label_ids` are
-        the `labels` of the rows, or their `ids`, or None; `losses`, if `args.include_for_metrics` has `"loss"`, are of
-        each row the loss of its batch, `(rows,)`.
+        `(rows, dim)` each), `fused`, `present` and `logits`, as far as there are any, of the first views; `label_ids`
+        are the `labels` of the rows, or their `ids`, or None; `losses`, if `args.include_for_metrics` has `"loss"`,
+        are of each row the loss of its batch, `(rows,)`.
 
         The benchmarks that [`measure_with`] was given are measured, too, as `eval_<key>`.
 
@@ -271,7 +271,7 @@ class EvaluationTrainer(PredictionTrainer):
             return whole
         if isinstance(loader.dataset, StreamShare):
             loader.remainder = loader.dataset.rows % self.args.rows_contrasted  # `gather_for_metrics` reads it, too
-        return _rows_of(whole, slice(loader.remainder)) if loader.remainder > 0 else whole
+        return whole.take(slice(loader.remainder)) if loader.remainder > 0 else whole
 
     def _loss_of_batch(self, embeddings: Embeddings) -> tuple[Tensor, Terms]:
         core: Any = self.accelerator.unwrap_model(self.model)
@@ -297,12 +297,6 @@ def _named(benchmarks: Any) -> Mapping[str, Any] | None:
         if found.setdefault(benchmark.kind, benchmark) is not benchmark:
             raise UserError(f"benchmarks: two are called {benchmark.kind!r}: write {{name: benchmark}}")
     return found
-
-
-def _rows_of(embeddings: Embeddings, rows: slice) -> Embeddings:
-    kept = embeddings.map(lambda tensor: tensor[rows])
-    kept.ids = None if embeddings.ids is None else embeddings.ids[rows]
-    return kept
 
 
 def _prefixed(values: dict[str, Any], prefix: str) -> dict[str, Any]:

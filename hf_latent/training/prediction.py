@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..models.embeddings import Embeddings
 from .checks import check_ids, check_rows
 
-PREDICTED = ("embeds", "independent", "fused", "logits")
+PREDICTED = ("embeds", "independent", "fused", "present", "logits")
 QUESTION = ("pixel_values", "input_ids", "attention_mask", "token_type_ids")
 
 
@@ -56,7 +56,10 @@ class PredictionTrainer(Trainer):
         return super().get_test_dataloader(test_dataset)
 
     def embed(self, dataset: Any) -> Embeddings:
-        """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar."""
+        """The raw embeddings of a whole data set, in its order, on the CPU, with a progress bar.
+
+        Where rows may lack a modality, `present` says which have it; the embeddings of the others tell nothing.
+        """
         with self._predicting_all():
             predictions: Any = self.predict(dataset).predictions
 

@@ -24,7 +24,7 @@ from .arguments import LatentTrainingArguments
 from .batch_norm import keep_rows_apart
 from .callbacks import LogBeforeSaveCallback, LossProgressCallback, OptimizerStepCallback
 from .checkpointing import CheckpointTrainer
-from .checks import check_arguments, check_model, check_optimizers, check_rows
+from .checks import check_arguments, check_missing, check_model, check_optimizers, check_rows
 from .distributed import average_gradients, gather_embeddings, mean_over_processes
 from .evaluation import EvaluationTrainer
 from .finite import FiniteCheck
@@ -99,9 +99,12 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
 
     def _fit_to(self, model: nn.Module) -> None:
         """What depends on the model, which `model_init` makes anew: BatchNorms, and the views that are augmented."""
-        keep_rows_apart(without_adapters(model), self.args)
+        missing = getattr(self.data_collator, "examples", None) is not None
+        keep_rows_apart(without_adapters(model), self.args, missing)
         self._augmented_first = self._first_views_to_augment(cast(LatentPreTrainedModel, model))
         _ = model.objective  # what does not fit is said now
+        if missing:
+            check_missing(without_adapters(model))
 
     def _begin_anew(self) -> None:
         self._micro_batch = (-1, 0)
@@ -271,7 +274,8 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         moved = [name for name in names if training and name in self._augmented_first]
         first = views.plain(rows, only=[name for name in names if name not in moved])
         first |= views.augmented(rows, view=0, only=moved, **key) if moved else {}
-        return core.pack({name: first[name] for name in names}, augmented, inputs.get("ids"), inputs.get("labels"))
+        packed = core.pack({name: first[name] for name in names}, augmented, inputs.get("ids"), inputs.get("labels"))
+        return packed | ({"present": inputs["present"]} if "present" in inputs else {})
 
     def _view_key(self) -> dict[str, Any]:
         """Where this micro-batch stands in the whole run: its views depend on nothing else."""

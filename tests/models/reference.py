@@ -44,7 +44,7 @@ def nt_xent_by_rows(first, second, scale, ids=None):
         normaliser = sum(exponentials.values())
         positives = [j for j in others if ids[j] == ids[i]]
         total = total - sum((exponentials[j] / normaliser).log() for j in positives) / len(positives)
-    return total / len(z)
+    return total / (len(z) or 1)
 
 
 def comm_loss(model, first, second):

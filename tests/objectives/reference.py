@@ -3,7 +3,7 @@
 from itertools import combinations
 
 from tests.models.reference import nt_xent_by_rows
-from tests.regularizers.reference import REFERENCES, average
+from tests.regularizers.reference import REFERENCES, average, part
 
 
 def one_way_by_rows(anchors, columns, scale, ids=None):
@@ -14,7 +14,7 @@ def one_way_by_rows(anchors, columns, scale, ids=None):
         exponentials = (scale * columns @ anchors[i]).exp()
         positives = [j for j in range(len(columns)) if ids[j] == ids[i]]
         total = total - average((exponentials[j] / exponentials.sum()).log() for j in positives)
-    return total / len(anchors)
+    return total / (len(anchors) or 1)
 
 
 def symmetric_by_rows(first, second, scale, ids=None):
@@ -22,24 +22,33 @@ def symmetric_by_rows(first, second, scale, ids=None):
 
 
 def clip(z, scale, config):
-    loss = symmetric_by_rows(z.embeds["image"], z.embeds["text"], scale, z.ids)
+    both = part(z, "image", "text")
+    loss = symmetric_by_rows(both.embeds["image"], both.embeds["text"], scale, both.ids)
     if not config.in_modal:
         return loss
-    return (loss + average(one_way_by_rows(z.embeds[m], z.augmented[m], scale, z.ids) for m in z.embeds)) / 2
+    own = {m: part(z, m) for m in z.embeds}
+    views = [one_way_by_rows(own[m].embeds[m], own[m].augmented[m], scale, own[m].ids) for m in own]
+    return (loss + average(views)) / 2
 
 
 def comm(z, scale, config):
-    views = ((z.embeds, z.fused_augmented), (z.augmented, z.fused))
-    terms = [average(nt_xent_by_rows(own[m], joint, scale, z.ids) for own, joint in views) for m in z.embeds]
-    return average([*terms, nt_xent_by_rows(z.fused, z.fused_augmented, scale, z.ids)])
+    terms = []
+    for m in z.embeds:
+        own = part(z, m)
+        views = ((own.embeds, own.fused_augmented), (own.augmented, own.fused))
+        terms.append(average(nt_xent_by_rows(view[m], joint, scale, own.ids) for view, joint in views))
+    some = part(z)
+    return average([*terms, nt_xent_by_rows(some.fused, some.fused_augmented, scale, some.ids)])
 
 
 def cross(z, scale, config):
-    return average(symmetric_by_rows(a, b, scale, z.ids) for a, b in combinations(z.embeds.values(), 2))
+    both = {(a, b): part(z, a, b) for a, b in combinations(z.embeds, 2)}
+    return average(symmetric_by_rows(own.embeds[a], own.embeds[b], scale, own.ids) for (a, b), own in both.items())
 
 
 def cross_self(z, scale, config):
-    own = average(nt_xent_by_rows(z.embeds[m], z.augmented[m], scale, z.ids) for m in z.embeds)
+    rows = {m: part(z, m) for m in z.embeds}
+    own = average(nt_xent_by_rows(rows[m].embeds[m], rows[m].augmented[m], scale, rows[m].ids) for m in rows)
     return cross(z, scale, config) + own
 
 

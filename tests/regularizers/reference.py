@@ -20,13 +20,13 @@ def raw(modalities=2, rows=5, dim=4, *, dtype=torch.float64, seed=0):
     return {field: {name: draw().to(dtype).requires_grad_() for name in NAMES[:modalities]} for field in FIELDS}
 
 
-def scored(leaves, ids=None):
+def scored(leaves, ids=None, present=None):
     """What `model.score` gives: unit vectors, and log variances as they are."""
     unit = {
         field: {m: value if field == "log_variance" else F.normalize(value, dim=-1) for m, value in by_name.items()}
         for field, by_name in leaves.items()
     }
-    return Embeddings(**unit, ids=ids)
+    return Embeddings(**unit, ids=ids, present=present)
 
 
 def flat(leaves):
@@ -46,6 +46,18 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
+def part(z, *names):
+    """The rows that have all of the modalities, or any at all where none is named, picked one by one."""
+    if z.present is None:
+        return z
+    has = (lambda j: all(z.present[m][j] for m in names)) if names else lambda j: any(o[j] for o in z.present.values())
+    rows = [j for j in range(len(z.tensors()[0])) if has(j)]
+    found = z.map(lambda values: torch.stack([values[j] for j in rows]) if rows else values[:0])
+    found.ids = None if z.ids is None else torch.tensor([z.ids[j].item() for j in rows], dtype=torch.int64)
+    found.present = None
+    return found
+
+
 def average(values):
     values = list(values)
     return sum(values) / len(values)
@@ -61,72 +73,88 @@ def every_pair(rows, function):
 
 def geometric_consistency(z, scale, augmented=True):
     def pair(a, b):
-        v, t = z.embeds[a], z.embeds[b]
+        own = part(z, a, b)
+        v, t = own.embeds[a], own.embeds[b]
         total = every_pair(len(v), lambda j, k: (v[j] @ t[k] - v[k] @ t[j]) ** 2 + (v[j] @ v[k] - t[j] @ t[k]) ** 2)
         if augmented:
-            va, ta = z.augmented[a], z.augmented[b]
-            total = total + every_pair(len(v), lambda j, k: (v[j] @ v[k] - va[j] @ va[k]) ** 2)
-            total = total + every_pair(len(v), lambda j, k: (t[j] @ t[k] - ta[j] @ ta[k]) ** 2)
+            va, ta = own.augmented[a], own.augmented[b]
             total = total + sum((v[j] @ t[j] - va[j] @ ta[j]) ** 2 for j in range(len(v)))
-        return total / len(v)
+        total = total / (len(v) or 1)
+        return total + views(a) + views(b) if augmented else total
+
+    def views(m):
+        own = part(z, m)
+        v, va = own.embeds[m], own.augmented[m]
+        return every_pair(len(v), lambda j, k: (v[j] @ v[k] - va[j] @ va[k]) ** 2) / (len(v) or 1)
 
     return pair_average(z.embeds, pair)
 
 
 def brownian_bridge(z, scale, t=0.25, bridged=("image",)):
     def bridge(own, other):
-        total = 0
-        for j in range(len(z.embeds[own])):
-            middle = t * z.embeds[own][j] + (1 - t) * z.embeds[other][j]
-            total = total + ((z.augmented[own][j] - middle / middle.norm()) ** 2).sum()
-        return total / len(z.embeds[own])
+        total, both = 0, part(z, own, other)
+        for j in range(len(both.embeds[own])):
+            middle = t * both.embeds[own][j] + (1 - t) * both.embeds[other][j]
+            total = total + ((both.augmented[own][j] - middle / middle.norm()) ** 2).sum()
+        return total / (len(both.embeds[own]) or 1)
 
     return average(average(bridge(own, other) for other in z.embeds if other != own) for own in bridged)
 
 
 def feature_separation(z, scale, t=2.0, orthogonality=1.0, contrast=1.0, uniformity=1.0):
-    rows, share = len(z.embeds["image"]), 2 / len(z.embeds)
-    ids = list(range(rows)) if z.ids is None else z.ids.tolist()
+    share = 2 / len(z.embeds)
     ortho = con = kernel = 0
     for m in z.embeds:
-        u, ua = z.independent[m], z.independent_augmented[m]
-        ortho = ortho + share * sum((z.embeds[m][j] @ u[j]) ** 2 for j in range(rows)) / rows
+        own = part(z, m)
+        u, ua, rows = own.independent[m], own.independent_augmented[m], len(own.embeds[m])
+        if not rows:
+            continue
+        ids = list(range(rows)) if own.ids is None else own.ids.tolist()
+        ortho = ortho + share * sum((own.embeds[m][j] @ u[j]) ** 2 for j in range(rows)) / rows
         kernel = kernel + share * every_pair(rows, lambda j, k, u=u: (-t * ((u[j] - u[k]) ** 2).sum()).exp()) / rows
         for j in range(rows):
             others = [k for k in range(rows) if k == j or ids[k] != ids[j]]
             below = sum((scale * u[j] @ ua[k]).exp() for k in others)
             con = con - share * ((scale * u[j] @ ua[j]).exp() / below).log() / rows
-    return orthogonality * ortho + contrast * con + uniformity * kernel.log()
+    return orthogonality * ortho + contrast * con + uniformity * (kernel.log() if isinstance(kernel, Tensor) else 0)
 
 
 def information_bottleneck(z, scale, mode="squared", pairs="pairwise", relative=False):
     factor = scale if relative else 1.0
-    rows, names = len(z.embeds["image"]), list(z.embeds)
+    names = list(z.embeds)
     if pairs == "one_vs_all":
+        z = part(z, *names)
+        rows = len(z.embeds["image"])
+        if not rows:
+            return 0
         rest = {m: average(z.embeds[i] for i in names if i != m) for m in names}
         value = average(sum(((z.embeds[m][j] - rest[m][j]) ** 2).sum() for j in range(rows)) / rows for m in names)
         return factor * (value / 2 if mode == "cosine" else value)
 
-    def kl(p, q, j):
+    def kl(z, p, q, j):
         gaussian = lambda m: torch.distributions.Normal(z.embeds[m][j], (z.log_variance[m][j].tanh() / 2).exp())  # noqa: E731
         return torch.distributions.kl_divergence(gaussian(p), gaussian(q)).sum()
 
     def pair(a, b):
-        one, other = z.embeds[a], z.embeds[b]
+        own = part(z, a, b)
+        one, other = own.embeds[a], own.embeds[b]
         of_row = {
             "squared": lambda j: ((one[j] - other[j]) ** 2).sum(),
             "cosine": lambda j: 1 - one[j] @ other[j],
-            "kl": lambda j: (kl(a, b, j) + kl(b, a, j)) / 2,
+            "kl": lambda j: (kl(own, a, b, j) + kl(own, b, a, j)) / 2,
         }[mode]
-        return sum(of_row(j) for j in range(rows)) / rows
+        return sum(of_row(j) for j in range(len(one))) / (len(one) or 1)
 
     return factor * pair_average(names, pair)
 
 
 def alignment(z, scale, epsilon=0.01):
     def pair(a, b):
-        squares = [(z.embeds[a][j] @ z.embeds[b][j]) ** 2 for j in range(len(z.embeds[a]))]
-        return average(1 / (square if square > epsilon else epsilon + 0 * square) for square in squares)
+        own = part(z, a, b)
+        squares = [(own.embeds[a][j] @ own.embeds[b][j]) ** 2 for j in range(len(own.embeds[a]))]
+        return (
+            average(1 / (square if square > epsilon else epsilon + 0 * square) for square in squares) if squares else 0
+        )
 
     return pair_average(z.embeds, pair)
 

@@ -5,7 +5,7 @@ import torch
 
 from hf_latent import Embeddings
 from hf_latent.regularizers import build_regularizer
-from tests.regularizers.reference import FIELDS, REFERENCES, flat, raw, scored
+from tests.regularizers.reference import FIELDS, NAMES, REFERENCES, flat, raw, scored
 
 CASES = [
     ("geometric_consistency", {}),
@@ -24,6 +24,12 @@ CASES = [
     ("alignment", {}),
     ("alignment", {"epsilon": 0.2}),
 ]
+# Of each modality, which rows have it: some, none of one, one row of each that no other has.
+LACKING = [
+    [[1, 1, 0, 1, 1], [1, 0, 1, 1, 0], [0, 1, 1, 1, 1]],
+    [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 1]],
+    [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0]],
+]
 every_case = pytest.mark.parametrize("name, options", CASES, ids=lambda part: str(part))
 
 
@@ -31,9 +37,22 @@ every_case = pytest.mark.parametrize("name, options", CASES, ids=lambda part: st
 @pytest.mark.parametrize("modalities", [2, 3])
 @pytest.mark.parametrize("ids", [None, [0, 1, 0, 2, 1]])
 def test_values_and_gradients(name, options, modalities, ids):
+    compare(name, options, modalities, ids, [])
+
+
+@every_case
+@pytest.mark.parametrize("lacking", LACKING)
+def test_rows_may_lack_a_modality(name, options, lacking):
+    compare(name, options, 3, [0, 1, 0, 2, 1], lacking)
+
+
+def compare(name, options, modalities, ids, lacking):
+    """With the plain formula; `lacking` says of each modality which rows have it."""
     leaves = raw(modalities)
-    z = scored(leaves, None if ids is None else torch.tensor(ids))
+    present = {m: torch.tensor(there, dtype=torch.bool) for m, there in zip(NAMES[:modalities], lacking, strict=False)}
+    z = scored(leaves, None if ids is None else torch.tensor(ids), present or None)
     fast, slow = build_regularizer(name, **options)(z, 3.0), REFERENCES[name](z, 3.0, **options)
+    slow = slow + 0 * sum(leaf.sum() for leaf in flat(leaves))  # of no rows it is a plain number
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-14)
     ours = torch.autograd.grad(fast, flat(leaves), retain_graph=True, allow_unused=True)
     theirs = torch.autograd.grad(slow, flat(leaves), allow_unused=True)
@@ -42,6 +61,14 @@ def test_values_and_gradients(name, options, modalities, ids):
             assert (one is None or not one.any()) and (other is None or not other.any())
         else:
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    for m, there in present.items():  # what stands in place of a missing value is not read
+        placeholders = [gradient[~there] for gradient in gradients_of(m, leaves, ours) if gradient is not None]
+        assert not any(gradient.any() for gradient in placeholders)
+
+
+def gradients_of(modality, leaves, gradients):
+    places = [name for by_name in leaves.values() for name in by_name]
+    return [gradient for name, gradient in zip(places, gradients, strict=True) if name == modality]
 
 
 @every_case

@@ -28,6 +28,7 @@ from hf_latent import (
     Views,
     build_view,
 )
+from hf_latent.data.collator import LatentCollator
 from hf_latent.data.loaded import EvaluationData, Label, Split, Target
 from hf_latent.data.stream import ModalityStream
 from hf_latent.data.tokenizers import word_tokenizer
@@ -66,6 +67,7 @@ def build_trainer(
     double=False,
     regularizers=None,
     benchmarks=None,
+    missing=False,
     **arguments,
 ):
     set_seed(0)
@@ -81,14 +83,16 @@ def build_trainer(
         regularizers=regularizers or {},
     )
     model = CoMMModel(config)
+    processor = CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES})
+    views = Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None
     return LatentTrainer(
         model=model.double() if double else model,
         args=_arguments(folder, **arguments),
-        views=Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None,
-        train_dataset=dataset or RandomPairs(),
+        views=views,
+        **rows_and_collator(dataset or RandomPairs(), processor, views, NAMES, missing),
         eval_dataset=eval_dataset,
         **_measured_with(benchmarks, RandomPairs, NAMES),
-        processing_class=CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES}),
+        processing_class=processor,
     )
 
 
@@ -168,6 +172,32 @@ def captions_as_a_stream():
     return ModalityStream(stream, ["image", "text"], ids="text", buffer=16, skip=False)
 
 
+class Lacking(Dataset):
+    """Rows of which some lack a modality, so that processes and chunks have different numbers of each."""
+
+    def __init__(self, rows, names):
+        self.rows, self.names = rows, names
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        row = dict(self.rows[i])
+        for name, every in zip(self.names, (3, 4), strict=True):
+            if i % every == 1 and i % 12 != 1:  # a row has one at least
+                row[name] = None
+        return row
+
+
+def rows_and_collator(rows, processor, views, names, missing):
+    """Arguments of a Trainer; `missing` for rows that may lack a modality."""
+    if not missing:
+        return {"train_dataset": rows}
+    examples = {name: rows[0][name] for name in names}
+    collator = LatentCollator(processor, word_ids=views.of_words, examples=examples)
+    return {"train_dataset": Lacking(rows, names), "data_collator": collator}
+
+
 class AsAStream(IterableDataset):
     """Rows that come one after the other, of a length that nobody knows."""
 
@@ -196,6 +226,7 @@ def build_clip_trainer(
     regularizers=REGULARIZERS,
     lora=None,
     benchmarks=None,
+    missing=False,
     **arguments,
 ):
     """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
@@ -203,14 +234,16 @@ def build_clip_trainer(
     tokenizer = word_tokenizer(["a red square green blue small large"])
     options = {"in_modal": in_modal, "regularizers": regularizers or {}, "frozen": lora is not None}
     model = small_clip(vocab_size=len(tokenizer), dtype=torch.float64 if double else torch.float32, **options)
-    views = {"image": build_view("image", size=16), "text": build_view("words").for_tokenizer(tokenizer)}
+    own = {"image": build_view("image", size=16), "text": build_view("words").for_tokenizer(tokenizer)}
+    rows = captions_as_a_stream() if stream else RandomPhotos() if photos else RandomCaptions()
+    processor, views = LatentCLIPProcessor.for_size(16, tokenizer), Views(own, seed=0)
     return LatentTrainer(
         model=model if lora is None else add_lora(model, Lora(**lora)),
         args=_arguments(folder, **arguments),
-        views=Views(views, seed=0),
-        train_dataset=captions_as_a_stream() if stream else RandomPhotos() if photos else RandomCaptions(),
+        views=views,
+        **rows_and_collator(rows, processor, views, ("image", "text"), missing),
         **_measured_with(benchmarks, RandomCaptions),
-        processing_class=LatentCLIPProcessor.for_size(16, tokenizer),
+        processing_class=processor,
     )
 
 

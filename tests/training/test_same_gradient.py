@@ -21,6 +21,8 @@ MODELS = {
 # The ramp would leave the first step without it; the bridge is named after a modality.
 SPECS = {None: {}} | {name: {name: {**spec, "ramp": 0.0}} for name, spec in REGULARIZERS.items()}
 PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neither divides them
+# All regularizers at once on rows of which some lack a modality.
+LACKING = {name: {**model, "missing": True} for name, model in MODELS.items() if name != "clip"}
 CURVES = {
     "clip": {"clip": True},
     "clip of photos": {"clip": True, "photos": True},  # whose crops are cut as they are loaded
@@ -42,6 +44,10 @@ def all_cases():
             for regularizer, specs in SPECS.items():
                 options = {"regularizers": fitted(model, specs), "double": True, "max_steps": 1}
                 cases[f"{name}, {regularizer}, {variant}"] = {**model, **options, **parts}
+        for name, model in LACKING.items():
+            specs = {key: {**spec, "ramp": 0.0} for key, spec in fitted(model, REGULARIZERS).items()}
+            options = {"regularizers": specs, "double": True, "max_steps": 1}
+            cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
         for name, model in CURVES.items():
             specs = fitted(model, REGULARIZERS)
             options = {**model, "regularizers": specs, "max_steps": 20, **parts}
@@ -74,6 +80,14 @@ def test_the_gradient_is_that_of_one_process_and_one_piece(one, results, model, 
     without = one[f"{model}, None, whole"]["gradient"]
     same_heads = without.shape == expected["gradient"].shape
     assert regularizer is None or not same_heads or difference(expected["gradient"], without) > 1e-4
+
+
+@pytest.mark.parametrize("variant", ["whole", "in parts"])
+@pytest.mark.parametrize("model", LACKING)
+def test_rows_may_lack_a_modality(one, results, model, variant):
+    found, expected = results[f"lacking {model}, {variant}"], one[f"lacking {model}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-9)
 
 
 @pytest.mark.parametrize("variant", ["whole", "in parts"])
