@@ -139,6 +139,35 @@ def _parser() -> argparse.ArgumentParser:
     _add_quiet(card, "the path of the card")
     card.set_defaults(run=_card)
 
+    embed = commands.add_parser("embed", help="write the embeddings of any rows into a parquet file")
+    embed.add_argument("model", metavar="RUN", help="a run folder, or the id of a model on the Hub")
+    embed.add_argument(
+        "data", metavar="DATA", help="a data set of the Hub by its id, a folder, or a file: csv, tsv, json, parquet"
+    )
+    embed.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="modality=column",
+        help="what to embed; by default the columns of training, or those that are called as the modalities",
+    )
+    embed.add_argument("--output", type=Path, required=True, metavar="FILE", help="the parquet file")
+    embed.add_argument("--split", help="such as test or train[:90%%]; by default the only one that there is")
+    embed.add_argument("--ids", metavar="COLUMN", help="what tells rows apart; by default their numbers")
+    embed.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help="further columns to copy")
+    embed.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="write vectors of unit length; by default where the model compares its modalities by cosine",
+    )
+    embed.add_argument("--batch-size", type=int, default=256, help="rows that are embedded at a time; 256 by default")
+    embed.add_argument("--workers", type=int, default=0, help="processes that read rows; 0 by default")
+    embed.add_argument("--skip-bad-rows", action="store_true", help="leave out rows that cannot be read")
+    embed.add_argument("--revision", help="of a model on the Hub")
+    embed.add_argument("--trust-recipe", action="store_true", help=TRUST)
+    _add_quiet(embed, "the path of the file")
+    embed.set_defaults(run=_embed)
+
     push = commands.add_parser("push", help="publish a run on the Hugging Face Hub")
     push.add_argument("path", metavar="RUN", type=Path, help=RUN)
     _add_target(push)
@@ -260,6 +289,28 @@ def _card(options: argparse.Namespace) -> Result:
 
         print(f"Page: {open_card(card)}")
     return Result(str(card))
+
+
+def _embed(options: argparse.Namespace) -> Result:
+    from .embed import Request, embed
+    from .training.distributed import shut_down
+
+    pairs = [word.partition("=") for word in options.overrides]
+    for modality, equals, column in pairs:
+        if not (modality and equals and column):
+            raise UserError(f"{modality}{equals}{column} names no column: write modality=column")
+    copied = ("data", "output", "split", "ids", "keep", "normalize", "batch_size", "workers", "revision")
+    request = Request(
+        options.model,
+        columns={modality: column for modality, _, column in pairs} or None,
+        on_bad_row="skip" if options.skip_bad_rows else "error",
+        **{name: getattr(options, name) for name in copied},
+    )
+    written = embed(request, options.trust_recipe, progress=not options.quiet)
+    if _is_first():
+        print(f"Embeddings: {written}")
+    shut_down()
+    return Result(str(written))
 
 
 def _push(options: argparse.Namespace) -> Result:

@@ -9,31 +9,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from heads import Head
-from huggingface_hub import snapshot_download
 from PIL import Image
 from sample import find_sample, read_recipe
 from thumbnails import thumbnail
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
 from usual import Usual
 
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.sample import WORDS_SHOWN, Sample
 from hf_latent.data.source import Reader
 from hf_latent.errors import UserError, blamed_on
+from hf_latent.finished import find_run, load_finished
 from hf_latent.metrics import retrieval
-from hf_latent.models.configuration_base import LatentConfig
-from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
+from hf_latent.models.embeddings import Embeddings
 from hf_latent.models.images import read_image
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
 from hf_latent.runs import METRICS, RECIPE, read_metrics
-from hf_latent.tasks import task_of, task_of_config
-from hf_latent.trust import check_folder
+from hf_latent.tasks import task_of
 from hf_latent.views import Views, build_view
 
 BATCH = 100
 FUSED = "both together"
-FILES = ["*.json", "*.py", "*.safetensors", "*.txt", "*.model", RECIPE]
 
 
 class Explorer:
@@ -60,13 +56,7 @@ class Explorer:
     def __init__(self, run: str, trust_recipe: bool = False) -> None:
         self.name = Path(run).resolve().name if Path(run).is_dir() else run
         folder = find_run(run)
-        check_folder(folder)
-        with blamed_on(f"{run} holds no model that can be loaded"):
-            self.model: Any = class_of(folder).from_pretrained(folder, trust_remote_code=False).eval()
-            self.processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-            _ = self.processor.modalities  # that of another model has none
-        if not isinstance(self.model, LatentPreTrainedModel):
-            raise UserError(f"{run} holds a {type(self.model).__name__}: name a model that hf_latent trained")
+        self.model, self.processor = load_finished(run, folder)
         self.repository = None if Path(run).is_dir() else run
         self.recipe = read_recipe(folder)
         self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
@@ -221,30 +211,3 @@ def unit(embeddings: Embeddings) -> dict[str, Tensor]:
 def picture(value: Any) -> Image.Image:
     """A picture of a data set as models read it: in RGB, upright, on white where it is transparent."""
     return read_image(value)
-
-
-def class_of(folder: Path) -> Any:
-    """The class that a folder's model is loaded as: with its head, where it has one that a page asks.
-
-    `AutoModel` finds the plain model in a folder, whatever head was trained. Of a model with heads that are no task,
-    that of zero-shot classification compares images and texts; what else pre-training has is for training.
-    """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    task = task_of_config({"architectures": config.architectures})
-    if task is not None:
-        return task.model
-    plain = AutoModel._model_mapping.get(type(config), None)
-    named = (config.architectures or [""])[0]
-    comparing = AutoModelForZeroShotImageClassification._model_mapping.get(type(config), None)
-    heads = plain is not None and named not in ("", plain.__name__) and comparing is not None
-    return comparing if heads and issubclass(type(config), LatentConfig) else AutoModel
-
-
-def find_run(run: str) -> Path:
-    """The folder of a run, fetched from the Hub where `run` is not a folder."""
-    if Path(run).is_dir():
-        return Path(run)
-    try:
-        return Path(snapshot_download(run, allow_patterns=FILES, ignore_patterns=["checkpoint-*"]))
-    except (OSError, ValueError):
-        raise UserError(f"{run} is neither a folder nor a model that can be reached on the Hub") from None

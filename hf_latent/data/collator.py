@@ -77,7 +77,7 @@ class LatentCollator:
             if column not in rows[0]:
                 raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
             values[name] = [row[column] for row in rows]
-        present = None if self.examples is None else self._fill(values, self.examples)
+        present = None if self.examples is None else fill_missing(values, self.examples)
         try:
             batch = self._batch(values, rows)
         except ValueError as error:
@@ -94,16 +94,6 @@ class LatentCollator:
         elif all(_is_whole(row.get("label")) for row in rows):
             batch["labels"] = torch.tensor([int(row["label"]) for row in rows])
         return batch
-
-    @staticmethod
-    def _fill(values: dict[str, list[Any]], examples: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Which rows have each modality; the example takes the place of what is missing."""
-        present = {}
-        for name, own in values.items():
-            there = [value is not None for value in own]
-            present[name] = torch.tensor(there)
-            values[name] = [value if has else examples[name] for value, has in zip(own, there, strict=True)]
-        return present
 
     def _batch(self, values: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if not self.raw:
@@ -165,6 +155,24 @@ class LatentCollator:
         rows = [[token for answer in given for token in tokens[answer]] for given in answers]
         length = max(2, *map(len, rows))  # rows without an answer are read, too
         return torch.tensor([row + [IGNORED] * (length - len(row)) for row in rows])
+
+
+def fill_missing(values: dict[str, list[Any]], examples: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Put an example in place of each None.
+
+    Args:
+        values: The values of each modality, which are changed.
+        examples: A value of each modality.
+
+    Returns:
+        `(rows,)` bool of each modality, the rows that have it.
+    """
+    present = {}
+    for name, own in values.items():
+        there = [value is not None for value in own]
+        present[name] = torch.tensor(there)
+        values[name] = [value if has else examples[name] for value, has in zip(own, there, strict=True)]
+    return present
 
 
 def _is_whole(value: Any) -> bool:

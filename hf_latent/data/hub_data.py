@@ -261,6 +261,31 @@ class HubData(Source):
             raise UserError("data.options.streaming: write data.streaming: true")
         return Opener(self.path, self.options, self.is_on_hub)
 
+    def known_splits(self) -> list[str]:
+        """The names of the splits, as far as they are known before the data is read.
+
+        Raises:
+            UserError: If there is no such data set.
+        """
+        return self._opener().known()
+
+    def columns_of(self, split: str) -> list[str]:
+        """The columns of a split, such as `train[:90%]`.
+
+        Raises:
+            UserError: If it cannot be opened.
+        """
+        check_split("--split", split, self.known_splits())
+        return self._opener().open(split).column_names
+
+    def rows_of(self, split: str, reader: Reader, progress: bool = False) -> ModalityRows:
+        """The rows of one split, with no more than what the columns of the modalities hold.
+
+        Raises:
+            UserError: If they cannot be read; it names the row.
+        """
+        return self._rows(self._opener(), "train", split, self._shapes(reader.encoders), progress, reader.images)
+
     def _choose(self, opener: Opener, find: bool) -> dict[str, str]:
         """The splits to use, by `train`, `validation` and `test`."""
         written, share = self.written_splits, self.validation_share

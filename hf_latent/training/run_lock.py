@@ -19,19 +19,23 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Path, remedy: str = "write another training.output_dir") -> Iterator[None]:
     """Hold the lock of a run folder, which is made if it does not exist.
 
     Of several processes of one run, the first holds it for all. The operating system releases it when that process
     ends, however it ends. The same thread may take it twice. The empty file `.lock` stays in the folder; a folder that
     was made here and holds nothing else in the end is removed.
 
+    Args:
+        run: The folder.
+        remedy: What an error says to do.
+
     Raises:
         UserError: On all processes, if another run holds the lock or the folder cannot be written into.
     """
     held: list[FileLock] = []
     made = not run.exists()
-    from_first_process(lambda: _take(run, held))
+    from_first_process(lambda: _take(run, held, remedy))
     try:
         yield
     finally:
@@ -39,7 +43,7 @@ def locked(run: Path) -> Iterator[None]:
             _release(run, lock, made)
 
 
-def _take(run: Path, held: list[FileLock]) -> None:
+def _take(run: Path, held: list[FileLock], remedy: str) -> None:
     path = run.absolute() / LOCK
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -49,16 +53,12 @@ def _take(run: Path, held: list[FileLock]) -> None:
         lock.acquire()
     except Timeout:
         holder = holder or _read(path) or "another process"
-        raise UserError(
-            f"{run} is in use by {holder}: wait until that has ended, or write another training.output_dir"
-        ) from None
+        raise UserError(f"{run} is in use by {holder}: wait until that has ended, or {remedy}") from None
     except OSError as error:
         if error.errno in NO_LOCKS:
             warnings.warn(f"{run} cannot be locked ({error.strerror}): start no second run in it", stacklevel=4)
             return
-        raise UserError(
-            f"{run} cannot be written into ({error.strerror or error}): write another training.output_dir"
-        ) from None
+        raise UserError(f"{run} cannot be written into ({error.strerror or error}): {remedy}") from None
     held.append(lock)
     if not again:
         with suppress(OSError):  # Windows lets nobody write into a locked file; the lock holds without it

@@ -1,0 +1,207 @@
+"""`hf-latent embed`: the embeddings of any rows as a parquet file."""
+
+import json
+import runpy
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from hf_latent import CoMMProcessor, LatentCLIPProcessor
+from hf_latent import embed as module
+from hf_latent.cli import main
+from hf_latent.data.tokenizers import word_tokenizer
+from tests.models.small import small_clip, small_model
+
+ROWS = 23
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A run folder of an image and a text tower."""
+    folder = tmp_path_factory.mktemp("clip")
+    tokenizer = word_tokenizer(["red green blue square"])
+    model = small_clip(vocab_size=len(tokenizer), dtype=torch.float32)
+    model.save_pretrained(folder)
+    LatentCLIPProcessor.for_size(16, tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def comm(tmp_path_factory):
+    """One of a table and features, which are fused."""
+    folder = tmp_path_factory.mktemp("comm")
+    small_model(("table", "features"), dtype=torch.float32).save_pretrained(folder)
+    CoMMProcessor({"table": {"kind": "table"}, "features": {"kind": "features"}}).save_pretrained(folder)
+    return folder
+
+
+def pictures(rows=ROWS):
+    colors = ["red", "green", "blue"]
+    images = [Image.new("RGB", (20, 16), colors[i % 3]) for i in range(rows)]
+    return {
+        "picture": images,
+        "caption": [f"{colors[i % 3]} square" for i in range(rows)],
+        "key": [f"k{i}" for i in range(rows)],
+    }
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "set"
+    datasets.Dataset.from_dict(pictures()).save_to_disk(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(module, "PART", 8)
+
+
+def vectors(table, name):
+    return np.array(table.column(name).to_pylist(), dtype=np.float32)
+
+
+COLUMNS = ["image=picture", "text=caption"]
+
+
+def test_rows_become_vectors_that_tell_their_model(clip, data, tmp_path, small_parts, capsys):
+    output = tmp_path / "vectors.parquet"
+    asked = ["embed", str(clip), data, *COLUMNS, "--output", str(output), "--ids", "key", "--keep", "caption"]
+    assert main([*asked, "--batch-size", "5"]) == 0
+    table = pq.read_table(output)
+    assert table.column_names == ["id", "caption", "image_embedding", "text_embedding"]
+    assert table.column("id").to_pylist() == [f"k{i}" for i in range(ROWS)]
+    told = json.loads(table.schema.metadata[b"hf_latent"])
+    assert told["model"] == clip.name and len(told["revision"]) == 64 and told["normalized"] is True
+    assert told["columns"] == {"image": "picture", "text": "caption"} and told["rows"] == ROWS
+    model, processor = module.load_finished(str(clip), clip)
+    rows = pictures()
+    with torch.no_grad():
+        found = model(**processor.batch({"image": rows["picture"], "text": rows["caption"]}), return_loss=False)
+    for name, expected in found.embeds.items():
+        np.testing.assert_allclose(vectors(table, f"{name}_embedding"), F.normalize(expected, dim=-1), atol=1e-6)
+    assert not output.with_name("vectors.parquet.parts").exists()
+    as_arrays = datasets.Dataset.from_parquet(str(output), cache_dir=str(tmp_path / "cache")).with_format("numpy")
+    assert as_arrays["image_embedding"][:].shape == (ROWS, model.config.projection_dim)
+    assert main(asked) == 2 and "is there already: remove it" in capsys.readouterr().err
+
+
+def test_one_modality_alone_and_as_the_model_makes_it(clip, data, tmp_path):
+    output = tmp_path / "texts.parquet"
+    assert main(["embed", str(clip), data, "text=caption", "--no-normalize", "--output", str(output)]) == 0
+    table = pq.read_table(output)
+    assert table.column_names == ["id", "text_embedding"] and table.column("id").to_pylist() == list(range(ROWS))
+    assert abs(np.linalg.norm(vectors(table, "text_embedding"), axis=1) - 1).max() > 1e-3
+
+
+def test_it_goes_on_where_it_was_stopped(clip, data, tmp_path, small_parts, monkeypatch):
+    whole, output = tmp_path / "whole.parquet", tmp_path / "vectors.parquet"
+    asked = ["embed", str(clip), data, *COLUMNS, "--batch-size", "3", "--output"]
+    assert main([*asked, str(whole)]) == 0
+    own, embedded = module._vectors, []
+
+    def stopped(*args):
+        if len(embedded) == 5:
+            raise KeyboardInterrupt
+        embedded.append(1)
+        return own(*args)
+
+    monkeypatch.setattr(module, "_vectors", stopped)
+    assert main([*asked, str(output)]) == 130
+    parts = output.with_name("vectors.parquet.parts")
+    assert [path.name for path in sorted(parts.glob("*.parquet"))] == ["000000.parquet"]
+    counted = []
+    monkeypatch.setattr(module, "_vectors", lambda *args: counted.append(1) or own(*args))
+    assert main([*asked, str(output)]) == 0
+    assert len(counted) == 6  # batches of the two parts that were not there
+    assert pq.read_table(output).drop(["id"]).equals(pq.read_table(whole).drop(["id"]))
+
+
+def test_parts_of_something_else_are_not_mixed_in(clip, data, tmp_path, small_parts, monkeypatch, capsys):
+    asked = ["embed", str(clip), data, "--output", str(tmp_path / "vectors.parquet")]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main([*asked, "image=picture"]) == 130
+    assert main([*asked, "text=caption"]) == 2
+    assert "was begun with columns={'image': 'picture'}, and here it is {'text': 'caption'}" in capsys.readouterr().err
+
+
+def test_rows_may_lack_a_modality(comm, tmp_path):
+    features = [None if i % 3 == 0 else [[0.1 * i] * 5] * 2 for i in range(9)]
+    table = [None if i in (1, 7) else [float(i)] * 4 for i in range(9)]
+    path = tmp_path / "rows.parquet"
+    datasets.Dataset.from_dict({"table": table, "features": features}).to_parquet(str(path))
+    output = tmp_path / "vectors.parquet"
+    assert main(["embed", str(comm), str(path), "--output", str(output)]) == 0
+    found = pq.read_table(output)
+    assert [row is None for row in found.column("features_embedding").to_pylist()] == [i % 3 == 0 for i in range(9)]
+    assert [row is None for row in found.column("table_embedding").to_pylist()] == [row is None for row in table]
+    model, processor = module.load_finished(str(comm), comm)
+    own = {"table": [table[0]]}
+    with torch.no_grad():
+        alone = model.get_fused_features(processor.batch(own)["modalities"])
+    np.testing.assert_allclose(vectors(found, "fused_embedding")[0], alone[0], rtol=1e-5, atol=1e-6)
+
+
+def test_processes_share_the_parts(clip, data, tmp_path, small_parts, monkeypatch):
+    """As two processes, one after the other: the first joins what both have written."""
+    own, output = module.PartialState, tmp_path / "vectors.parquet"
+    shared = {"num_processes": 2, "device": torch.device("cpu"), "wait_for_everyone": lambda self: None}
+    for number in (1, 0):
+        process = type("Process", (), {**shared, "process_index": number, "is_main_process": number == 0})
+        monkeypatch.setattr(module, "PartialState", lambda cpu, process=process: process())
+        asked = module.Request(str(clip), data, output, {"text": "caption"})
+        if number == 1:
+            parts = output.with_name("vectors.parquet.parts")
+            module.embed(asked, progress=False)
+            assert [path.name for path in parts.glob("*.parquet")] == ["000001.parquet"]
+        else:
+            module.embed(asked, progress=False)
+    assert own is not module.PartialState
+    assert pq.read_table(output).column("id").to_pylist() == list(range(ROWS))
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["image=nothing"], "image=nothing: no such column; "),
+        (["sound=picture"], "sound=picture: no such modality; "),
+        (["image"], "image names no column: write modality=column"),
+        ([], "has the columns picture, caption, key: write what one holds, as image=COLUMN"),
+        (["image=picture", "--ids", "keys"], "no column 'keys' in "),
+        (["image=picture", "--keep", "nothing"], "no column 'nothing' in "),
+        (["image=picture", "--split", "tests"], "cannot be opened"),
+        (["image=picture", "--batch-size", "0"], "--batch-size 0: write 1 or more"),
+        (["text=picture"], "text=picture: row 0 of modality 'text': expected a sentence"),
+    ],
+)
+def test_mistakes_are_sentences(clip, data, tmp_path, capsys, words, told):
+    assert main(["embed", str(clip), data, *words, "--output", str(tmp_path / "vectors.parquet")]) == 2
+    assert told in capsys.readouterr().err
+    assert not list(Path(tmp_path).glob("*"))
+
+
+def test_an_output_of_another_kind_is_refused(clip, data, tmp_path, capsys):
+    assert main(["embed", str(clip), data, "image=picture", "--output", str(tmp_path / "vectors.csv")]) == 2
+    assert "write the name of a file that ends in .parquet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("index", ["faiss", "usearch"])
+def test_the_example_searches_the_file(clip, data, tmp_path, index, monkeypatch, capsys):
+    """Both indexes read the vectors, and name the nearest first."""
+    pytest.importorskip(index)
+    output = tmp_path / "vectors.parquet"
+    assert main(["embed", str(clip), data, *COLUMNS, "--keep", "caption", "--output", str(output)]) == 0
+    capsys.readouterr()
+    words = [str(output), str(clip), "green square", "--modality", "text", "--index", index, "-k", "3"]
+    monkeypatch.setattr("sys.argv", ["search.py", *words])
+    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "search.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all("'caption': 'green square'" in line for line in lines)
+    assert all(line.startswith(("1.000", "0.999")) for line in lines)
