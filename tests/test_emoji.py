@@ -51,7 +51,10 @@ def packages(tmp_path_factory):
     ]
     groups = [{"key": name.split()[0], "message": name, "order": order} for order, name in enumerate(GROUPS)]
     tables = {"data": records, "messages": {"groups": groups}}
+    records[0]["tags"] = ["thing", "red"]
     names = {f"package/en/{name}.json": json.dumps(table).encode() for name, table in tables.items()}
+    german = [{"hexcode": record["hexcode"], "label": f"Ding {i}"} for i, record in enumerate(records[2:], 2)]
+    names["package/de/data.json"] = json.dumps(german).encode()
     for name, files in (("google.tgz", google), ("emojibase.tgz", names)):
         with tarfile.open(folder / name, "w:gz") as archive:
             for path, content in files.items():
@@ -91,7 +94,9 @@ def test_an_emoji_is_in_one_split_with_the_pictures_of_both_vendors(emoji, packa
         assert all((emoji / split / row["file_name"]).is_file() for row in own)
     found = {row["emoji"]: row for own in rows.values() for row in own if row["vendor"] == "google"}
     expected = {"caption": "red thing 0", "description": "red thing 0, one of smileys & emotion"}
+    expected |= {"tags": "thing, red", "german": "", "french": ""}  # empty is missing
     assert found["1f400"] == found["1f400"] | expected | {"group": "smileys & emotion"}
+    assert found["1f402"]["german"] == "Ding 2" and found["1f402"]["tags"] == ""
     again = prepare("emojibase.tgz", "twitter", "google.tgz", "--output", "again", cwd=packages)
     assert again.returncode == 0 and rows_of(packages / "again", "test") == rows["test"]  # in any order of packages
 

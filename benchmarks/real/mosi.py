@@ -9,7 +9,7 @@ utterance: text 100 (the last layer of a convolutional network), audio 73 (openS
 convolutional network), 1,447 utterances to train and 752 of other speakers to test (Poria et al., ACL 2017; Zadeh et
 al. 2016). The networks for text and video were trained on the sentiment of the training utterances, those that are
 held out here to validate among them: a probe reads it from their features with 99 %, and nothing can be tuned on them.
-So the settings are not tuned, and what is trained here without labels is built on features that were trained with them.
+So the settings are not tuned, and what is trained here without labels reads features that were trained with labels.
 """
 
 import argparse

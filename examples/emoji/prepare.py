@@ -7,9 +7,10 @@
 The folder `emoji` is an `imagefolder` with the splits `train`, `validation` and `test`. Its `metadata.jsonl` have the
 columns `file_name`; `emoji`, its code points, that both vendors' pictures of it share; `caption`, its name, such
 as "grinning face"; `description`, the name with the group, "grinning face, one of smileys & emotion"; `group`, one of
-nine; `face`, yes where the emoji is a face; `vendor`; and `words`, those of the tasks of tasks.py, for a tokenizer. An
-emoji is in one split alone, which follows from its code points. Emoji that one of the vendors
-lacks, skin tones and components (hair, regional indicators) are left out.
+nine; `face`, yes where the emoji is a face; `vendor`; `german`, `french`, its names in these languages, and `tags`,
+English words for it, each empty where the package has none; and `words`, those of the tasks of tasks.py, for a
+tokenizer. An emoji is in one split alone, which follows from its code points. Emoji that one of the vendors lacks, skin
+tones and components (hair, regional indicators) are left out.
 
 The pictures are Google's (Noto Emoji: Apache License 2.0, the fonts under the SIL OFL 1.1) and Twitter's (Twemoji:
 CC-BY 4.0). The names are from emojibase-data (MIT), after Unicode CLDR. Keep these notices with what you publish.
@@ -29,6 +30,7 @@ from tqdm import tqdm
 
 NPM = "npm pack emoji-datasource-google emoji-datasource-twitter emojibase-data"
 NAMES, GROUPS = "en/data.json", "en/messages.json"
+LANGUAGES = {"german": "de/data.json", "french": "fr/data.json"}
 PICTURE = re.compile(r"img/(\w+)/64/([0-9a-f-]+)\.png")
 SHARES = {"test": 0.2, "validation": 0.1}  # of the emoji; the others are for training
 COMPONENTS, FACE = "component", "face"
@@ -46,7 +48,7 @@ def read_files(package: Path) -> Iterator[tuple[str, bytes]]:
     """The names of the files of a package, without the folder `package/`, and what is in them."""
 
     def wanted(name: str) -> bool:
-        return name in (NAMES, GROUPS) or PICTURE.fullmatch(name) is not None
+        return name in (NAMES, GROUPS, *LANGUAGES.values()) or PICTURE.fullmatch(name) is not None
 
     if package.is_dir():
         root = package / "package" if (package / "package").is_dir() else package
@@ -98,12 +100,18 @@ def read_packages(packages: list[Path]) -> tuple[dict[str, dict[str, bytes]], li
         groups = {group["order"]: group["message"] for group in tables[GROUPS]["groups"] if group["key"] != COMPONENTS}
         records = [(plain(record["hexcode"]), record) for record in tables[NAMES] if record.get("group") in groups]
         faces = {part["order"] for part in tables[GROUPS].get("subgroups", ()) if FACE in part["key"]}
+        others = {
+            language: {plain(record["hexcode"]): record.get("label") for record in tables.get(name, ())}
+            for language, name in LANGUAGES.items()
+        }
         rows = [
             {
                 "emoji": emoji,
                 "caption": record["label"],
                 "group": groups[record["group"]],
                 "face": "yes" if record.get("subgroup") in faces else "no",
+                **{language: names.get(emoji) or "" for language, names in others.items()},
+                "tags": ", ".join(record.get("tags", ())),
             }
             for emoji, record in records
             if all(emoji in own for own in pictures.values())
