@@ -15,6 +15,14 @@ DUFUMIER_2025 = """@inproceedings{dufumier2025align,
   year      = {2025}
 }"""
 
+GIRDHAR_2023 = """@inproceedings{girdhar2023imagebind,
+  title     = {{ImageBind}: One Embedding Space To Bind Them All},
+  author    = {Girdhar, Rohit and El-Nouby, Alaaeldin and Liu, Zhuang and Singh, Mannat and Alwala, Kalyan Vasudev and
+               Joulin, Armand and Misra, Ishan},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2023}
+}"""
+
 GOEL_2022 = """@inproceedings{goel2022cyclip,
   title     = {{CyCLIP}: Cyclic Contrastive Language-Image Pretraining},
   author    = {Goel, Shashank and Bansal, Hritik and Bhatia, Sumit and Rossi, Ryan A. and Vinay, Vishwa and

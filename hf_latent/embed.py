@@ -110,7 +110,7 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
             f"{request.run} was trained to answer, which shapes no space of embeddings: name another model"
         )
     rows, columns = _rows(request, folder, processor)
-    normalize = request.normalize if request.normalize is not None else hasattr(model, "projections")
+    normalize = request.normalize if request.normalize is not None else model.compared
     collate = _Collate(processor, columns, _examples(rows, columns, processor))
     model.to(state.device)
     told = _told(request, folder, columns, rows, model, normalize)

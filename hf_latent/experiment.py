@@ -24,7 +24,6 @@ from .hub.push import push_run
 from .hub.trainer import LatentTrainer
 from .measuring import benchmarks_of, measure, validation_of
 from .memory import check_model_memory
-from .models.image_text import ImageTextPreTrainedModel
 from .models.text_towers import check_text_tower
 from .pretrained import check_vocabulary, load_pretrained_head
 from .recipe import Recipe, load_run, without_progress
@@ -62,7 +61,7 @@ RESUME_MAY_CHANGE = frozenset(
         "dataloader_num_workers",
     ]
 )
-MAX_TERMS = 100  # of a log; each loss among them is a panel of a figure
+MAX_TERMS = 100  # of the losses of a log: each is a panel of a figure
 # What of the training arguments matters when a model is measured.
 EVALUATION_ARGUMENTS = (
     *("bf16", "bf16_full_eval", "disable_tqdm", "fp16", "fp16_full_eval", "freeze_batch_norm", "global_batch_size"),
@@ -125,8 +124,8 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     for name, options in processor.modalities.items():
         if options["kind"] == "text":
             with blamed_on(f"model.modalities.{name}"):
-                pooled = isinstance(model, ImageTextPreTrainedModel)
-                check_text_tower(model.encoders[name], processor.tokenizers[name], options["max_length"], pooled)
+                tower, tokenizer = model.encoders[name], processor.tokenizers[name]
+                check_text_tower(tower, tokenizer, options["max_length"], model.compared)
     task = task_of(recipe.model_class)
     if task is not None and task.labels == "answers" and data.target is not None:
         reader: Any = processor.tokenizer
@@ -356,9 +355,9 @@ def _logged(history: Any) -> list[dict[str, Any]]:
         for entry in history or ()
         if isinstance(entry, Mapping)
     ]
-    terms = {key for entry in entries for key in entry}
+    terms = {key for entry in entries for key in entry if key.startswith("loss")}
     if len(terms) > MAX_TERMS:
-        raise UserError(f"{STATE} logs {len(terms)} numbers by name, not {MAX_TERMS} at most")
+        raise UserError(f"{STATE} logs {len(terms)} losses by name, not {MAX_TERMS} at most")
     return [entry for entry in entries if "step" in entry]
 
 

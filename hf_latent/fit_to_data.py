@@ -11,7 +11,7 @@ from .memory import check_memory
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
-from .models.image_text import ImageTextPreTrainedModel
+from .models.image_text import SharedSpacePreTrainedModel
 from .models.modeling_latent_albef import LatentALBEFModel
 from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
@@ -59,7 +59,7 @@ def build_processor(
                 length = fit_length(tokenizers[name], cast(Encoder, encoder).max_length)
             modalities[name].update(max_length=length, padding=cast(Encoder, encoder).padding)
     with blamed_on("model"):
-        if isinstance(model, ImageTextPreTrainedModel):
+        if isinstance(model, SharedSpacePreTrainedModel) and model.reads_image_text:
             image, padding = modalities["image"], modalities["text"]["padding"]
             fits = LatentALBEFProcessor if isinstance(model, LatentALBEFModel) else LatentCLIPProcessor
             if "image" in images:

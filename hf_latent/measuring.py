@@ -55,10 +55,11 @@ def benchmarks_of(recipe: Recipe, trainer: LatentTrainer, data: LoadedData) -> C
     defaults = {"protocol": evaluation.protocol, "rerank": evaluation.rerank}
     chosen = choose(evaluation.benchmarks, encode, data.evaluation, defaults)
     tokenizers = cast(Any, trainer.processing_class).tokenizers
-    if "text" in tokenizers:
+    if len(tokenizers) == 1:  # that of the text tower which embeds sentences
+        (tokenizer,) = tokenizers.values()
         for name, benchmark in chosen.items():
             try:
-                check_known(tokenizers["text"], benchmark.sentences(data.evaluation), benchmark.reads)
+                check_known(tokenizer, benchmark.sentences(data.evaluation), benchmark.reads)
             except UserError as error:
                 raise UserError(f"evaluation.benchmarks.{name}: {error}; or use other words") from None
     return chosen

@@ -270,14 +270,10 @@ def _checkpoint_tokenizers(config: LatentConfig, checkpoint: str | None) -> dict
     """The tokenizers of the checkpoints that text towers start from, or the whole model."""
     if checkpoint is not None:
         return {"text": checkpoint}
-    if getattr(config, "clip", None):
-        return {"text": config.clip}
     started = {name: spec.get("pretrained") for name, spec in config.modalities.items()}
-    return {
-        name: checkpoint
-        for name, checkpoint in started.items()
-        if checkpoint and "vocab_size" in config.modalities[name]["config"]
-    }
+    if getattr(config, "clip", None):
+        started["text"] = config.clip
+    return {name: checkpoint for name, checkpoint in started.items() if checkpoint and config.kinds[name] == "text"}
 
 
 def _checkpoint_images(config: LatentConfig, whole: str | None, views: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,7 +281,8 @@ def _checkpoint_images(config: LatentConfig, whole: str | None, views: Mapping[s
     says itself how to make a square."""
     found: dict[str, Any] = {}
     for name, spec in config.modalities.items():
-        view, checkpoint = views.get(name), whole or getattr(config, "clip", None) or spec.get("pretrained")
+        clip = getattr(config, "clip", None) if name == "image" else None
+        view, checkpoint = views.get(name), whole or clip or spec.get("pretrained")
         if checkpoint and isinstance(view, Mapping) and view.get("kind") == "image" and not view.get("fit"):
             with blamed_on(f"views.{name}: write fit, mean and std"):
                 processor = checkpoint_processor(checkpoint)

@@ -30,6 +30,7 @@ from hf_latent.views import Views, build_view
 
 BATCH = 100
 FUSED = "both together"
+PAIR = ("image", "text")
 
 
 class Explorer:
@@ -74,7 +75,7 @@ class Explorer:
             self.note = self.note or self.head.note
             return
         if self.rows is None:
-            if set(self.modalities) != {"image", "text"}:  # there is nothing to ask of others without rows
+            if self.image_and_text is None:  # there is nothing to ask of others without rows
                 raise UserError(self.note)
             return
         with blamed_on(f"{run} cannot embed its data"):
@@ -99,6 +100,15 @@ class Explorer:
     def images(self) -> list[str]:
         """The modalities that are images."""
         return [name for name, spec in self.processor.modalities.items() if spec["kind"] == "image"]
+
+    @property
+    def image_and_text(self) -> tuple[str, str] | None:
+        """The only modality of images and the only one of texts, where the model compares the two whatever else it
+        reads; None where it cannot."""
+        names = [[name for name, spec in self.processor.modalities.items() if spec["kind"] == kind] for kind in PAIR]
+        if [len(found) for found in names] != [1, 1] or not (self.model.compared or len(self.modalities) == 2):
+            return None
+        return names[0][0], names[1][0]
 
     @property
     def pictured(self) -> list[str]:

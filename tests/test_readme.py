@@ -26,7 +26,7 @@ def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(REGULARIZERS, "_found", dict(REGULARIZERS._found))  # one block adds to them
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     compared, printed = 0, []
     names = {"__name__": "__main__", "print": lambda *values: printed.append(" ".join(map(str, values)))}
     for block in blocks:
@@ -38,7 +38,7 @@ def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
             if expected:
                 assert expected == found or expected.startswith(f"{found}, ")
                 compared += 1
-    assert compared == 2
+    assert compared == 4
     assert (tmp_path / "outputs" / "my_model" / "model.safetensors").is_file()
 
 

@@ -224,7 +224,7 @@ def test_a_log_keeps_its_numbers():
     ]
     kept = _logged([entry, *strange])
     assert str(kept) == str([entry, {"step": 2}, {"step": 4}]) and _logged(None) == []
-    with pytest.raises(UserError, match="trainer_state.json logs 501 numbers by name"):
+    with pytest.raises(UserError, match="trainer_state.json logs 500 losses by name"):
         _logged([{"step": 1, **{f"loss_{k}": 1.0 for k in range(500)}}])
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.loaded import Regions, Split
-from ..models.image_text import ImageTextPreTrainedModel
+from ..models.image_text import SharedSpacePreTrainedModel
 from ..models.modeling_latent_albef import LatentALBEFForImageTextRetrieval
 
 BATCH = 256
@@ -19,7 +19,7 @@ MAPS_BATCH = 128
 def abilities_of(model: Any) -> frozenset[str]:
     """The abilities of a model, as `Encode` names them."""
     found = set()
-    if isinstance(model, ImageTextPreTrainedModel) and hasattr(model, "get_text_features"):
+    if isinstance(model, SharedSpacePreTrainedModel) and list(model.kinds.values()).count("text") == 1:
         found.add("texts")
     if isinstance(model, LatentALBEFForImageTextRetrieval) and model.config.itm_weight:
         found |= {"rerank", "maps"}
@@ -30,14 +30,14 @@ def abilities_of(model: Any) -> frozenset[str]:
 
 @torch.no_grad()
 def embed_texts(
-    model: ImageTextPreTrainedModel, processor: Any, sentences: Sequence[str], batch_size: int = BATCH
+    model: SharedSpacePreTrainedModel, processor: Any, sentences: Sequence[str], batch_size: int = BATCH
 ) -> Tensor:
-    """`(sentences, projection_dim)` on the CPU, in evaluation mode."""
+    """`(sentences, projection_dim)` on the CPU, in evaluation mode, by the only text tower."""
     model.eval()
-    rows = []
+    rows, text = [], model.only("text")
     for start in range(0, len(sentences), batch_size):
-        tokens = processor.stack("text", list(sentences[start : start + batch_size]))
-        rows.append(model.get_text_features(**{k: v.to(model.device) for k, v in tokens.items()}).float().cpu())
+        tokens = processor.stack(text, list(sentences[start : start + batch_size]))
+        rows.append(model.get_features(text, **{k: v.to(model.device) for k, v in tokens.items()}).float().cpu())
     return torch.cat(rows) if rows else torch.empty(0, model.config.projection_dim)
 
 

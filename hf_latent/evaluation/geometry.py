@@ -99,7 +99,7 @@ class Geometry(Benchmark):
         pairs = list(combinations(names, 2))
         counts = {pair: len(self._rows(data, *pair)) for pair in pairs}
         fewest = min(counts.values())
-        mean = ("", *pairs[0], fewest) if len(pairs) == 1 else ("", "one modality", "another", fewest)
+        mean = ("", *pairs[0], fewest) if len(pairs) == 1 else ("", "A", "B", fewest)
         each = [(f"_{a}_{b}", a, b, counts[a, b]) for a, b in pairs] if len(pairs) > 1 else []
         found = []
         for suffix, a, b, rows in (mean, *each):
@@ -110,6 +110,10 @@ class Geometry(Benchmark):
                     words += f", {neighbours_chance(rows, neighbours):.3f} for unrelated ones"
                 headline = key in HEADLINES and not suffix
                 told = title.format(a=a, b=b, k=neighbours)
+                if each and not suffix:
+                    told += ", mean over all pairs"
+                elif suffix and "{a}" not in title:
+                    told += f", {a} and {b}"
                 found.append(_measurement(key + suffix, told, group, words, rows, headline, metric=key))
         for key, (group, title, reading) in EACH.items():
             found += [

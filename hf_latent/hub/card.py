@@ -26,7 +26,7 @@ from ..errors import UserError, blamed_on, suggest
 from ..evaluation import BENCHMARKS, Measurement
 from ..files import replace
 from ..models.configuration_base import LatentConfig
-from ..models.encoders import ENCODERS
+from ..models.encoders import kind_of
 from ..objectives import Objective, RegularizedObjective, build_objective
 from ..objectives.regularized import Weighted
 from ..recipe import MODELS
@@ -183,6 +183,7 @@ def render(
         "groups": _groups(results),
         "objective": {"name": model.objective, "formula": base.formula.splitlines()},
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
+        "image_text": _reads_image_text(model),
         "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},
         "started": bool(started or began),
         "began": None if published_model(began) else model_name(began),
@@ -341,9 +342,7 @@ def _described(name: str, weighted: Weighted) -> dict[str, Any]:
 
 def _example(name: str, spec: Mapping[str, Any]) -> str:
     """A value of a modality as Python, for the code of a card."""
-    kind = getattr(ENCODERS.get(spec["encoder"]), "kind", None)
-    if kind is None:  # an encoder of transformers
-        kind = "text" if "vocab_size" in (spec.get("config") or {}) else "image"
+    kind = kind_of(spec)
     if kind == "image":
         return f'Image.open("{name}.png")'
     if kind == "text":
@@ -351,6 +350,11 @@ def _example(name: str, spec: Mapping[str, Any]) -> str:
     width = int(number(spec.get("input_dim")) or 1)
     shape = f"(50, {width})" if kind == "series" else width
     return f'np.zeros({shape}, dtype="float32")'
+
+
+def _reads_image_text(config: LatentConfig) -> bool:
+    """Whether a model has a modality `image` of images and one `text` of texts, and no others."""
+    return config.kinds == {"image": "image", "text": "text"}
 
 
 def _citations(objective: Objective, regularizers: Iterable[Weighted], data: Description, low_rank: bool) -> list[str]:
@@ -394,7 +398,11 @@ def _header(
     tags = ["hf_latent", "multimodal"] if task else ["hf_latent", "multimodal", *CONTRASTIVE]
     header = ModelCardData(
         library_name="peft" if adapters == "" else "transformers",
-        pipeline_tag=task.pipeline if task else PIPELINES.get(config.model_type),
+        pipeline_tag=task.pipeline
+        if task
+        else PIPELINES.get(config.model_type)
+        if _reads_image_text(config)
+        else None,
         tags=[*tags, config.model_type, *(["lora"] if adapters is not None else []), *regularizers],
         base_model=(bases[0] if len(bases) == 1 else bases) or None,
         base_model_relation=relation if len(bases) == 1 else None,

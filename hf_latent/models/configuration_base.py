@@ -3,6 +3,7 @@
 import copy
 import difflib
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, get_origin
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Self, get_origin
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
-from .encoders import ENCODERS
+from .encoders import ENCODERS, kind_of
 from .library import from_library
 from .plugins import origin
 from .registry import nearest
@@ -131,6 +132,18 @@ class LatentConfig(PreTrainedConfig):
         known = from_library("REGULARIZERS") if self.regularizers else {}
         found = [origin(cls) for cls in (*encoders, *((known or {}).get(name) for name in self.regularizers)) if cls]
         self.plugins = {**(self.plugins or {}), **dict(filter(None, found))} or None
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """As the base class, which sorts all keys; the modalities keep their order."""
+        values = json.loads(super().to_json_string(use_diff))
+        if "modalities" in values:
+            values["modalities"] = {name: values["modalities"][name] for name in self.modalities}
+        return json.dumps(values, indent=2) + "\n"
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What each modality is: `image`, `text`, ...; "" where its encoder is not known here."""
+        return {name: kind_of(spec) for name, spec in self.modalities.items()}
 
     @property
     def keys_to_ignore_at_inference(self) -> list[str]:

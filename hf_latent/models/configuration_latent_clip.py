@@ -6,6 +6,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from .configuration_base import LatentConfig
+from .registry import nearest
 
 MODALITIES = ("image", "text")
 PROJECTIONS = ("linear", "mlp", "none")
@@ -13,15 +14,15 @@ MIN_TEMPERATURE = 0.01
 
 
 class LatentCLIPConfig(LatentConfig):
-    """Configuration of a [`LatentCLIPModel`]: an image tower, a text tower, and the structure of their shared space.
+    """Configuration of a [`LatentCLIPModel`]: a tower for each modality, and the structure of their shared space.
 
     Args:
-        modalities: `{"image": {...}, "text": {...}}`, the two towers, as in [`LatentConfig`]. `"pooling"` says how
-            the tokens of an `auto` encoder become one vector: `"pooler"` (the model's own, the default where it has
-            one), `"mean"` (the default elsewhere), `"cls"` or `"last"`.
+        modalities: `{"image": {...}, "text": {...}}`, or any two modalities or more, the towers, as in
+            [`LatentConfig`]. `"pooling"` says how the tokens of an `auto` encoder become one vector: `"pooler"` (the
+            model's own, the default where it has one), `"mean"` (the default elsewhere), `"cls"` or `"last"`.
         clip: A CLIP or SigLIP checkpoint to start from, with [`from_checkpoints`]: its towers and projections take the
-            place of `modalities`, `projection` and `projection_dim`. A training run that begins takes its weights and
-            its temperature, too.
+            place of those of `image` and `text`, and of `projection` and `projection_dim`; `modalities` may have more.
+            A training run that begins takes its weights and its temperature, too.
         projection_dim: Width of the shared space.
         projection: From a tower into the space: `"linear"`, `"mlp"` (one hidden layer, as wide as the tower) or
             `"none"`, for towers that end in it.
@@ -29,8 +30,11 @@ class LatentCLIPConfig(LatentConfig):
         temperature: Of the contrastive logits; where training starts, if it is learned (0.07, as CLIP).
         learn_temperature: Whether the temperature is learned.
         min_temperature: A learned temperature stays between this and 1 (CLIP: 0.01).
-        in_modal: Contrast the two views of each modality as well, with a quarter of the loss for each of the four
-            directions (Jiang et al., CVPR 2023, L_Con). Needs a second view.
+        in_modal: Contrast the two views of each modality as well, with half of the loss for the mean over the
+            modalities; of two, a quarter for each of the four directions (Jiang et al., CVPR 2023, L_Con). Needs a
+            second view.
+        anchor: Contrast only the pairs of modalities that have this one, such as `"image"`, and bind the others by it
+            (Girdhar et al., ImageBind, CVPR 2023). By default all pairs are contrasted.
         objective: `"clip"`.
         regularizers, extra_heads: As in [`LatentConfig`].
 
@@ -61,15 +65,19 @@ class LatentCLIPConfig(LatentConfig):
     learn_temperature: bool = True
     min_temperature: float = MIN_TEMPERATURE
     in_modal: bool = False
+    anchor: str | None = None
     objective: str = "clip"
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.clip is not None and not all(self.modalities.get(name, {}).get("config") for name in MODALITIES):
             self._refuse_unresolved(f"clip={self.clip!r}")
-        if self.modalities and set(self.modalities) != set(MODALITIES):
-            raise ValueError(f"modalities {', '.join(self.modalities)}: LatentCLIP has two towers, image and text")
-        self.modalities = {name: self.modalities[name] for name in MODALITIES if name in self.modalities}
+        if len(self.modalities) == 1:
+            raise ValueError(f"modalities {', '.join(self.modalities)}: LatentCLIP compares two or more")
+        if set(self.modalities) == set(MODALITIES):
+            self.modalities = {name: self.modalities[name] for name in MODALITIES}
+        if self.anchor is not None and self.modalities and self.anchor not in self.modalities:
+            raise ValueError(f"anchor={self.anchor!r}: {nearest(self.anchor, list(self.modalities))}")
         self._check_objective("clip")
         self._check_choices(projection=PROJECTIONS)
         self._check_counts("projection_dim")
@@ -97,7 +105,7 @@ class LatentCLIPConfig(LatentConfig):
         is_clip = source.model_type == "clip"
         return {
             **options,
-            "modalities": {**own, **towers},
+            "modalities": {**towers, **{name: cls._resolve_encoder(own[name]) for name in own if name not in towers}},
             "projection": "linear" if is_clip else "none",
             "projection_dim": source.projection_dim if is_clip else source.vision_config.hidden_size,
         }

@@ -166,6 +166,8 @@ class LatentPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     # The loss is a mean over the batch: the Trainer must not rescale it under gradient accumulation.
     accepts_loss_kwargs = False
+    # Whether the modalities are embedded in one space, where their cosines are trained.
+    compared: ClassVar[bool] = False
     # The children that work on whole gathered batches; all others keep the rows of a batch apart.
     scoring_modules: ClassVar[frozenset[str]] = frozenset()
     # Whether a row may lack a modality; see `Embeddings.present`.

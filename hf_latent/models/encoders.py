@@ -12,7 +12,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig, AutoModel, AutoModelForTextEncoding, SiglipTextModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoBackbone,
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    SiglipTextModel,
+)
 from transformers.utils import ModelOutput
 
 from .image_positions import at_image_size
@@ -433,6 +440,18 @@ def build_encoder(spec: Mapping[str, Any]) -> Encoder:
     if missing:
         raise ValueError(f"encoder {name!r} needs {', '.join(missing)}")
     return cls(**options)
+
+
+def kind_of(spec: Mapping[str, Any]) -> str:
+    """What the encoder of a part of a config reads, without building it; "" where it is not known here."""
+    cls = ENCODERS.get(str(spec.get("encoder")))
+    kind = getattr(cls, "kind", "")
+    if kind or cls is not AutoEncoder:
+        return kind
+    name = (spec.get("config") or {}).get("model_type")
+    if not isinstance(name, str) or name not in CONFIG_MAPPING:
+        return ""
+    return "text" if hasattr(CONFIG_MAPPING[name](), "vocab_size") else "image"
 
 
 def couples_rows(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""What LatentCLIP and LatentALBEF share: an image encoder and a text encoder, projected into one space."""
+"""What LatentCLIP and LatentALBEF share: an encoder for each modality, projected into one space."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ from .embeddings import (
     wide,
 )
 from .encoders import Encoder
+from .registry import nearest
+
+IMAGE_TEXT = {"image": "image", "text": "text"}
 
 
 @dataclass
@@ -33,9 +36,10 @@ class ImageTextOutput(Embeddings):
     logits_per_text: Tensor | None = None
 
 
-class ImageTextPreTrainedModel(LatentPreTrainedModel):
-    """An image encoder and a text encoder, a projection of each, and whatever heads the regularizers read."""
+class SharedSpacePreTrainedModel(LatentPreTrainedModel):
+    """An encoder for each modality, a projection of each into one space, and whatever heads the regularizers read."""
 
+    compared = True
     main_input_name = "pixel_values"
     input_modalities = ["image", "text"]
 
@@ -51,9 +55,11 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
         """Make the parts; a subclass adds its own."""
         config = self.config
         self.encoders = self.build_encoders()
-        for name, encoder in self.encoders.items():
-            if encoder.kind != name:
-                raise ValueError(f"modality {name!r}: this encoder reads {encoder.kind}")
+        for name, kind in self.kinds.items():
+            if name in IMAGE_TEXT and kind in IMAGE_TEXT and kind != name:
+                raise ValueError(f"modality {name!r}: this encoder reads {kind}")
+        if not self.reads_image_text:
+            self.main_input_name, self.input_modalities = "modalities", sorted({*self.kinds.values()})
         widths = {name: cast(Encoder, encoder).hidden_size for name, encoder in self.encoders.items()}
         self.projections = nn.ModuleDict({name: self.build_projection(width) for name, width in widths.items()})
         # One more linear head, beside the projection, for each kind of structure that needs it.
@@ -78,16 +84,58 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
     def scale(self) -> Tensor:
         return self.logit_scale()
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What the encoder of each modality reads."""
+        return {name: cast(Encoder, encoder).kind for name, encoder in self.encoders.items()}
+
+    @property
+    def reads_image_text(self) -> bool:
+        """Whether the modalities are an `image` and a `text`, as those of CLIP: its processor and pipelines fit."""
+        return self.kinds == IMAGE_TEXT
+
+    def only(self, kind: str) -> str:
+        """The only modality of a kind.
+
+        Raises:
+            ValueError: If there is none, or several; it says what to write.
+        """
+        names = [name for name, own in self.kinds.items() if own == kind]
+        if len(names) == 1:
+            return names[0]
+        raise ValueError(
+            f"of the modalities {', '.join(self.kinds)}, {len(names)} are {kind}: say which is meant, by "
+            "modalities={name: inputs} or get_features(name, **inputs)"
+        )
+
+    def get_features(self, name: str, **inputs: Tensor) -> Tensor:
+        """The embeddings of one modality, `(rows, projection_dim)`, before the L2 normalisation.
+
+        Args:
+            name: The modality.
+            **inputs: Of its encoder, as the processor gives them: `pixel_values`, `input_ids`, `values` ...
+
+        Raises:
+            ValueError: If there is no such modality.
+        """
+        self.check_names([name])
+        return self.projections[name](self.encoders[name](**inputs).pool())
+
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        """`(images, projection_dim)`, before the L2 normalisation."""
-        return self.projections["image"](self.encoders["image"](pixel_values=pixel_values).pool())
+        """`(images, projection_dim)`, before the L2 normalisation; of the only modality of images."""
+        return self.get_features(self.only("image"), pixel_values=pixel_values)
 
     def get_text_features(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """`(texts, projection_dim)`, before the L2 normalisation."""
-        output = self.encoders["text"](**text_inputs(input_ids, attention_mask, token_type_ids))
-        return self.projections["text"](output.pool())
+        """`(texts, projection_dim)`, before the L2 normalisation; of the only modality of texts."""
+        return self.get_features(self.only("text"), **text_inputs(input_ids, attention_mask, token_type_ids))
+
+    def check_names(self, names: Any) -> None:
+        """A ValueError where one of these is no modality."""
+        for name in names:
+            if name not in self.encoders:
+                raise ValueError(f"unknown modality {name!r}: {nearest(str(name), list(self.encoders))}")
 
     def score(self, embeddings: Embeddings) -> Embeddings:
         """L2 normalisation, in float32 or wider; log variances and losses of rows stay as they are."""
@@ -97,7 +145,7 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
     def add_logits(self, output: ImageTextOutput) -> None:
         """Every image against every text."""
         scored = cast(dict[str, Tensor], self.score(output).embeds)
-        output.logits_per_image = self.scale * scored["image"] @ scored["text"].T
+        output.logits_per_image = self.scale * scored[self.only("image")] @ scored[self.only("text")].T
         output.logits_per_text = output.logits_per_image.T
 
     def pack(
@@ -107,6 +155,8 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
         ids: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> dict[str, Any]:
+        if not self.reads_image_text:
+            return {"modalities": modalities, "augmented_modalities": augmented, "ids": ids}
         flat = {key: value for inputs in modalities.values() for key, value in inputs.items()}
         second = {f"augmented_{k}": v for inputs in (augmented or {}).values() for k, v in inputs.items()}
         return {**flat, **second, "ids": ids}
@@ -120,21 +170,21 @@ class ImageTextPreTrainedModel(LatentPreTrainedModel):
             text: The same for text: BERT, DistilBERT ... LatentALBEF takes a BERT, whose last `fusion_layers` (6 by
                 default) become the fusion.
             **options: Of the config; `modalities` may give more for each encoder, such as
-                `{"image": {"frozen": True}}`.
+                `{"image": {"frozen": True}}`, and of LatentCLIP further modalities, with their encoders.
 
         Raises:
             ValueError: If a checkpoint is of a model that does not fit.
         """
-        extra = options.pop("modalities", {})
+        extra = dict(options.pop("modalities", {}))
         towers = {"image": vision, "text": text}
-        specs = {n: {"encoder": "auto", "pretrained": path, **extra.get(n, {})} for n, path in towers.items()}
-        model = cls(cast(Any, cls.config_class).from_checkpoints(modalities=specs, **options))
+        specs = {n: {"encoder": "auto", "pretrained": path, **extra.pop(n, {})} for n, path in towers.items()}
+        model = cls(cast(Any, cls.config_class).from_checkpoints(modalities={**specs, **extra}, **options))
         model.load_pretrained()
         return model
 
 
-def is_paired(output: Embeddings) -> bool:
-    """Whether there are as many images as texts."""
+def is_paired(output: Embeddings, modalities: int = 2) -> bool:
+    """Whether all of so many modalities are given, in as many rows."""
     rows = list((output.embeds or {}).values())
     # No set of sizes, nor `len`, which make constants of them under `torch.export`.
-    return len(rows) == 2 and rows[0].shape[0] == rows[1].shape[0]
+    return len(rows) == modalities and all(rows[0].shape[0] == other.shape[0] for other in rows[1:])

@@ -21,7 +21,7 @@ from .embeddings import (
     wide,
 )
 from .encoders import AutoEncoder, Encoder, EncoderOutput
-from .image_text import ImageTextOutput, ImageTextPreTrainedModel, is_paired
+from .image_text import ImageTextOutput, SharedSpacePreTrainedModel, is_paired
 
 
 @dataclass
@@ -37,7 +37,7 @@ class LatentALBEFOutput(ImageTextOutput):
     itm_logits: Tensor | None = None
 
 
-class LatentALBEFModel(ImageTextPreTrainedModel):
+class LatentALBEFModel(SharedSpacePreTrainedModel):
     """Align before fuse: an image encoder, a BERT's first layers, and its others with cross-attention to the image.
 
     Source: Li et al., "Align before Fuse: Vision and Language Representation Learning with Momentum Distillation",
@@ -59,6 +59,9 @@ class LatentALBEFModel(ImageTextPreTrainedModel):
 
     def build(self) -> None:
         super().build()
+        for name, kind in self.kinds.items():
+            if kind != name:
+                raise ValueError(f"modality {name!r}: this encoder reads {kind}")
         image = cast(Encoder, self.encoders["image"])
         self.fusion = FusionEncoder(self.bert.config, self.config.fusion_layers, image)
 

@@ -1,4 +1,4 @@
-"""LatentCLIP: an image tower and a text tower of any backbone, in a space whose structure the config chooses."""
+"""LatentCLIP: a tower of any backbone for each modality, in a space whose structure the config chooses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,14 @@ from transformers.utils import can_return_tuple
 from .configuration_latent_clip import LatentCLIPConfig
 from .embeddings import checked_presence, concatenate_views, fit_together, image_inputs, text_inputs
 from .encoders import AutoEncoder, couples_rows
-from .image_text import ImageTextOutput, ImageTextPreTrainedModel, is_paired
+from .image_text import IMAGE_TEXT, ImageTextOutput, SharedSpacePreTrainedModel, is_paired
+
+Modalities = Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass
 class LatentCLIPOutput(ImageTextOutput):
-    """[`Embeddings`] with the logits of every image against every text."""
+    """[`Embeddings`] with the logits of every image against every text, where one modality of each was given."""
 
 
 def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:
@@ -30,11 +32,11 @@ def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:
     return nn.Identity()
 
 
-class LatentCLIPModel(ImageTextPreTrainedModel):
-    """Two towers, a projection of each into one space, and whatever heads the regularizers of the config read.
+class LatentCLIPModel(SharedSpacePreTrainedModel):
+    """Two towers or more, a projection of each into one space, and whatever heads the regularizers of the config read.
 
-    The contrastive objective is that of CLIP (Radford et al. 2021); the regularizers are those of Jiang et al., CVPR
-    2023, and Almudevar et al., ICML 2025. See [`LatentCLIPConfig`].
+    The contrastive objective is that of CLIP (Radford et al. 2021), over all pairs of modalities; the regularizers are
+    those of Jiang et al., CVPR 2023, and Almudevar et al., ICML 2025. See [`LatentCLIPConfig`].
     """
 
     config: LatentCLIPConfig
@@ -56,6 +58,12 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
         if self.config.learn_temperature:
             self.logit_scale.keep_between(self.config.min_temperature, 1)
 
+    def name_auto_classes(self) -> None:
+        """As the base class; zero-shot classification of images takes one modality of images and one of texts."""
+        super().name_auto_classes()
+        if not self.reads_image_text:
+            self.config.auto_map = {"AutoModel": self.auto_map["AutoModel"]}
+
     @can_return_tuple
     def forward(
         self,
@@ -71,49 +79,83 @@ class LatentCLIPModel(ImageTextPreTrainedModel):
         present: Mapping[str, Tensor] | None = None,
         return_loss: bool | None = None,
         return_logits: bool | None = None,
+        modalities: Modalities | None = None,
+        augmented_modalities: Modalities | None = None,
         **kwargs: Any,
     ) -> LatentCLIPOutput:
-        """Embed a batch of images, of texts, or of both.
+        """Embed a batch of any of the modalities.
 
         Args:
-            pixel_values: `(images, 3, height, width)`.
-            input_ids, attention_mask, token_type_ids: `(texts, length)`.
+            pixel_values: `(images, 3, height, width)`, of the only modality of images.
+            input_ids, attention_mask, token_type_ids: `(texts, length)`, of the only modality of texts.
             augmented_pixel_values, augmented_input_ids, augmented_attention_mask, augmented_token_type_ids: The second
                 view of the same rows; of either modality or both.
             ids: `(batch,)`, rows with the same id are positives of each other.
-            present: `(batch,)` bool of each modality, the rows that have it; by default all have both.
-            return_loss: Compute the objective. By default where images and texts come in pairs and the batch holds the
-                views that the objective needs.
-            return_logits: Compute the logits. By default in evaluation mode, where both modalities are given.
+            present: `(batch,)` bool of each modality, the rows that have it; by default all have all.
+            return_loss: Compute the objective. By default where all modalities are given, in as many rows, and the
+                batch holds the views that the objective needs.
+            return_logits: Compute the logits of images against texts, where one modality of each is given. By default
+                in evaluation mode.
+            modalities: `{name: {"pixel_values" | "input_ids" | "values" | ...: tensor}}`, as `CoMMProcessor` gives it;
+                in place of the arguments above, or beside them.
+            augmented_modalities: The second view of the same rows, in the same layout; of any of the modalities.
 
         Returns:
             Raw embeddings, `(batch, projection_dim)`, before the L2 normalisation.
 
         Raises:
-            ValueError: If neither images nor texts are given, or a second view without its first.
+            ValueError: If no modality is given, or a second view without its first, or one that is not known or not
+                told from another.
         """
         text = text_inputs(input_ids, attention_mask, token_type_ids)
         augmented_text = text_inputs(augmented_input_ids, augmented_attention_mask, augmented_token_type_ids)
-        given = {
-            "image": (image_inputs(pixel_values), image_inputs(augmented_pixel_values)),
-            "text": (text, augmented_text),
-        }
+        first = self._by_name(modalities, image_inputs(pixel_values), text)
+        second = self._by_name(augmented_modalities, image_inputs(augmented_pixel_values), augmented_text)
         output = LatentCLIPOutput(embeds={}, ids=ids)
-        for name, (first, second) in given.items():
-            if first:
-                self._embed(name, first, second, output)
-            elif second:
+        for name in self.encoders:
+            if name in first:
+                self._embed(name, first[name], second.get(name, {}), output)
+            elif name in second:
                 raise ValueError(f"a second view of the {name} modality was given without the first")
         if not output.embeds:
-            raise ValueError("give pixel_values, input_ids or both")
+            if self.reads_image_text:
+                raise ValueError("give pixel_values, input_ids or both")
+            raise ValueError(f"give modalities={{name: inputs}}, of any of {', '.join(self.encoders)}")
         output.present = checked_presence(present, output.embeds)
-        if return_loss and not is_paired(output):
-            raise ValueError("the loss needs as many texts as images, row i of the one describing row i of the other")
-        if return_logits if return_logits is not None else not self.training and len(output.embeds) == 2:
+        paired = is_paired(output, len(self.encoders))
+        if return_loss and not paired:
+            raise ValueError(
+                f"the loss needs as many rows of each of {', '.join(self.encoders)}: row i of one belongs to row i of "
+                "the others"
+            )
+        if return_logits if return_logits is not None else not self.training and self._has_pairs(output):
             self.add_logits(output)
-        if return_loss if return_loss is not None else is_paired(output) and self.has_views(output):
+        if return_loss if return_loss is not None else paired and self.has_views(output):
             output.loss = self.loss_of(output)
         return output
+
+    def _by_name(
+        self, modalities: Modalities | None, image: Mapping[str, Tensor], text: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """The inputs of each modality that is given."""
+        found: dict[str, Any] = {name: inputs for name, inputs in (modalities or {}).items() if inputs}
+        self.check_names(found)
+        for kind, inputs in (("image", image), ("text", text)):
+            if not inputs:
+                continue
+            name = self.only(kind)
+            if name in found:
+                raise ValueError(
+                    f"{next(iter(inputs))} and modalities[{name!r}] are of one modality: give one of them"
+                )
+            found[name] = inputs
+        return found
+
+    def _has_pairs(self, output: LatentCLIPOutput) -> bool:
+        """Whether images and texts are given, of one modality each."""
+        kinds = list(self.kinds.values())
+        given = [self.kinds[name] for name in output.embeds or {}]
+        return all(kinds.count(kind) == given.count(kind) == 1 for kind in IMAGE_TEXT)
 
     def _embed(self, name: str, first: dict[str, Tensor], second: dict[str, Tensor], output: LatentCLIPOutput) -> None:
         """Add the embeddings of one modality to `output`; both views go through the tower together."""

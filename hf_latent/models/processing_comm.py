@@ -29,7 +29,7 @@ KINDS = ("features", "image", "series", "table", "text")
 
 
 class CoMMProcessor(ProcessorMixin):
-    """Turns raw modalities into the batch that a [`CoMMModel`] reads.
+    """Turns raw modalities into the batch that a [`CoMMModel`] reads, or a LatentCLIP of others than image and text.
 
     Args:
         modalities: What each modality is, `{name: {"kind": "image", "size": 224}}`. The kinds are

@@ -21,7 +21,8 @@ class LatentCLIPProcessorKwargs(ProcessingKwargs, total=False):
 
 
 class LatentCLIPProcessor(ProcessorMixin):
-    """An image processor and a tokenizer, as every two-tower model of transformers has.
+    """An image processor and a tokenizer, as every two-tower model of transformers has, for a LatentCLIP of `image`
+    and `text`. One of other modalities has a [`CoMMProcessor`].
 
     `processor(images=..., text=...)` gives `pixel_values`, `input_ids` and `attention_mask`, padded to the longest
     sentence and cut at the tokenizer's `model_max_length`.

@@ -78,7 +78,8 @@ class BrownianBridge(PairwiseRegularizer):
         for name in self.bridged:
             if name not in names:
                 raise ValueError(
-                    f"{self.name}.bridged={list(self.bridged)}: no modality {name!r}; {suggest(name, names)}"
+                    f"{self.name}.bridged={list(self.bridged)}: no modality {name!r}; {suggest(name, names)}: write "
+                    f"modalities of this model, such as bridged: [{names[0]}]"
                 )
 
     def pairs_of(self, modalities: Iterable[str]) -> list[tuple[str, str]]:

@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 from ..data.loaded import EvaluationData, Regions, Split
 from ..evaluation.abilities import abilities_of, embed_texts, phrase_maps, rerank
 from ..models.embeddings import Embeddings
-from ..models.image_text import ImageTextPreTrainedModel
 from .distributed import world_size
 
 
@@ -32,7 +31,7 @@ class TrainerEncode:
         model = self._model
         core: Any = model
         self.modalities = tuple(core.encoders)
-        self.compared = isinstance(core, ImageTextPreTrainedModel)
+        self.compared = core.compared
         fields = {"independent"} if "independent" in getattr(core.config, "extra_heads", ()) else set()
         self.gives = frozenset(fields if self.compared else fields | {"fused"})
         self.abilities = abilities_of(core)

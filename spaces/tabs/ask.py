@@ -26,15 +26,21 @@ NO_TEXT = "<p class='quiet'>Write what the image should show.</p>"
 
 def refusal(explorer: Explorer) -> str | None:
     """Why a model cannot be asked; None where it can."""
-    if set(explorer.modalities) == {"image", "text"}:
+    if explorer.image_and_text is not None:
         return explorer.no_embeddings
     return f"To ask takes a model of images and texts; this one is of {', '.join(explorer.modalities)}."
+
+
+def names_of(explorer: Explorer) -> tuple[str, str]:
+    """The modality of images and that of texts."""
+    assert explorer.image_and_text is not None
+    return explorer.image_and_text
 
 
 def build(explorers: Sequence[Explorer]) -> None:
     """The tab."""
     terms = {
-        explorer.name: Terms(explorer) if explorer.rows and explorer.views and not taught(explorer) else None
+        explorer.name: Terms(explorer) if explorer.rows and explorer.views and not untold(explorer) else None
         for explorer in explorers
     }
     explorers = sorted(explorers, key=lambda explorer: explorer.rows is None)  # one with examples first
@@ -78,9 +84,11 @@ def build(explorers: Sequence[Explorer]) -> None:
     gr.on([text.change, name.input], find, [name, text], found, api_name="find", **LAST)
 
 
-def taught(explorer: Explorer) -> bool:
-    """Whether the objective reads what a momentum copy of the model said."""
-    return isinstance(explorer.model, LatentALBEFModel)
+def untold(explorer: Explorer) -> str:
+    """Why the objective cannot be asked about a pair; empty where it can."""
+    if isinstance(explorer.model, LatentALBEFModel):
+        return "it compares with a momentum copy, which training leaves behind."
+    return "" if len(explorer.modalities) == 2 else "it reads more modalities than these two."
 
 
 def lines_of(texts: str) -> list[str]:
@@ -99,27 +107,28 @@ def examples(explorer: Explorer) -> tuple[list[Image.Image], list[str]]:
     """Some images of the sample, and their texts; none where there is no sample."""
     if explorer.rows is None:
         return [], []
-    images, texts = explorer.sample.values["image"], explorer.sample.values["text"]
+    images, texts = (explorer.sample.values[name] for name in names_of(explorer))
     rows = np.linspace(0, len(texts) - 1, min(EXAMPLES, len(texts))).astype(int)
     return [picture(images[row]) for row in rows], list(dict.fromkeys(texts[row][:LONGEST] for row in rows))
 
 
 def answer_html(explorer: Explorer, terms: Terms | None, image: Image.Image, texts: list[str]) -> str:
     """Texts as rows, the likeliest first: its probability, its cosine, and the share of each term of the objective."""
-    embeddings = unit(explorer.embed({"image": [image]})) | unit(explorer.embed({"text": texts}))
-    cosines = (embeddings["text"] @ embeddings["image"][0]).tolist()
+    of_image, of_text = names_of(explorer)
+    embeddings = unit(explorer.embed({of_image: [image]})) | unit(explorer.embed({of_text: texts}))
+    cosines = (embeddings[of_text] @ embeddings[of_image][0]).tolist()
     scale = torch.as_tensor(explorer.model.scale).item()
     chances = (scale * torch.tensor(cosines)).softmax(0).tolist()
-    tokenizer = explorer.processor.tokenizers["text"]
+    tokenizer = explorer.processor.tokenizers[of_text]
     head = ["Text", "Probability", "Cosine"]
     cells = [[f"{escape(text)}{unread_html(tokenizer, text)}"] for text in texts]
     for row, chance, cosine in zip(cells, chances, cosines, strict=True):
         row += [bar_html(chance, f"{100 * chance:.1f} %"), f"{cosine:.2f}"]
-    why = "it compares with a momentum copy, which training leaves behind." if taught(explorer) else NO_RECIPE
+    why = untold(explorer) or NO_RECIPE
     why = explorer.note or NO_RECIPE if explorer.rows is None else why
     told = f"<p class='quiet'>What the objective saw cannot be told: {escape(why)}</p>"
     if terms is not None:
-        shares = terms.shares({"image": [image] * len(texts), "text": texts}, ids_of(explorer, texts))
+        shares = terms.shares({of_image: [image] * len(texts), of_text: texts}, ids_of(explorer, texts))
         head += [_head(terms, term) for term in terms.usual]
         for row, share in zip(cells, shares, strict=True):
             row += [_cell(terms, term, value) for term, value in share.items()]
@@ -146,18 +155,19 @@ def _cell(terms: Terms, term: str, value: float) -> str:
 
 def ids_of(explorer: Explorer, texts: Sequence[str]) -> list[int]:
     """The ids of texts: that of the sample's row with the same text, else a new one."""
-    known = dict(zip(explorer.sample.values["text"], explorer.sample.ids.tolist(), strict=True))
+    known = dict(zip(explorer.sample.values[names_of(explorer)[1]], explorer.sample.ids.tolist(), strict=True))
     new = int(explorer.sample.ids.max()) + 1
     return [known.get(text, new + place) for place, text in enumerate(texts)]
 
 
 def images_html(explorer: Explorer, text: str) -> str:
     """The images of the sample that are nearest to a text."""
-    cosines = explorer.unit["image"] @ unit(explorer.embed({"text": [text]}))["text"][0]
+    of_image, of_text = names_of(explorer)
+    cosines = explorer.unit[of_image] @ unit(explorer.embed({of_text: [text]}))[of_text][0]
     cards = []
     for row in cosines.argsort(descending=True)[:IMAGES_SHOWN].tolist():
         words = explorer.sample.words[row]
-        shown = image_html(explorer.thumbnails["image"][row], words)
+        shown = image_html(explorer.thumbnails[of_image][row], words)
         cards.append(f"<figure>{shown}<b>{cosines[row]:.2f}</b><small>{escape(words)}</small></figure>")
-    unread = unread_html(explorer.processor.tokenizers["text"], text)
+    unread = unread_html(explorer.processor.tokenizers[of_text], text)
     return f'{unread}<div class="gallery">{"".join(cards)}</div>'

@@ -11,6 +11,7 @@ from tests.measured import measured
 CONFIG = CoMMConfig(modalities={name: {"encoder": "cnn"} for name in ("image1", "image2")}).to_dict()
 TEXT = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 31}
 TOWERS = {"image": {"encoder": "cnn"}, "text": {"encoder": "auto", "config": TEXT}}
+THREE = {**TOWERS, "force": {"encoder": "sequence", "input_dim": 3}}
 RESNET = {"encoder": "auto", "config": {"model_type": "resnet"}}
 RECIPE = {
     "model": {"type": "comm", "modalities": {name: {"encoder": "cnn"} for name in ("image1", "image2")}},
@@ -48,8 +49,8 @@ def card(
     return render(name, config, recipe, metrics, set(figures), **more)
 
 
-def clip_card(recipe=CLIP_RECIPE, metrics=METRICS, **options):
-    return card(config=LatentCLIPConfig(modalities=TOWERS, **options).to_dict(), recipe=recipe, metrics=metrics)
+def clip_card(recipe=CLIP_RECIPE, metrics=METRICS, modalities=TOWERS, **options):
+    return card(config=LatentCLIPConfig(modalities=modalities, **options).to_dict(), recipe=recipe, metrics=metrics)
 
 
 def albef_card(recipe=ALBEF_RECIPE, metrics=METRICS, **options):

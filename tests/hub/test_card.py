@@ -27,6 +27,7 @@ from tests.hub.cards import (
     RECIPE,
     RESNET,
     TEXT,
+    THREE,
     TOWERS,
     albef_card,
     card,
@@ -188,6 +189,9 @@ def all_formulas():
     yield build_objective(CoMMConfig(modalities=CONFIG["modalities"], loss_weights=[0.5, 1, 2])).formula
     for in_modal in (False, True):
         yield build_objective(LatentCLIPConfig(modalities=TOWERS, in_modal=in_modal)).formula
+        for anchor in (None, "text"):
+            options = {"in_modal": in_modal, "anchor": anchor}
+            yield build_objective(LatentCLIPConfig(modalities=THREE, **options)).formula
     for weights in ({}, {"itm_weight": 0.5, "mlm_weight": 0}):
         text = {**TOWERS["text"], "config": {**TEXT, "num_hidden_layers": 2}}
         yield build_objective(

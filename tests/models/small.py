@@ -48,7 +48,10 @@ def small_batch(names=("image", "series"), rows=6, seed=0, dtype=torch.float64):
     return {name: batch[name] for name in names}
 
 
-def small_clip(seed=0, dtype=torch.float64, norm="group", frozen=False, vocab_size=40, modalities=None, **options):
+def small_clip(
+    seed=0, dtype=torch.float64, norm="group", frozen=False, vocab_size=40, modalities=None, more=(), **options
+):
+    """A LatentCLIP of images and texts, and of `more` modalities by their kinds."""
     torch.manual_seed(seed)
     text = {
         **{"model_type": "bert", "vocab_size": vocab_size, "hidden_size": 16, "intermediate_size": 32},
@@ -59,6 +62,7 @@ def small_clip(seed=0, dtype=torch.float64, norm="group", frozen=False, vocab_si
         "image": {"encoder": "cnn", "channels": [8, 16], "norm": norm, "frozen": frozen},
         "text": {"encoder": "auto", "pooling": "mean", "config": text},
     }
+    towers |= {name: ENCODERS[name] for name in more}
     options = {"projection_dim": 8, **options}
     return LatentCLIPModel(LatentCLIPConfig(modalities=modalities or towers, **options)).to(dtype)
 
@@ -70,6 +74,16 @@ def small_pairs(rows=6, seed=0, dtype=torch.float64):
         "pixel_values": torch.randn(rows, 3, 16, 16, generator=draw, dtype=dtype),
         "input_ids": torch.randint(4, 11, (rows, 5), generator=draw),
         "attention_mask": (torch.arange(5) < lengths).long(),
+    }
+
+
+def small_triples(rows=6, seed=0, dtype=torch.float64, more=("series",)):
+    """`small_pairs` with more modalities, each by its name."""
+    pairs = small_pairs(rows, seed, dtype)
+    return {
+        "image": {"pixel_values": pairs.pop("pixel_values")},
+        "text": pairs,
+        **small_batch(more, rows, seed, dtype),
     }
 
 

@@ -124,7 +124,7 @@ def test_extra_heads_give_their_fields_and_no_others(heads):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"modalities": {"image": {"encoder": "cnn"}}}, "two towers, image and text"),
+        ({"modalities": {"image": {"encoder": "cnn"}}}, "LatentCLIP compares two or more"),
         ({"projection": "liner"}, "did you mean 'linear'"),
         ({"projection_dim": 0}, "whole number"),
         ({"temperature": 0}, "above 0"),
@@ -132,7 +132,10 @@ def test_extra_heads_give_their_fields_and_no_others(heads):
         ({"regularizers": {"brownian_brige": {}}}, "did you mean 'brownian_bridge'"),
         ({"regularizers": {"brownian_bridge": {"wieght": 2}}}, "wieght"),
         ({"regularizers": {"brownian_bridge": {"weight": -1}}}, "weight=-1: write a number 0 or more"),
-        ({"modalities": {"image": {"encoder": "table", "input_dim": 3}, "text": {"encoder": "cnn"}}}, "reads table"),
+        (
+            {"modalities": {"image": {"encoder": "table", "input_dim": 3}, "text": {"encoder": "cnn"}}},
+            "modality 'text': this encoder reads image",
+        ),
     ],
 )
 def test_mistakes_say_what_to_write(options, words):
@@ -339,7 +342,7 @@ def test_second_views_of_another_length_are_embedded_apart():
     torch.testing.assert_close(both.augmented["text"], model(**second).embeds["text"])
     with pytest.raises(ValueError, match="second view of the image modality has 4 rows, not 6"):
         model(**first, augmented_pixel_values=second["pixel_values"][:4])
-    with pytest.raises(ValueError, match="as many texts as images"):
+    with pytest.raises(ValueError, match="as many rows of each of image, text"):
         model(pixel_values=first["pixel_values"][:4], input_ids=first["input_ids"], return_loss=True)
 
 

@@ -22,8 +22,9 @@ def symmetric_by_rows(first, second, scale, ids=None):
 
 
 def clip(z, scale, config):
-    both = part(z, "image", "text")
-    loss = symmetric_by_rows(both.embeds["image"], both.embeds["text"], scale, both.ids)
+    pairs = [pair for pair in combinations(config.modalities, 2) if config.anchor in (None, *pair)]
+    both = {(a, b): part(z, a, b) for a, b in pairs}
+    loss = average(symmetric_by_rows(own.embeds[a], own.embeds[b], scale, own.ids) for (a, b), own in both.items())
     if not config.in_modal:
         return loss
     own = {m: part(z, m) for m in z.embeds}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hf_latent.losses import loss_tile_size
 from hf_latent.training.gradient_cache import cached_backward
-from tests.models.small import small_batch, small_clip, small_model, small_pairs
+from tests.models.small import small_batch, small_clip, small_model, small_pairs, small_triples
 from tests.objectives.reference import plain_loss
 from tests.regularizers.test_regularizers import CASES
 
@@ -25,12 +25,14 @@ def configurations(draw):
     return {
         "objective": objective,
         "in_modal": draw(st.booleans()),
+        "more": draw(st.sampled_from([(), ("series",), ("series", "features")])),
+        "anchor": draw(st.sampled_from([None, "text"])),
         "regularizers": regularizers,
         "shares": shares,
         "rows": shares * draw(st.integers(2, 3)),
         "ids": draw(st.booleans()),
         # Of each modality, which of the rows have it, if any lacks one.
-        "present": draw(st.none() | st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=2, max_size=2)),
+        "present": draw(st.none() | st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=4, max_size=4)),
         "chunk": draw(st.integers(1, 9)),
         "tile": draw(st.integers(1, 20)),
         "seed": draw(st.integers(0, 1000)),
@@ -40,9 +42,13 @@ def configurations(draw):
 def model_and_batch(drawn):
     rows, seed, regularizers = drawn["rows"], drawn["seed"], drawn["regularizers"]
     if drawn["objective"] == "clip":
-        model = small_clip(seed, in_modal=drawn["in_modal"], regularizers=regularizers, learn_temperature=False)
+        options = {key: drawn[key] for key in ("in_modal", "more", "anchor")}
+        model = small_clip(seed, regularizers=regularizers, learn_temperature=False, **options)
         second = {f"augmented_{key}": value for key, value in small_pairs(rows, seed + 1).items()}
         batch = {**small_pairs(rows, seed), **second}
+        if drawn["more"]:
+            first, second = (small_triples(rows, each, more=drawn["more"]) for each in (seed, seed + 1))
+            batch = {"modalities": first, "augmented_modalities": second}
     else:
         names = ("image", "series")
         model = small_model(names, seed, objective=drawn["objective"], regularizers=regularizers)
@@ -66,7 +72,7 @@ def test_the_gradient_is_that_of_the_plain_formula(drawn):
     if drawn["ids"]:
         batch["ids"] = torch.arange(drawn["rows"]) // 2
     if drawn["present"] is not None:
-        own = zip(model.encoders, drawn["present"], strict=True)
+        own = zip(model.encoders, drawn["present"], strict=False)
         batch["present"] = {name: torch.tensor(there[: drawn["rows"]]) for name, there in own}
     parameters = [p for p in model.parameters() if p.requires_grad]
     whole = model.score(model(**batch, return_loss=False))

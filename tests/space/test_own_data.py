@@ -236,7 +236,7 @@ def test_probes_of_labels_score_as_the_benchmark_does_with_chance_of_the_rows(pi
 
 def test_the_page_of_labels_says_what_is_read_and_whether_it_is_so(numbers):
     readings = Readings(numbers)
-    assert readings.views == ["series", "table", "text", TOGETHER] and readings.fitted == 60
+    assert readings.views == ["table", "series", "text", TOGETHER] and readings.fitted == 60
     kind = readings.labels["kind"]
     known = next(row for row, words in enumerate(kind.truth) if words)
     unknown = next(row for row, words in enumerate(kind.truth) if not words)

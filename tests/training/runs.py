@@ -160,6 +160,14 @@ class RandomPhotos(RandomCaptions):
         return {**row, "image": picture.resize((20 + 3 * (i % 7), 18 + 5 * (i % 4)))}
 
 
+class RandomTriples(RandomCaptions):
+    """The same rows with a series of its own length."""
+
+    def __getitem__(self, i):
+        steps = np.arange(1, 3 + i % 4)[:, None]
+        return {**super().__getitem__(i), "series": np.sin(steps * (1 + i % 5) + np.arange(3)).astype("float32")}
+
+
 def captions_as_a_stream():
     """The same rows as a stream of encoded pictures."""
     import datasets
@@ -183,7 +191,7 @@ class Lacking(Dataset):
 
     def __getitem__(self, i):
         row = dict(self.rows[i])
-        for name, every in zip(self.names, (3, 4), strict=True):
+        for name, every in zip(self.names, (3, 4, 5), strict=False):
             if i % every == 1 and i % 12 != 1:  # a row has one at least
                 row[name] = None
         return row
@@ -227,21 +235,29 @@ def build_clip_trainer(
     lora=None,
     benchmarks=None,
     missing=False,
+    triples=False,
+    anchor=None,
     **arguments,
 ):
     """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
     set_seed(0)
     tokenizer = word_tokenizer(["a red square green blue small large"])
-    options = {"in_modal": in_modal, "regularizers": regularizers or {}, "frozen": lora is not None}
+    options = {"in_modal": in_modal, "regularizers": regularizers or {}, "frozen": lora is not None, "anchor": anchor}
+    options["more"] = ["series"] if triples else []
     model = small_clip(vocab_size=len(tokenizer), dtype=torch.float64 if double else torch.float32, **options)
     own = {"image": build_view("image", size=16), "text": build_view("words").for_tokenizer(tokenizer)}
     rows = captions_as_a_stream() if stream else RandomPhotos() if photos else RandomCaptions()
-    processor, views = LatentCLIPProcessor.for_size(16, tokenizer), Views(own, seed=0)
+    processor = LatentCLIPProcessor.for_size(16, tokenizer)
+    if triples:
+        own["series"] = build_view("series")
+        kinds = {"image": {"kind": "image", "size": 16}, "text": {"kind": "text"}, "series": {"kind": "series"}}
+        processor, rows = CoMMProcessor(kinds, {"text": tokenizer}), RandomTriples()
+    views = Views(own, seed=0)
     return LatentTrainer(
         model=model if lora is None else add_lora(model, Lora(**lora)),
         args=_arguments(folder, **arguments),
         views=views,
-        **rows_and_collator(rows, processor, views, ("image", "text"), missing),
+        **rows_and_collator(rows, processor, views, tuple(own), missing),
         **_measured_with(benchmarks, RandomCaptions),
         processing_class=processor,
     )

@@ -18,11 +18,18 @@ MODELS = {
     "cross": {"objective": "cross"},
     "cross_self": {"objective": "cross_self"},
 }
+# Three towers, one of series of several lengths.
+TRIPLES = {
+    ("clip of three", None): {},
+    ("clip of three", "all"): {"regularizers": {n: {**spec, "ramp": 0.0} for n, spec in REGULARIZERS.items()}},
+    ("clip of three by an anchor", None): {"anchor": "series", "in_modal": False},
+}
 # The ramp would leave the first step without it; the bridge is named after a modality.
 SPECS = {None: {}} | {name: {name: {**spec, "ramp": 0.0}} for name, spec in REGULARIZERS.items()}
 PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neither divides them
 # All regularizers at once on rows of which some lack a modality.
 LACKING = {name: {**model, "missing": True} for name, model in MODELS.items() if name != "clip"}
+LACKING["clip of three"] = {"clip": True, "triples": True, "missing": True}
 CURVES = {
     "clip": {"clip": True},
     "clip of photos": {"clip": True, "photos": True},  # whose crops are cut as they are loaded
@@ -48,6 +55,9 @@ def all_cases():
             specs = {key: {**spec, "ramp": 0.0} for key, spec in fitted(model, REGULARIZERS).items()}
             options = {"regularizers": specs, "double": True, "max_steps": 1}
             cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
+        for (name, regularizer), model in TRIPLES.items():
+            options = {"clip": True, "triples": True, "regularizers": {}, "double": True, "max_steps": 1}
+            cases[f"{name}, {regularizer}, {variant}"] = {**options, **model, **parts}
         for name, model in CURVES.items():
             specs = fitted(model, REGULARIZERS)
             options = {**model, "regularizers": specs, "max_steps": 20, **parts}
@@ -72,8 +82,9 @@ def difference(found, expected):
 
 
 @pytest.mark.parametrize("variant", ["whole", "in parts"])
-@pytest.mark.parametrize("regularizer", SPECS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "regularizer"), [*((model, regularizer) for model in MODELS for regularizer in SPECS), *TRIPLES]
+)
 def test_the_gradient_is_that_of_one_process_and_one_piece(one, results, model, regularizer, variant):
     found, expected = results[f"{model}, {regularizer}, {variant}"], one[f"{model}, {regularizer}, whole"]
     assert difference(found["gradient"], expected["gradient"]) <= 1e-9
