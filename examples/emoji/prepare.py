@@ -9,7 +9,7 @@ columns `file_name`; `emoji`, its code points, that both vendors' pictures of it
 as "grinning face"; `description`, the name with the group, "grinning face, one of smileys & emotion"; `group`, one of
 nine; `face`, yes where the emoji is a face; `vendor`; `german`, `french`, its names in these languages, and `tags`,
 English words for it, each empty where the package has none; and `words`, those of the tasks of tasks.py, for a
-tokenizer. An emoji is in one split alone, which follows from its code points. Emoji that one of the vendors lacks, skin
+tokenizer. An emoji is in one split alone, which follows from its code points. Emoji that one vendor lacks, skin
 tones and components (hair, regional indicators) are left out.
 
 The pictures are Google's (Noto Emoji: Apache License 2.0, the fonts under the SIL OFL 1.1) and Twitter's (Twemoji:

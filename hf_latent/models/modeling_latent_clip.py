@@ -45,12 +45,11 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
         "AutoModel": "modeling_latent_clip.LatentCLIPModel",
         "AutoModelForZeroShotImageClassification": "modeling_latent_clip.LatentCLIPModel",
     }
+    supports_missing = True
 
     def build_projection(self, width: int) -> nn.Module:
         config = self.config
         return _projection(config.projection, width, config.projection_dim, config.projection_bias)
-
-    supports_missing = True
 
     @torch.no_grad()
     def on_optimizer_step(self) -> None:

@@ -274,9 +274,7 @@ def test_models_link_to_card_data_papers_and_code(pictures, captions, monkeypatc
 
 
 def test_a_model_of_the_hub_knows_its_id_and_its_data(captions_folder, monkeypatch):
-    import explorer
-
-    monkeypatch.setattr(explorer, "snapshot_download", lambda run, **_: str(captions_folder))
+    monkeypatch.setattr("hf_latent.finished.snapshot_download", lambda run, **_: str(captions_folder))
     assert "https://huggingface.co/user/model" in links_html(Explorer("user/model"))
     source = SOURCES["dataset"]("user/data", {})
     mixture = SOURCES["mixture"]([source, SOURCES["dataset"]("imagefolder", {})])
