@@ -1,0 +1,115 @@
+"""LatentCLIP on spoken digits: the word from the sound of speakers never heard, and the speaker, private to the sound.
+
+    python benchmarks/real/spoken_digits.py make recordings digits
+    python benchmarks/real/spoken_digits.py run digits outputs/digits
+
+The recordings are those of the repository Jakobovski/free-spoken-digit-dataset (CC BY-SA 4.0): 3,000 files at 8 kHz,
+ten digits said 50 times by each of six speakers. Recordings 10 to 49 of four speakers are trained on, their others are
+for validation and for the probe of the speaker, and two speakers are held out.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+
+from hf_latent import experiment
+from hf_latent.metrics import linear_probe
+from hf_latent.recipe import load_recipe
+
+RECIPE = Path(__file__).with_name("spoken_digits.yaml")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+HELD_OUT = ("theo", "yweweler")
+STRUCTURES: dict[str, dict[str, Any]] = {
+    "LatentCLIP": {},
+    "LatentCLIP, two views": {"in_modal": True},
+    "with feature separation": {"in_modal": True, "regularizers": {"feature_separation": {"weight": 1.0}}},
+}
+
+
+def make(recordings: Path, folder: Path) -> None:
+    """List the recordings of each split."""
+    rows: dict[str, list[tuple[str, str, str]]] = {"train": [], "validation": [], "test": []}
+    for path in sorted(recordings.glob("*.wav")):
+        digit, speaker, take = path.stem.split("_")
+        split = "test" if speaker in HELD_OUT else "validation" if int(take) < 10 else "train"
+        rows[split].append((str(path.resolve()), WORDS[int(digit)], speaker))
+    folder.mkdir(parents=True)
+    for split, own in rows.items():
+        with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("file", "word", "speaker"), *own])
+
+
+@torch.no_grad()
+def embedded(run: Path, folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """What a run makes of the sounds of a split, with its independent features if it has any, and their speakers."""
+    from transformers import AutoModel, AutoProcessor
+
+    model: Any = AutoModel.from_pretrained(run).eval()
+    processor: Any = AutoProcessor.from_pretrained(run)
+    with (folder / f"{split}.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    parts = []
+    for start in range(0, len(rows), 100):
+        files = [Path(row["file"]) for row in rows[start : start + 100]]
+        found = model(**processor({"audio": files}), return_loss=False)
+        fields = [found.embeds, found.independent] if found.independent is not None else [found.embeds]
+        parts.append(torch.cat([F.normalize(field["audio"], dim=-1) for field in fields], dim=-1))
+    return torch.cat(parts).numpy(), np.array([row["speaker"] for row in rows])
+
+
+def speaker(run: Path, folder: Path) -> float:
+    """Accuracy of a linear probe of the speaker, on other recordings of the speakers of training."""
+    train, labels = embedded(run, folder, "train")
+    held, right = embedded(run, folder, "validation")
+    names = np.unique(labels)
+    return linear_probe(train, np.searchsorted(names, labels), held, np.searchsorted(names, right)).accuracy
+
+
+def run(folder: Path, output: Path, seeds: int) -> None:
+    """All structures, all seeds; finished runs are not trained again."""
+    keys = {"audio_to_text_r1": "word of a sound", "text_to_audio_r1": "sound of a word"}
+    found: dict[str, list[dict[str, float]]] = {}
+    files = {split: str(folder / f"{split}.csv") for split in ("train", "validation", "test")}
+    for name, model in STRUCTURES.items():
+        for seed in range(1, seeds + 1):
+            place = output / f"{name.replace(' ', '_').replace(',', '')}_{seed}"
+            if not (place / "metrics.json").exists():
+                changes = {
+                    "model": model,
+                    "data": {"options": {"data_files": files}},
+                    "training": {"seed": seed, "output_dir": str(place)},
+                }
+                experiment.train(load_recipe(RECIPE, changes=[OmegaConf.create(changes)]))
+            metrics = json.loads((place / "metrics.json").read_text())
+            own = {title: metrics[key] for key, title in keys.items()}
+            found.setdefault(name, []).append({**own, "speaker": speaker(place, folder)})
+    print("\n| | " + " | ".join([*keys.values(), "speaker, by a probe"]) + " |")
+    print("|---" * (len(keys) + 2) + "|")
+    for name, rows in found.items():
+        cells = [[row[key] for row in rows] for key in rows[0]]
+        told = [f"{np.mean(own):.1f}" + (f" ± {np.std(own, ddof=1):.1f}" if len(own) > 1 else "") for own in cells]
+        print(f"| {name} | {' | '.join(told)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["make", "run"])
+    parser.add_argument("source", type=Path, help="the recordings; of run the folder that make has written")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    if options.command == "make":
+        make(options.source, options.output)
+    else:
+        run(options.source, options.output, options.seeds)
+
+
+if __name__ == "__main__":
+    main()
