@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, get_origin
 
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedConfig
 
-from .encoders import ENCODERS
+from .audio_towers import tower_config
+from .encoders import ENCODERS, AutoEncoder
 from .library import from_library
 from .plugins import origin
 from .registry import nearest
@@ -100,7 +101,11 @@ class LatentConfig(PreTrainedConfig):
     def _resolve_encoder(spec: Any) -> Any:
         if not isinstance(spec, Mapping) or not spec.get("pretrained") or "config" in spec:
             return spec
-        return {**spec, "config": AutoConfig.from_pretrained(spec["pretrained"]).to_dict()}
+        config = tower_config(AutoConfig.from_pretrained(spec["pretrained"]))
+        found = {**spec, "config": config.to_dict()}
+        if spec.get("encoder") == "auto" and AutoEncoder.kind_of(found) == "audio":
+            found.setdefault("feature_extractor", AutoFeatureExtractor.from_pretrained(spec["pretrained"]).to_dict())
+        return found
 
     def fill_heads(self) -> None:
         """Check the regularizers, and ask for the heads that they read."""

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from .kind_audio import AudioKind
 from .kind_image import ImageKind
 from .kind_numbers import FeaturesKind, SeriesKind, TableKind
 from .kind_text import TextKind
@@ -19,7 +20,7 @@ from .registry import nearest
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 # A closed set: what loads a model reads these files alone.
 KINDS: dict[str, type[InputKind]] = {
-    cls.kind: cls for cls in (FeaturesKind, ImageKind, SeriesKind, TableKind, TextKind)
+    cls.kind: cls for cls in (AudioKind, FeaturesKind, ImageKind, SeriesKind, TableKind, TextKind)
 }
 
 

@@ -1,0 +1,168 @@
+"""Sound: how it is read, resampled and cut, and its log-mel spectrogram."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from io import BytesIO
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+INSTALL = "reading files of sound needs soundfile: pip install soundfile, or the extra hf_latent[audio]"
+ZEROS = 16  # zero crossings of the sinc of the resampling filter, to either side
+ROLLOFF = 0.95  # its cutoff, as a share of the lower of the two Nyquist frequencies
+FLOOR = 1e-10  # of the power in a mel band, whose logarithm is -10
+
+
+def read_audio(value: Any, rate: int, seconds: float | None = None) -> np.ndarray:
+    """Sound as float32 samples of one channel, `(samples,)`, full scale from -1 to 1, at a rate.
+
+    Integers are divided by the full scale of their width: 8 bits unsigned, 16 or 32 bits; wider ones are those of 16
+    bits where they fit, else of 32. Floats are taken as they are. Several channels are averaged.
+
+    Args:
+        value: An array, tensor or list `(samples,)` at `rate`; `{"array": ..., "sampling_rate": ...}`, also with
+            several channels, `(samples, channels)` or `(channels, samples)`, of which the fewer are the channels; the
+            bytes of a WAV, FLAC or another file that soundfile reads, also as `{"bytes": ..., "path": ...}`, as
+            `datasets` stores them; or a `pathlib.Path` to one. No path as a text: a text in a row of somebody's data
+            must not name a file of this machine.
+        rate: Samples a second of the result.
+        seconds: Read the first seconds alone.
+
+    Raises:
+        ImportError: If a file is read and soundfile is not installed.
+        ValueError: If it cannot be read; says why.
+    """
+    array, own = _samples(value, rate, seconds)
+    if own < 1 or not math.isfinite(own):
+        raise ValueError(f"sampling_rate={own!r}: give the samples a second")
+    if seconds is not None:
+        array = array[: math.ceil(seconds * own)]
+    if not np.isfinite(array).all():
+        raise ValueError("it holds NaN or infinity")
+    samples = resample(array.astype(np.float32), int(own), rate)
+    return samples if seconds is None else samples[: round(seconds * rate)]
+
+
+def _samples(value: Any, rate: int, seconds: float | None) -> tuple[np.ndarray, float]:
+    """`(samples,)` float64 and their rate."""
+    if isinstance(value, Mapping):
+        if value.get("array") is not None:
+            own = value.get("sampling_rate", rate)
+            if not isinstance(own, int | float | np.number):
+                raise ValueError(f"sampling_rate={own!r}: give the samples a second")
+            return _one_channel(_scaled(value["array"])), float(own)
+        if value.get("bytes") is None:
+            raise ValueError(f"expected array and sampling_rate, or bytes; found {', '.join(map(str, value)) or 'none'}")
+        value = value["bytes"]
+    if isinstance(value, str):
+        raise ValueError(
+            "expected sound, found a text: names of files are not opened; give pathlib.Path(name), or cast the column "
+            "of the data set to datasets.Audio(decode=False)"
+        )
+    if isinstance(value, bytes | PathLike):
+        return _decoded(value, seconds)
+    array = _scaled(value)
+    if array.ndim != 1:
+        raise ValueError(f"expected (samples,), found {array.shape}; give channels as array with its sampling_rate")
+    return array, float(rate)
+
+
+def _decoded(file: Any, seconds: float | None) -> tuple[np.ndarray, float]:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: its library is missing
+        raise ImportError(INSTALL) from error
+    try:
+        with soundfile.SoundFile(BytesIO(file) if isinstance(file, bytes) else file) as sound:
+            frames = -1 if seconds is None else math.ceil(seconds * sound.samplerate)
+            return sound.read(frames, dtype="float64", always_2d=True).mean(axis=1), float(sound.samplerate)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # its own errors are RuntimeErrors
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _scaled(value: Any) -> np.ndarray:
+    """Numbers as float64, integers by their full scale."""
+    try:
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected numbers, found a {type(value).__name__} ({error})") from error
+    if array.size == 0:
+        return array.astype(np.float64)
+    if np.issubdtype(array.dtype, np.floating):
+        return array.astype(np.float64)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"expected numbers, found a {type(value).__name__} of {array.dtype}")
+    if array.dtype == np.uint8:
+        return (array.astype(np.float64) - 128) / 128
+    wide = array.dtype.itemsize > 2 and (array.dtype == np.int32 or int(np.abs(array.astype(object)).max()) > 2**15)
+    return array.astype(np.float64) / (2**31 if wide else 2**15)
+
+
+def _one_channel(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        return array.mean(axis=int(np.argmin(array.shape)))
+    if array.ndim != 1:
+        raise ValueError(f"expected (samples,) or (channels, samples), found {array.shape}")
+    return array
+
+
+def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """`(samples,)` float32 at another rate, by a sinc filter under a Hann window; of equal rates, as they are.
+
+    Sample `n` of the result stands at the time of sample `n * rate / wanted`; outside there is silence. There are
+    `ceil(samples * wanted / rate)`.
+    """
+    if rate == wanted or not len(samples):
+        return samples
+    divisor = math.gcd(rate, wanted)
+    kernel, width = _kernels(rate // divisor, wanted // divisor)
+    step, phases = rate // divisor, wanted // divisor
+    length = math.ceil(len(samples) * phases / step)
+    right = width + step + math.ceil(length / phases) * step - len(samples)
+    padded = F.pad(torch.from_numpy(np.ascontiguousarray(samples)), (width, max(0, right)))
+    out = F.conv1d(padded[None, None], kernel, stride=step)[0]  # (phases, blocks)
+    return out.T.reshape(-1)[:length].numpy()
+
+
+@lru_cache(maxsize=8)
+def _kernels(step: int, phases: int) -> tuple[Tensor, int]:
+    """A filter for each of the `phases` results of `step` samples, `(phases, 1, taps)`, and how far they reach back."""
+    cutoff = min(1.0, phases / step) * ROLLOFF  # of the Nyquist frequency of the input
+    width = math.ceil(ZEROS / cutoff)
+    taps = torch.arange(-width, width + step, dtype=torch.float64)
+    times = taps - torch.arange(phases, dtype=torch.float64)[:, None] * step / phases
+    window = torch.cos((times * cutoff / ZEROS).clamp(-1, 1) * math.pi / 2) ** 2
+    return (torch.sinc(times * cutoff) * window * cutoff).float().unsqueeze(1), width
+
+
+def log_mel(samples: np.ndarray, rate: int, bins: int, window: int, hop: int) -> Tensor:
+    """The logarithm to base 10 of the power in mel bands, `(frames, bins)` float32; silence is -10.
+
+    Bands are triangles on HTK's mel scale, 2595 log10(1 + f / 700), from 0 Hz to half the rate, of height 1. The
+    spectra are of frames under a periodic Hann window, `hop` samples apart, of which the first begins with the first
+    sample: there are `1 + (samples - window) // hop`.
+
+    Args:
+        samples: `(samples,)`, at least `window`.
+        rate: Samples a second.
+        bins: How many bands.
+        window, hop: In samples.
+    """
+    frames = torch.from_numpy(samples.astype(np.float64)).unfold(0, window, hop)
+    spectra = torch.fft.rfft(frames * torch.hann_window(window, dtype=torch.float64)).abs() ** 2
+    return (spectra @ mel_bands(rate, bins, window)).clamp(min=FLOOR).log10().float()
+
+
+@lru_cache(maxsize=8)
+def mel_bands(rate: int, bins: int, window: int) -> Tensor:
+    """The weight of each frequency of a spectrum in each band, `(window // 2 + 1, bins)` float64."""
+    edges = torch.linspace(0, 2595 * math.log10(1 + rate / 2 / 700), bins + 2, dtype=torch.float64)
+    low, middle, high = (700 * (10 ** (edges / 2595) - 1)).unfold(0, 3, 1).T
+    frequencies = torch.linspace(0, rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
+    rising, falling = (frequencies - low) / (middle - low), (high - frequencies) / (high - middle)
+    return torch.minimum(rising, falling).clamp(min=0)
