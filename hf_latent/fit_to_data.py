@@ -13,7 +13,7 @@ from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
 from .models.image_text import ImageTextPreTrainedModel
 from .models.modeling_latent_albef import LatentALBEFModel
-from .models.processing_comm import CoMMProcessor
+from .models.processing_comm import KINDS, CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .models.text_towers import fit_config, fit_length, fit_tokenizer
@@ -39,22 +39,20 @@ def build_processor(
     modalities: dict[str, dict[str, Any]] = {}
     for name, encoder in model.encoders.items():
         kind, view = cast(Encoder, encoder).kind, views[name]
-        modalities[name] = {"kind": kind}
+        modalities[name] = {"kind": kind, **cast(Encoder, encoder).processor_options, **view.processor_options}
         if kind not in view.kinds:
             known = " or ".join(key for key, cls in VIEWS.items() if kind in cls.kinds)
             raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
         if isinstance(view, ImageView):
             check_memory(12 * view.size**2, f"a picture of views.{name}.size={view.size}")
-            modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
-            written = {"fit": view.fit, "resample": view.resample}
-            modalities[name].update({key: value for key, value in written.items() if value is not None})
             if name in images:
                 modalities[name]["image_processor"] = images[name].to_dict()
-        if kind == "text" and name not in tokenizers:
+        reads_tokenizer = KINDS[kind].reads_tokenizer
+        if reads_tokenizer and name not in tokenizers:
             raise UserError(
                 f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
             )
-        if kind == "text":
+        if reads_tokenizer:
             with blamed_on(f"model.modalities.{name}"):
                 length = fit_length(tokenizers[name], cast(Encoder, encoder).max_length)
             modalities[name].update(max_length=length, padding=cast(Encoder, encoder).padding)

@@ -12,7 +12,7 @@ from heads import Head
 from huggingface_hub import snapshot_download
 from PIL import Image
 from sample import find_sample, read_recipe
-from thumbnails import thumbnail
+from thumbnails import player, thumbnail
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, AutoProcessor
 from usual import Usual
@@ -21,6 +21,7 @@ from hf_latent.data.collator import LatentCollator
 from hf_latent.data.sample import WORDS_SHOWN, Sample
 from hf_latent.data.source import Reader
 from hf_latent.errors import UserError, blamed_on
+from hf_latent.kinds import KINDS
 from hf_latent.metrics import retrieval
 from hf_latent.models.configuration_base import LatentConfig
 from hf_latent.models.embeddings import Embeddings, LatentPreTrainedModel
@@ -113,7 +114,7 @@ class Explorer:
     @property
     def pictured(self) -> list[str]:
         """The modalities that are shown as pictures: all but texts."""
-        return [name for name, spec in self.processor.modalities.items() if spec["kind"] != "text"]
+        return [name for name, spec in self.processor.modalities.items() if KINDS[spec["kind"]].PICTURED]
 
     @property
     def no_embeddings(self) -> str | None:
@@ -202,6 +203,10 @@ class Explorer:
         else:
             pictures = [value for name in self.images for value in self.rows.values[name]] if self.rows else []
         return Usual(pictures) if pictures else None
+
+    def player(self, name: str, row: int) -> str:
+        """HTML that plays what a row of the sample holds; empty of what is not heard."""
+        return player(self.sample.values[name][row], self.processor.modalities[name])
 
     @cached_property
     def thumbnails(self) -> dict[str, list[Image.Image]]:

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..models.encoders import ENCODERS
+from ..kinds import Shape
 
 ANSWER = "answer"
 """Of a column of records, the field that holds the answer of one annotator."""
-Shape = tuple[int | None, ...]
-"""None is any length of at least 1."""
 
 
 def is_missing(value: Any) -> bool:
@@ -56,18 +54,6 @@ def is_plain(feature: Any) -> bool:
     from datasets.features.features import require_decoding
 
     return not require_decoding(feature)
-
-
-def shapes_of(spec: Mapping[str, Any]) -> Sequence[Shape]:
-    """The shapes of a row that the encoder of this spec reads; none where it reads no numbers."""
-    kind = getattr(ENCODERS.get(str(spec.get("encoder"))), "kind", None)
-    width = spec.get("input_dim")
-    known: dict[str, Sequence[Shape]] = {
-        "series": [(None, width)],
-        "table": [(width,)],
-        "features": [(width,), (None, width)],
-    }
-    return known.get(str(kind), ())
 
 
 def misfit(value: Any, shapes: Sequence[Shape] = ()) -> str | None:

@@ -11,9 +11,9 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import UserError, suggest
-from .cells import Shape, shapes_of
 from .columns import check_column, label_columns, read_labels, split_of
 from .description import Description, on_the_hub
+from .files import Format, format_of
 from .hub_sample import hub_sample
 from .loaded import EvaluationData, Label, LoadedData, Regions
 from .opening import NAMES, Opener, check_split, choose_splits
@@ -275,9 +275,21 @@ class HubData(Source):
         key, value = old.get(role, ("", None))
         return f"data.splits.{role}" if value is None else key
 
-    def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[Shape]]:
-        found = {self.row_columns[name]: shapes_of(spec) for name, spec in encoders.items() if name in self.columns}
-        return {column: shapes for column, shapes in found.items() if shapes}
+    def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Format]:
+        """What the encoder of each column reads, see `data.rows.RowReader`."""
+        found = {self.row_columns[n]: format_of(spec, self._folders) for n, spec in encoders.items() if n in self.columns}
+        return {column: format for column, format in found.items() if format}
+
+    @property
+    def _folders(self) -> list[str]:
+        """Where the names of files in columns begin: the folders of the files of the data, if they lie here."""
+        if self.is_on_hub:
+            return []
+        files = self.options.get("data_files") or []
+        listed = files.values() if isinstance(files, Mapping) else [files] if isinstance(files, str) else files
+        flat = [file for part in listed for file in ([part] if isinstance(part, str) else part)]
+        named = [self.options.get("data_dir"), *(str(Path(file).parent) for file in flat), self.path]
+        return list(dict.fromkeys(folder for folder in named if isinstance(folder, str)))
 
     def _summary(
         self,
@@ -327,7 +339,7 @@ class HubData(Source):
         opener: Opener,
         role: str,
         split: str,
-        shapes: Mapping[str, Sequence[Shape]],
+        shapes: Mapping[str, Format],
         progress: bool,
         images: int = 1,
     ) -> ModalityRows:
@@ -348,7 +360,7 @@ class HubData(Source):
             rows.check()
         return rows
 
-    def _stream(self, opener: Opener, split: str, shapes: Mapping[str, Sequence[Shape]]) -> ModalityStream:
+    def _stream(self, opener: Opener, split: str, shapes: Mapping[str, Format]) -> ModalityStream:
         if not opener.is_saved and set(split) & set("[+"):
             raise UserError(f"{self._key('train')}={split!r}: a stream reads a whole split; write its name alone")
         opened = self._open(opener, "train", split, streaming=True)

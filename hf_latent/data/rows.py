@@ -3,17 +3,16 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import constants
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..models.images import read_image
-from .cells import ANSWER, Shape, holds_answers, holds_images, holds_sentences, is_missing, is_plain, is_string, misfit
+from .cells import ANSWER, holds_answers, holds_images, holds_sentences, is_missing, is_plain, is_string, misfit
+from .files import Files, Format, in_cache
 
 _REMEDY = "repair or remove it, or write data.on_bad_row: skip"
 
@@ -26,7 +25,8 @@ class RowReader:
         columns: Those to read.
         from_hub: The rows are of a data set of the Hub: they may hold images, and name files of the cache of
             `datasets`, but no other file of this machine.
-        shapes: Of columns of numbers, the shapes of a row that can be read.
+        shapes: Of columns of numbers, the shapes of a row that can be read; of columns that an encoder reads by the
+            decoder of its kind, this.
         joined: Names for several columns, whose values become one list.
         images: How many images a row has, where it has a list of them.
     """
@@ -36,7 +36,7 @@ class RowReader:
         features: Any,
         columns: Sequence[str],
         from_hub: bool = False,
-        shapes: Mapping[str, Sequence[Shape]] | None = None,
+        shapes: Mapping[str, Format] | None = None,
         joined: Mapping[str, Sequence[str]] | None = None,
         images: int = 1,
     ) -> None:
@@ -46,10 +46,11 @@ class RowReader:
         self.values = {name: list((joined or {}).get(name, [name])) for name in columns}
         self.joined = set(joined or {})
         self.columns = list(dict.fromkeys(column for parts in self.values.values() for column in parts))
-        self.shapes = dict(shapes or {})
+        self.files = {column: format for column, format in (shapes or {}).items() if isinstance(format, Files)}
+        self.shapes = {column: format for column, format in (shapes or {}).items() if not isinstance(format, Files)}
         self.images = {c for c in self.columns if isinstance(features[c], datasets.Image)}
         self.image_lists = {c for c in self.columns if holds_images(features[c])}
-        self.lists = [c for c in self.columns if holds_sentences(features[c])]
+        self.lists = [c for c in self.columns if holds_sentences(features[c]) and c not in self.files]
 
     def undecoded(self, dataset: Any, keep: Sequence[str] = ()) -> Any:
         """The data set with its images as bytes, and the columns that are read alone, with those of `keep`."""
@@ -60,6 +61,9 @@ class RowReader:
             dataset = dataset.cast_column(column, datasets.Image(decode=False))
         for column in self.image_lists:
             dataset = dataset.cast_column(column, datasets.List(datasets.Image(decode=False)))
+        for column in self.files:
+            if isinstance(dataset.features[column], datasets.Audio):
+                dataset = dataset.cast_column(column, datasets.Audio(decode=False))
         return dataset
 
     def captions(self, row: dict[str, Any]) -> int:
@@ -80,6 +84,8 @@ class RowReader:
             value = value[caption] if value and caption < len(value) else None
         if value is None or (isinstance(value, str) and is_missing(value)):
             raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}")
+        if column in self.files:
+            return self._decoded(number, column, value)
         if column in self.images:
             return self._image(number, column, value)
         if column in self.image_lists:
@@ -94,10 +100,17 @@ class RowReader:
             raise UserError(f"row {number}, column {column!r} {wrong}: {_REMEDY}")
         return value
 
+    def _decoded(self, number: int, column: str, value: Any) -> Any:
+        try:
+            return self.files[column].read(value, self.from_hub)
+        except Exception as error:  # decoders raise what they like
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"row {number}, column {column!r} cannot be read ({reason}): {_REMEDY}") from error
+
     def _image(self, number: int, column: str, value: dict[str, Any]) -> Any:
         import datasets
 
-        if self.from_hub and value["bytes"] is None and not _in_cache(value["path"]):
+        if self.from_hub and value["bytes"] is None and not in_cache(value["path"]):
             named = f"row {number}, column {column!r} names {value['path']}"
             raise UserError(f"{named}, which is no image of the data set: {_REMEDY}")
         try:  # of files that are remote or in an archive, datasets fetches the bytes
@@ -134,7 +147,7 @@ class ModalityRows(Dataset):
         ids: str | None = None,
         index: Sequence[tuple[int, int]] | None = None,
         from_hub: bool = False,
-        shapes: Mapping[str, Sequence[Shape]] | None = None,
+        shapes: Mapping[str, Format] | None = None,
         joined: Mapping[str, Sequence[str]] | None = None,
         images: int = 1,
     ) -> None:
@@ -202,9 +215,10 @@ class ModalityRows(Dataset):
         return found
 
     def check(self) -> None:
-        """A UserError where a row holds a bad value; images are not looked at."""
+        """A UserError where a row holds a bad value; images and files are not looked at."""
         self._agree()
-        plain = [column for column in self.reader.columns if is_plain(self.dataset.features[column])]
+        features, files = self.dataset.features, self.reader.files
+        plain = [column for column in self.reader.columns if is_plain(features[column]) and column not in files]
         if plain:
             for number, row in enumerate(self.dataset.select_columns(plain)):
                 for caption in range(self.reader.captions(row)):
@@ -298,15 +312,3 @@ class ModalityRows(Dataset):
     def numbers(self) -> np.ndarray:
         """`(rows,)` int64, the row of the data set that each of our rows is of."""
         return np.array([row for row, _ in self.index], dtype=np.int64)
-
-
-def _in_cache(path: Any) -> bool:
-    """Whether a file was fetched from the Hub: it is remote, or in the caches of `datasets` and of the Hub."""
-    import datasets
-
-    if "\0" in str(path):
-        return False
-    if str(path).rpartition("::")[2].startswith("hf://"):
-        return True
-    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
-    return any(Path(str(path)).resolve().is_relative_to(Path(cache).resolve()) for cache in caches)

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import UserError
-from .cells import Shape, is_missing, stable_hash
+from .cells import is_missing, stable_hash
+from .files import Format
 from .rows import RowReader
 
 
@@ -34,7 +35,7 @@ class ModalityStream(IterableDataset):
         buffer: int,
         skip: bool,
         from_hub: bool = False,
-        shapes: Mapping[str, Sequence[Shape]] | None = None,
+        shapes: Mapping[str, Format] | None = None,
     ) -> None:
         self.reader = RowReader(dataset.features, columns, from_hub, shapes)
         self.ordered = self.reader.undecoded(dataset, keep=[] if ids is None else [ids])

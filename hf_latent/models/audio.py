@@ -37,24 +37,33 @@ def read_audio(value: Any, rate: int, seconds: float | None = None) -> np.ndarra
         ImportError: If a file is read and soundfile is not installed.
         ValueError: If it cannot be read; says why.
     """
-    array, own = _samples(value, rate, seconds)
-    if own < 1 or not math.isfinite(own):
-        raise ValueError(f"sampling_rate={own!r}: give the samples a second")
-    if seconds is not None:
-        array = array[: math.ceil(seconds * own)]
-    if not np.isfinite(array).all():
-        raise ValueError("it holds NaN or infinity")
-    samples = resample(array.astype(np.float32), int(own), rate)
+    array, own = open_audio(value, seconds)
+    if own is None and seconds is not None:
+        array = array[: math.ceil(seconds * rate)]
+    samples = resample(array, rate if own is None else own, rate)
     return samples if seconds is None else samples[: round(seconds * rate)]
 
 
-def _samples(value: Any, rate: int, seconds: float | None) -> tuple[np.ndarray, float]:
+def open_audio(value: Any, seconds: float | None = None) -> tuple[np.ndarray, int | None]:
+    """As [`read_audio`], at the rate that the sound has: float32 `(samples,)`, and samples a second, None of a plain
+    array, which is then not cut."""
+    array, own = _samples(value, seconds)
+    if own is not None and (own < 1 or own != int(own)):
+        raise ValueError(f"sampling_rate={own!r}: give the samples a second, a whole number")
+    if own is not None and seconds is not None:
+        array = array[: math.ceil(seconds * own)]
+    if not np.isfinite(array).all():
+        raise ValueError("it holds NaN or infinity")
+    return array.astype(np.float32), None if own is None else int(own)
+
+
+def _samples(value: Any, seconds: float | None) -> tuple[np.ndarray, float | None]:
     """`(samples,)` float64 and their rate."""
     if isinstance(value, Mapping):
         if value.get("array") is not None:
-            own = value.get("sampling_rate", rate)
-            if not isinstance(own, int | float | np.number):
-                raise ValueError(f"sampling_rate={own!r}: give the samples a second")
+            own = value.get("sampling_rate")
+            if not isinstance(own, int | float | np.number) or not np.isfinite(own):
+                raise ValueError(f"sampling_rate={own!r}: give the samples a second, a whole number")
             return _one_channel(_scaled(value["array"])), float(own)
         if value.get("bytes") is None:
             raise ValueError(f"expected array and sampling_rate, or bytes; found {', '.join(map(str, value)) or 'none'}")
@@ -69,7 +78,7 @@ def _samples(value: Any, rate: int, seconds: float | None) -> tuple[np.ndarray, 
     array = _scaled(value)
     if array.ndim != 1:
         raise ValueError(f"expected (samples,), found {array.shape}; give channels as array with its sampling_rate")
-    return array, float(rate)
+    return array, None
 
 
 def _decoded(file: Any, seconds: float | None) -> tuple[np.ndarray, float]:

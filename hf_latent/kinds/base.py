@@ -1,0 +1,86 @@
+"""What a kind of input tells of itself to data, cards and the Space."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from ..models.encoders import ENCODERS
+from ..models.registry import Registry
+
+Shape = tuple[int | None, ...]
+"""None is any length of at least 1."""
+Decoder = Callable[[Any], Any]
+
+
+class Kind:
+    """A kind of input.
+
+    Attributes:
+        IMPORTS: The lines of Python that `example` needs.
+        PICTURED: Whether a value has a thumbnail.
+    """
+
+    IMPORTS: ClassVar[tuple[str, ...]] = ()
+    PICTURED: ClassVar[bool] = True
+
+    def shapes(self, spec: Mapping[str, Any]) -> Sequence[Shape]:
+        """The shapes of a row that the encoder of a spec reads; none where it reads no numbers."""
+        return ()
+
+    def decoder(self, spec: Mapping[str, Any]) -> Decoder | None:
+        """What reads a value of a column, whatever the column holds; None where values are read as they are.
+
+        It is given values that name no file but by `pathlib.Path`, and raises a ValueError that says what is wrong.
+
+        Args:
+            spec: Of the encoder.
+
+        Raises:
+            UserError: If a package is missing that it needs.
+        """
+        return None
+
+    def example(self, name: str, spec: Mapping[str, Any]) -> str:
+        """A value as Python, for the code of a card.
+
+        Args:
+            name: Of the modality.
+            spec: Of its encoder.
+        """
+        raise NotImplementedError
+
+    def thumbnail(self, value: Any) -> Image.Image:
+        """A small square picture of a value, where `PICTURED`."""
+        raise NotImplementedError
+
+    def player(self, value: Any, options: Mapping[str, Any]) -> str:
+        """HTML that plays a value, to stand beside its thumbnail; empty where there is nothing to play.
+
+        Args:
+            value: As its data set has it.
+            options: Of its modality, in the processor.
+        """
+        return ""
+
+
+KINDS: Registry[Kind] = Registry("kind of input")
+
+
+def register_kind(name: str) -> Callable[[type[Kind]], type[Kind]]:
+    """A decorator that gives a kind its name, the key of `processing_comm.KINDS`."""
+
+    def add(cls: type[Kind]) -> type[Kind]:
+        KINDS.register(name)(cls())
+        return cls
+
+    return add
+
+
+def kind_of(spec: Mapping[str, Any]) -> Kind | None:
+    """The kind that the encoder of a spec reads; None where no such encoder, or model of it, is known."""
+    encoder = ENCODERS.get(str(spec.get("encoder")))
+    try:
+        return None if encoder is None else KINDS.get(encoder.kind_of(spec))
+    except (AttributeError, KeyError, TypeError, ValueError):  # building the encoder says what is wrong
+        return None
