@@ -277,7 +277,9 @@ class HubData(Source):
 
     def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Format]:
         """What the encoder of each column reads, see `data.rows.RowReader`."""
-        found = {self.row_columns[n]: format_of(spec, self._folders) for n, spec in encoders.items() if n in self.columns}
+        found = {
+            self.row_columns[n]: format_of(spec, self._folders) for n, spec in encoders.items() if n in self.columns
+        }
         return {column: format for column, format in found.items() if format}
 
     @property

@@ -66,7 +66,9 @@ def _samples(value: Any, seconds: float | None) -> tuple[np.ndarray, float | Non
                 raise ValueError(f"sampling_rate={own!r}: give the samples a second, a whole number")
             return _one_channel(_scaled(value["array"])), float(own)
         if value.get("bytes") is None:
-            raise ValueError(f"expected array and sampling_rate, or bytes; found {', '.join(map(str, value)) or 'none'}")
+            raise ValueError(
+                f"expected array and sampling_rate, or bytes; found {', '.join(map(str, value)) or 'none'}"
+            )
         value = value["bytes"]
     if isinstance(value, str):
         raise ValueError(

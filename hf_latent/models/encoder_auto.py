@@ -100,7 +100,10 @@ class AutoEncoder(Encoder):
         self._sound: dict[str, Any] = {}
         if self.kind == "audio":
             self._sound = audio_options(model_config, feature_extractor and dict(feature_extractor), max_seconds)
-            if not reads_mask(model_config) or "attention_mask" not in inspect.signature(self.model.forward).parameters:
+            if (
+                not reads_mask(model_config)
+                or "attention_mask" not in inspect.signature(self.model.forward).parameters
+            ):
                 self._unread = frozenset({"attention_mask"})
         elif max_seconds is not None or feature_extractor is not None:
             raise ValueError("max_seconds and feature_extractor are of sound: leave them out")

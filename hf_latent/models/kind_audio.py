@@ -109,5 +109,7 @@ def feature_extractor(settings: dict[str, Any]) -> Any:
     """
     cls = getattr(transformers, str(settings.get("feature_extractor_type")), None)
     if not isinstance(cls, type) or not issubclass(cls, SequenceFeatureExtractor):
-        raise ValueError(f"feature_extractor_type={settings.get('feature_extractor_type')!r}: no feature extractor of sound")
+        raise ValueError(
+            f"feature_extractor_type={settings.get('feature_extractor_type')!r}: no feature extractor of sound"
+        )
     return cast(Any, cls).from_dict(dict(settings))

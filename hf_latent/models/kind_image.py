@@ -43,7 +43,9 @@ class ImageKind(InputKind):
     def stack(self, values: Sequence[Any], **text: Any) -> dict[str, Tensor]:
         """`pixel_values`, uint8 `(batch, 3, size, size)`, or `(batch, images, 3, size, size)` of lists."""
         pad = self.options.get("fit") == "pad"
-        return stack_images(self.name, values, self.options["size"], partial(fitted, self.processor, pad=pad), self.keeps)
+        return stack_images(
+            self.name, values, self.options["size"], partial(fitted, self.processor, pad=pad), self.keeps
+        )
 
     def finish(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         pixels = normalised(inputs["pixel_values"], self.options["mean"], self.options["std"])

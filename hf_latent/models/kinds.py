@@ -1,4 +1,4 @@
-"""What every kind of input is to a processor: raw values of one modality in, the tensors that its encoder reads out."""
+"""What every kind of input is to a processor: raw values of one modality in, tensors for its encoder out."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from .base import AMOUNT, PROBABILITY, VIEWS, Inputs, View, check, send, take
 
 KEYS = ("input_values", "input_features")
-SEED = 2**31  # a row's noise has one of as many seeds
+SEED = 2**30  # a row's noise has one of as many seeds
 
 
 @VIEWS.register("audio")
@@ -115,7 +115,7 @@ def _within(places: Tensor, masks: Tensor, lengths: Tensor) -> Tensor:
 
 
 def white_noise(seeds: Tensor, length: int) -> Tensor:
-    """Standard normal numbers `(rows, length)` float64 on the device of the seeds, each by its place and its row's seed.
+    """Standard normal numbers `(rows, length)` float64 on the device of the seeds, each by its place and its seed.
 
     They are made where the sound is, for a batch holds millions of samples, and by whole numbers, so that every device
     and every length gives the same: two hashes of place and seed are the uniform numbers of a Box-Muller transform.
