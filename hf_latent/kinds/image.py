@@ -20,4 +20,4 @@ class ImageKind(Kind):
     def thumbnail(self, value: Any) -> Image.Image:
         from .drawing import of_images
 
-        return of_images(value if isinstance(value, list | tuple) else [value])
+        return of_images(list(value) if isinstance(value, list | tuple) else [value])

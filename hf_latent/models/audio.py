@@ -110,7 +110,7 @@ def _scaled(value: Any) -> np.ndarray:
         raise ValueError(f"expected numbers, found a {type(value).__name__} of {array.dtype}")
     if array.dtype == np.uint8:
         return (array.astype(np.float64) - 128) / 128
-    wide = array.dtype.itemsize > 2 and (array.dtype == np.int32 or int(np.abs(array.astype(object)).max()) > 2**15)
+    wide = array.dtype == np.int32 or max(-int(array.min()), int(array.max())) > 2**15
     return array.astype(np.float64) / (2**31 if wide else 2**15)
 
 
@@ -142,7 +142,7 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _kernels(step: int, phases: int) -> tuple[Tensor, int]:
-    """A filter for each of the `phases` results of `step` samples, `(phases, 1, taps)`, and how far they reach back."""
+    """A filter for each of the `phases` results of `step` samples, `(phases, 1, taps)`, and how far it reaches."""
     cutoff = min(1.0, phases / step) * ROLLOFF  # of the Nyquist frequency of the input
     width = math.ceil(ZEROS / cutoff)
     taps = torch.arange(-width, width + step, dtype=torch.float64)

@@ -4,7 +4,7 @@ A family that is not named here reads waveforms, with an attention mask, as wav2
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ FAMILIES = {
 EXTRACTORS = {"clap_audio_model": "ClapFeatureExtractor"}  # which transformers knows by the names of whole models
 
 
-def audio_options(config: Any, settings: dict[str, Any] | None, max_seconds: float | None) -> dict[str, Any]:
+def audio_options(config: Any, settings: Mapping[str, Any] | None, max_seconds: float | None) -> dict[str, Any]:
     """What a processor stores for a tower, see `kind_audio.AudioKind`.
 
     Args:

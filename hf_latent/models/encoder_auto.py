@@ -99,7 +99,7 @@ class AutoEncoder(Encoder):
             self._unread = unread_inputs(self.model)
         self._sound: dict[str, Any] = {}
         if self.kind == "audio":
-            self._sound = audio_options(model_config, feature_extractor and dict(feature_extractor), max_seconds)
+            self._sound = audio_options(model_config, feature_extractor, max_seconds)
             if (
                 not reads_mask(model_config)
                 or "attention_mask" not in inspect.signature(self.model.forward).parameters

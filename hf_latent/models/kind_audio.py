@@ -1,7 +1,7 @@
 """Sound as waveforms, or as the features that a tower reads."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -101,7 +101,7 @@ def check_seconds(seconds: Any) -> None:
         raise ValueError(f"max_seconds={seconds!r}: write a number of seconds above 0")
 
 
-def feature_extractor(settings: dict[str, Any]) -> Any:
+def feature_extractor(settings: Mapping[str, Any]) -> Any:
     """A feature extractor of transformers from its settings, `{"feature_extractor_type": ..., ...}`.
 
     Raises:
