@@ -184,9 +184,8 @@ class Explorer:
                 if name not in written:
                     return None
                 options = {key: value for key, value in written[name].items() if key != "kind"}
-                if name in self.images:
-                    spec = self.processor.modalities[name]
-                    options = {key: spec[key] for key in ("size", "mean", "std") if key in spec} | options
+                spec = self.processor.modalities[name]
+                options = {key: spec[key] for key in ("size", "mean", "std") if key in spec} | options
                 view = build_view(str(written[name].get("kind")), **options)
                 found[name] = view.for_tokenizer(self.processor.tokenizers.get(name))
         return Views(found)

@@ -33,7 +33,7 @@ class Files:
         Raises:
             ValueError: If it is no such thing, or names what may not be read.
         """
-        if isinstance(value, list | tuple) and value and _names(value[0]):
+        if isinstance(value, list | tuple) and value and isinstance(value[0], str | Mapping):
             return self.decoder([self._opened(part, from_hub) for part in value])
         return self.decoder(self._opened(value, from_hub))
 

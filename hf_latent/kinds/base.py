@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from ..models.encoders import ENCODERS
+from ..models.encoders import kind_of_spec
 from ..models.registry import Registry
 
 Shape = tuple[int | None, ...]
@@ -79,8 +79,7 @@ def register_kind(name: str) -> Callable[[type[Kind]], type[Kind]]:
 
 def kind_of(spec: Mapping[str, Any]) -> Kind | None:
     """The kind that the encoder of a spec reads; None where no such encoder, or model of it, is known."""
-    encoder = ENCODERS.get(str(spec.get("encoder")))
     try:
-        return None if encoder is None else KINDS.get(encoder.kind_of(spec))
+        return KINDS.get(kind_of_spec(spec))
     except (AttributeError, KeyError, TypeError, ValueError):  # building the encoder says what is wrong
         return None

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedConfig
 
 from .audio_towers import tower_config
-from .encoders import ENCODERS, AutoEncoder
+from .encoders import ENCODERS, kind_of_spec
 from .library import from_library
 from .plugins import origin
 from .registry import nearest
@@ -103,7 +103,7 @@ class LatentConfig(PreTrainedConfig):
             return spec
         config = tower_config(AutoConfig.from_pretrained(spec["pretrained"]))
         found = {**spec, "config": config.to_dict()}
-        if spec.get("encoder") == "auto" and AutoEncoder.kind_of(found) == "audio":
+        if spec.get("encoder") == "auto" and kind_of_spec(found) == "audio":
             found.setdefault("feature_extractor", AutoFeatureExtractor.from_pretrained(spec["pretrained"]).to_dict())
         return found
 

@@ -12,6 +12,7 @@ from transformers import initialization as init
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
+from .encoder_video import FramesEncoder
 from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
 from .peft_folder import adapted_model
@@ -210,8 +211,9 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
         for name, encoder in self.encoders.items():
             cast(Encoder, encoder).load_pretrained()
-            if isinstance(encoder, AutoEncoder) and encoder.pooling is not None:
-                self.config.modalities[name]["pooling"] = encoder.pooling  # as it turned out, for who loads it again
+            tower = encoder.image if isinstance(encoder, FramesEncoder) else encoder
+            if isinstance(tower, AutoEncoder) and tower.pooling is not None:
+                self.config.modalities[name]["pooling"] = tower.pooling  # as it turned out, for who loads it again
 
     def resize_images(self, name: str, size: int) -> bool:
         """Let an image modality expect square pictures of `size` pixels; see [`AutoEncoder.resize_images`].

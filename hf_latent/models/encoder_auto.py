@@ -146,7 +146,7 @@ class AutoEncoder(Encoder):
 
     @property
     def processor_options(self) -> dict[str, Any]:
-        return dict(self._sound)
+        return {"frames": self.model.config.num_frames} if self.kind == "video" else dict(self._sound)
 
     def resize_images(self, size: int) -> bool:
         """From now on expect square pictures of `size` pixels: position embeddings are interpolated once, and stored.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .encoder_audio import AudioCNNEncoder
 from .encoder_auto import AutoEncoder
 from .encoder_base import ENCODERS, Encoder, EncoderOutput, float_dtype, tokens_of_map
+from .encoder_video import FramesEncoder
 from .registry import nearest
 
 __all__ = ["ENCODERS", "AudioCNNEncoder", "AutoEncoder", "Encoder", "EncoderOutput", "build_encoder", "float_dtype"]
@@ -195,12 +196,16 @@ def build_encoder(spec: Mapping[str, Any]) -> Encoder:
     """Build the encoder of one modality from its part of the config.
 
     Args:
-        spec: `{"encoder": name, **arguments}`.
+        spec: `{"encoder": name, **arguments}`. With `frames`, an encoder of images reads clips of as many frames, see
+            [`FramesEncoder`].
 
     Raises:
         ValueError: If the name or an argument is unknown, or an argument is missing.
     """
     options = dict(spec)
+    if "frames" in options:
+        frames = options.pop("frames")
+        return FramesEncoder(build_encoder(options), frames)
     name = options.pop("encoder", None)
     cls = ENCODERS.find(name)
     parameters = inspect.signature(cls).parameters
@@ -211,6 +216,15 @@ def build_encoder(spec: Mapping[str, Any]) -> Encoder:
     if missing:
         raise ValueError(f"encoder {name!r} needs {', '.join(missing)}")
     return cls(**options)
+
+
+def kind_of_spec(spec: Mapping[str, Any]) -> str:
+    """The kind of the encoder that `build_encoder` builds.
+
+    Raises:
+        ValueError: If there is no encoder of that name.
+    """
+    return "video" if "frames" in spec else ENCODERS.find(spec.get("encoder")).kind_of(spec)
 
 
 def couples_rows(module: nn.Module) -> bool:

@@ -14,13 +14,14 @@ from .kind_audio import AudioKind
 from .kind_image import ImageKind
 from .kind_numbers import FeaturesKind, SeriesKind, TableKind
 from .kind_text import TextKind
+from .kind_video import VideoKind
 from .kinds import InputKind
 from .registry import nearest
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 # A closed set: what loads a model reads these files alone.
 KINDS: dict[str, type[InputKind]] = {
-    cls.kind: cls for cls in (AudioKind, FeaturesKind, ImageKind, SeriesKind, TableKind, TextKind)
+    cls.kind: cls for cls in (AudioKind, FeaturesKind, ImageKind, SeriesKind, TableKind, TextKind, VideoKind)
 }
 
 

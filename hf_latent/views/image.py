@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -61,6 +61,8 @@ class ImageView(View):
     """
 
     kinds = ("image",)
+    # Whether random crops are cut from the images as they are decoded, where they are loaded.
+    crops_decoded: ClassVar[bool] = True
 
     size: int = 224
     crop_scale: tuple[float, float] = (0.08, 1.0)
