@@ -305,7 +305,10 @@ def _trainer(
     validation = validation_of(recipe, data)
     with blamed_on("training"):
         views = Views(
-            {name: view.for_tokenizer(processor.tokenizers.get(name)) for name, view in recipe.views.items()},
+            {
+                name: view.for_tokenizer(processor.tokenizers.get(name)).for_modality(processor.modalities[name])
+                for name, view in recipe.views.items()
+            },
             seed=recipe.seed,
         )
         return LatentTrainer(

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 from .data.loaded import LoadedData
+from .data.rows import ModalityRows
 from .errors import UserError, blamed_on, suggest
+from .kinds import kind_of
 from .memory import check_memory
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
@@ -82,6 +84,7 @@ def fit_recipe(recipe: Recipe, data: LoadedData) -> Recipe:
         UserError: If what the recipe writes of them does not fit the data.
     """
     fitted = replace(recipe, config=copy.deepcopy(recipe.config), values=with_splits(recipe.values, data.splits))
+    fit_encoders(fitted.config, data)
     fit_vocabularies(fitted.config, data.tokenizers)
     fit_classes(fitted, data)
     return fitted
@@ -93,6 +96,19 @@ def with_splits(values: Mapping[str, Any], found: Mapping[str, str]) -> dict[str
     if not found or "split" in data or "test_split" in data:
         return dict(values)
     return {**values, "data": {**data, "splits": {**found, **(data.get("splits") or {})}}}
+
+
+def fit_encoders(config: LatentConfig, data: LoadedData) -> None:
+    """Encoders are told what they leave to the training rows, such as the categories of a table."""
+    for name, spec in config.modalities.items():
+        kind = kind_of(spec)
+        if kind is None or name not in data.columns:
+            continue
+        key, rows = data.columns[name], cast(Any, data.train)
+        joined = rows.reader.values[key] if isinstance(rows, ModalityRows) and key in rows.reader.joined else None
+        values = rows.read_column(key) if isinstance(rows, ModalityRows) else (row[key] for row in rows)
+        with blamed_on(f"modalities.{name}"):
+            config.modalities[name] = kind.fitted(spec, values, joined)
 
 
 def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:

@@ -187,7 +187,7 @@ class Explorer:
                 spec = self.processor.modalities[name]
                 options = {key: spec[key] for key in ("size", "mean", "std") if key in spec} | options
                 view = build_view(str(written[name].get("kind")), **options)
-                found[name] = view.for_tokenizer(self.processor.tokenizers.get(name))
+                found[name] = view.for_tokenizer(self.processor.tokenizers.get(name)).for_modality(spec)
         return Views(found)
 
     def unlike_html(self, image: Any, what: str = "This picture") -> str:

@@ -11,6 +11,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import UserError, suggest
+from ..kinds import kind_of
 from .columns import check_column, label_columns, read_labels, split_of
 from .description import Description, on_the_hub
 from .files import Format, format_of
@@ -37,7 +38,8 @@ class HubData(Source):
         path: A folder written by `save_to_disk`, or what `datasets.load_dataset` takes: the name of a data set, a
             folder of parquet files, `imagefolder`, `csv`, `webdataset` (with `data_files` in `options`).
         columns: `{modality: column}`. Of a model that reads two images with a sentence, `{image: [left, right], ...}`,
-            or a column of lists of two images.
+            or a column of lists of two images. Of a table without `input_dim`, `{table: [column, ...]}`, or a column
+            of records.
         split, test_split: The old names of `splits.train` and `splits.test`.
         splits: The splits `train`, `validation` and `test`, as `datasets` writes them: `{train: "train[:90%]", test:
             "train[90%:]"}`. `train` is by default the split of that name. A name of the other two that is left out is
@@ -202,8 +204,14 @@ class HubData(Source):
         for name, columns in self.columns.items():
             if isinstance(columns, str):
                 continue
+            kind = kind_of(reader.encoders.get(name, {}))
+            if kind is not None and kind.joins(reader.encoders[name]):
+                continue
             if name != "image":
-                raise UserError(f"data.columns.{name}={columns}: several columns are for images alone: write one")
+                raise UserError(
+                    f"data.columns.{name}={columns}: several columns are for images alone, and for tables without "
+                    "input_dim: write one"
+                )
             if len(columns) != reader.images:
                 reads = "one image" if reader.images == 1 else f"{reader.images} images"
                 number = "is 1 column" if len(columns) == 1 else f"are {len(columns)} columns"

@@ -48,6 +48,7 @@ class RowReader:
         self.columns = list(dict.fromkeys(column for parts in self.values.values() for column in parts))
         self.files = {column: format for column, format in (shapes or {}).items() if isinstance(format, Files)}
         self.shapes = {column: format for column, format in (shapes or {}).items() if not isinstance(format, Files)}
+        self.class_names = {c: features[c].names for c in self.columns if isinstance(features[c], datasets.ClassLabel)}
         self.images = {c for c in self.columns if isinstance(features[c], datasets.Image)}
         self.image_lists = {c for c in self.columns if holds_images(features[c])}
         self.lists = [c for c in self.columns if holds_sentences(features[c]) and c not in self.files]
@@ -61,7 +62,7 @@ class RowReader:
             dataset = dataset.cast_column(column, datasets.Image(decode=False))
         for column in self.image_lists:
             dataset = dataset.cast_column(column, datasets.List(datasets.Image(decode=False)))
-        for column in self.files:
+        for column in (column for name in self.files for column in self.values[name]):
             if isinstance(dataset.features[column], datasets.Audio):
                 dataset = dataset.cast_column(column, datasets.Audio(decode=False))
         return dataset
@@ -74,7 +75,9 @@ class RowReader:
         """The values of one row, or of those of its columns that are there; a UserError names a bad one."""
         found = {}
         for name, columns in self.values.items():
-            if all(column in row for column in columns):
+            if name in self.files and all(column in row for column in columns):
+                found[name] = self._decoded(number, name, [self._named(c, row[c]) for c in columns])
+            elif all(column in row for column in columns):
                 parts = [self._value(number, column, caption, row[column]) for column in columns]
                 found[name] = parts if name in self.joined else parts[0]
         return found
@@ -84,8 +87,6 @@ class RowReader:
             value = value[caption] if value and caption < len(value) else None
         if value is None or (isinstance(value, str) and is_missing(value)):
             raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}")
-        if column in self.files:
-            return self._decoded(number, column, value)
         if column in self.images:
             return self._image(number, column, value)
         if column in self.image_lists:
@@ -100,9 +101,15 @@ class RowReader:
             raise UserError(f"row {number}, column {column!r} {wrong}: {_REMEDY}")
         return value
 
-    def _decoded(self, number: int, column: str, value: Any) -> Any:
+    def _named(self, column: str, value: Any) -> Any:
+        """The name of a class; other values as they are."""
+        return self.class_names[column][value] if column in self.class_names and value is not None else value
+
+    def _decoded(self, number: int, column: str, parts: list[Any]) -> Any:
+        if column not in self.joined and is_missing(parts[0]):
+            raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}")
         try:
-            return self.files[column].read(value, self.from_hub)
+            return self.files[column].read(parts if column in self.joined else parts[0], self.from_hub)
         except Exception as error:  # decoders raise what they like
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"row {number}, column {column!r} cannot be read ({reason}): {_REMEDY}") from error
@@ -223,6 +230,11 @@ class ModalityRows(Dataset):
             for number, row in enumerate(self.dataset.select_columns(plain)):
                 for caption in range(self.reader.captions(row)):
                     self.reader.read(number, row, caption)
+
+    def read_column(self, name: str) -> Iterator[Any]:
+        """The values of one modality, row by row, without those of the others."""
+        for number, row in enumerate(self.dataset.select_columns(self.reader.values[name])):
+            yield self.reader.read(number, row, 0)[name]
 
     def _agree(self) -> None:
         """Where rows of several shapes can be read, but not in one batch, the commonest shape is that of all."""

@@ -1,6 +1,6 @@
 """What a kind of input tells of itself to data, cards and the Space."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -40,6 +40,23 @@ class Kind:
             UserError: If a package is missing that it needs.
         """
         return None
+
+    def joins(self, spec: Mapping[str, Any]) -> bool:
+        """Whether several columns may be one value, a list, which `decoder` reads."""
+        return False
+
+    def fitted(self, spec: Mapping[str, Any], rows: Iterable[Any], columns: Sequence[str] | None) -> dict[str, Any]:
+        """A spec with what it leaves to the data.
+
+        Args:
+            spec: Of the encoder, as a recipe writes it.
+            rows: The values of the training rows, decoded; read only where something is left out.
+            columns: The columns that a value joins, None where it is of one.
+
+        Raises:
+            ValueError: If the rows do not tell.
+        """
+        return dict(spec)
 
     def example(self, name: str, spec: Mapping[str, Any]) -> str:
         """A value as Python, for the code of a card.

@@ -1,12 +1,13 @@
 """Series, tables and features: arrays of numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from .base import Kind, Shape, register_kind
+from ..models.tables import check_row, find_cells
+from .base import Decoder, Kind, Shape, register_kind
 
 
 class _Numbers(Kind):
@@ -43,10 +44,31 @@ class SeriesKind(_Numbers):
 
 @register_kind("table")
 class TableKind(_Numbers):
-    """Columns of arrays `(input_dim,)`."""
+    """Columns of arrays `(input_dim,)`. Where the encoder has no `input_dim`, a list of columns of numbers, texts and
+    classes, or a column of records or of lists of cells; cells may be missing."""
+
+    def joins(self, spec: Mapping[str, Any]) -> bool:
+        return spec.get("input_dim") is None
+
+    def decoder(self, spec: Mapping[str, Any]) -> Decoder | None:
+        return check_row if self.joins(spec) else None
 
     def shapes(self, spec: Mapping[str, Any]) -> Sequence[Shape]:
         return [(spec.get("input_dim"),)]
+
+    def fitted(self, spec: Mapping[str, Any], rows: Iterable[Any], columns: Sequence[str] | None) -> dict[str, Any]:
+        """With the cells of the training rows, where neither they nor `input_dim` are written."""
+        if spec.get("input_dim") is not None or spec.get("cells") is not None:
+            return dict(spec)
+        return {**spec, "cells": find_cells(list(rows), columns, spec.get("categories") or ())}
+
+    def example(self, name: str, spec: Mapping[str, Any]) -> str:
+        cells = spec.get("cells")
+        return str([None if "values" in cell else 0.0 for cell in cells]) if cells else super().example(name, spec)
+
+    def thumbnail(self, value: Any) -> Image.Image:
+        cells = list(value.values()) if isinstance(value, Mapping) else np.asarray(value, dtype=object).tolist()
+        return super().thumbnail([cell if isinstance(cell, int | float) else 0.0 for cell in cells])
 
 
 @register_kind("features")

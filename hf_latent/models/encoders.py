@@ -6,7 +6,7 @@ its constructor. It never mixes the rows of a batch, except through a BatchNorm 
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from .encoder_auto import AutoEncoder
 from .encoder_base import ENCODERS, Encoder, EncoderOutput, float_dtype, tokens_of_map
 from .encoder_video import FramesEncoder
 from .registry import nearest
+from .tables import KNOWN, categories_of, check_cells, numbers_of
 
 __all__ = ["ENCODERS", "AudioCNNEncoder", "AutoEncoder", "Encoder", "EncoderOutput", "build_encoder", "float_dtype"]
 
@@ -131,31 +132,64 @@ class SequenceEncoder(Encoder):
 
 @ENCODERS.register("table")
 class TableEncoder(Encoder):
-    """A multi-layer perceptron over a row of numbers; `values` is float `(batch, input_dim)`.
+    """A multi-layer perceptron over a row of numbers and categories; `values` is float `(batch, input_dim)`.
 
     Each of its outputs becomes one token by a learned direction and offset (the feature tokenizer of Gorishniy et
-    al. 2021), `token_dim` wide.
+    al. 2021), `token_dim` wide. With `cells`, a category (`categories`) and a missing number (`missing`) add a learned
+    embedding to the first layer: so do a missing category, and one that is not among the values.
 
     Args:
-        input_dim: Numbers of a row.
+        input_dim: Numbers of a row, all of them there. Left out of a recipe, `cells` are found from the training rows.
         hidden_dims: Widths of the layers; the last says how many tokens there are.
         token_dim: Width of the tokens.
+        cells: In place of `input_dim`, what the columns are: what `tables.find_cells` makes of training rows.
+        categories: Names of columns of whole numbers that `cells` should take for categories.
     """
 
     kind = "table"
 
-    def __init__(self, input_dim: int, hidden_dims: Sequence[int] = (64, 64), token_dim: int = 64) -> None:
+    def __init__(
+        self,
+        input_dim: int | None = None,
+        hidden_dims: Sequence[int] = (64, 64),
+        token_dim: int = 64,
+        cells: Sequence[Mapping[str, Any]] | None = None,
+        categories: Sequence[str] = (),
+    ) -> None:
         super().__init__()
-        widths = [input_dim, *hidden_dims]
+        if (input_dim is None) == (cells is None):
+            raise ValueError("encoder 'table' needs input_dim, or cells, which a recipe finds from the training rows")
+        if cells is not None:
+            check_cells(cells)
+            input_dim = len(numbers_of(cells))
+        self.cells = cells
+        widths = [cast(int, input_dim), *hidden_dims]
         layers: list[nn.Module] = []
         for before, after in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
         self.tokenizer = FeatureTokenizer(widths[-1], token_dim)
         self.hidden_size = token_dim
+        if cells is not None:
+            self.missing = nn.Linear(widths[0], widths[1], bias=False)  # a column of its weight for each number
+            sizes = [KNOWN + len(cell["values"]) for cell in categories_of(cells)]
+            self.categories = nn.ModuleList(nn.Embedding(size, widths[1]) for size in sizes)
 
-    def forward(self, values: Tensor) -> EncoderOutput:
-        return EncoderOutput(tokens=self.tokenizer(self.layers(values.to(self.dtype))))
+    @property
+    def processor_options(self) -> dict[str, Any]:
+        return {} if self.cells is None else {"cells": [dict(cell) for cell in self.cells]}
+
+    def forward(
+        self, values: Tensor, missing: Tensor | None = None, categories: Tensor | None = None
+    ) -> EncoderOutput:
+        if self.cells is None:
+            return EncoderOutput(tokens=self.tokenizer(self.layers(values.to(self.dtype))))
+        if missing is None or categories is None:
+            raise ValueError("a table with cells needs values, missing and categories, as the processor gives them")
+        hidden = self.layers[0](values.to(self.dtype).masked_fill(missing, 0)) + self.missing(missing.to(self.dtype))
+        for place, table in enumerate(self.categories):
+            hidden = hidden + table(categories[:, place])
+        return EncoderOutput(tokens=self.tokenizer(self.layers[1:](hidden)))
 
 
 class FeatureTokenizer(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .inputs import stack_numbers, stack_series
 from .kinds import InputKind
+from .tables import check_cells, stack_cells
 
 
 class SeriesKind(InputKind):
@@ -28,6 +29,20 @@ class FeaturesKind(InputKind):
 
 
 class TableKind(FeaturesKind):
-    """Rows of numbers as `values`."""
+    """Rows of numbers as `values`; with cells, as `tables.stack_cells` says.
+
+    Options: `cells`, what `tables.find_cells` makes of the training rows: then a row is a list of cells, or
+    `{name: cell}`, with numbers and texts, and None or NaN where one is missing.
+    """
 
     kind = "table"
+
+    def __init__(self, name: str, options: dict[str, Any], tokenizer: Any = None) -> None:
+        super().__init__(name, options, tokenizer)
+        if "cells" in options:
+            check_cells(options["cells"])
+
+    def stack(self, values: Sequence[Any], **text: Any) -> dict[str, Tensor]:
+        if "cells" not in self.options:
+            return super().stack(values)
+        return stack_cells(self.name, values, self.options["cells"])

@@ -42,8 +42,8 @@ class VideoKind(ImageKind):
 
 
 def chosen_frames(length: int, frames: int) -> list[int]:
-    """Which of `length` frames are read: the middle ones of `frames` parts of equal length, of which short clips repeat
-    some: number `i` is `floor((i + 1/2) length / frames)`."""
+    """Which of `length` frames are read: the middle ones of `frames` parts of equal length, number `i` is
+    `floor((i + 1/2) length / frames)`. Short clips repeat some."""
     return [(2 * number + 1) * length // (2 * frames) for number in range(frames)]
 
 

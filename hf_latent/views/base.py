@@ -47,6 +47,10 @@ class View(ABC):
         """The view with the token ids that were left out taken from the tokenizer of its modality, if it has one."""
         return self
 
+    def for_modality(self, options: Mapping[str, Any]) -> "View":
+        """The view with what the processor knows of its modality, such as what a table holds."""
+        return self
+
     @property
     def processor_options(self) -> dict[str, Any]:
         """What the processor has to know of the view, so that it makes what the plain view does."""

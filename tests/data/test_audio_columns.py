@@ -1,6 +1,7 @@
-"""Columns of sound: files, bytes, names of files, records and arrays; bad ones are named, and strangers' are not read."""
+"""Columns of sound: files, bytes, names of files, records and arrays; bad ones are named."""
 
 import csv
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -56,7 +57,7 @@ def test_a_csv_names_files_beside_it(folder, monkeypatch):
 def test_a_column_of_audio_needs_no_other_decoder(folder, tmp_path):
     files = [str(folder / "clips" / f"{number}.wav") for number in range(4)]
     data = datasets.Dataset.from_dict({"audio": files}).cast_column("audio", datasets.Audio(decode=False))
-    embedded = data.map(lambda row: {"audio": {"bytes": open(row["audio"]["path"], "rb").read(), "path": None}})
+    embedded = data.map(lambda row: {"audio": {"bytes": Path(row["audio"]["path"]).read_bytes(), "path": None}})
     for name, one in {"paths": data, "bytes": embedded}.items():
         check(loaded(one.cast_column("audio", datasets.Audio()), tmp_path / name))
 
