@@ -15,6 +15,7 @@ from torch import Tensor
 INSTALL = "reading files of sound needs soundfile: pip install soundfile, or the extra hf_latent[audio]"
 ZEROS = 16  # zero crossings of the sinc of the resampling filter, to either side
 ROLLOFF = 0.95  # its cutoff, as a share of the lower of the two Nyquist frequencies
+LARGEST_FILTER = 2**22  # numbers
 FLOOR = 1e-10  # of the power in a mel band, whose logarithm is -10
 
 
@@ -40,7 +41,7 @@ def read_audio(value: Any, rate: int, seconds: float | None = None) -> np.ndarra
     array, own = open_audio(value, seconds)
     if own is None and seconds is not None:
         array = array[: math.ceil(seconds * rate)]
-    samples = resample(array, rate if own is None else own, rate)
+    samples = resample(np.ascontiguousarray(array), rate if own is None else own, rate)
     return samples if seconds is None else samples[: round(seconds * rate)]
 
 
@@ -131,24 +132,46 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     if rate == wanted or not len(samples):
         return samples
     divisor = math.gcd(rate, wanted)
-    kernel, width = _kernels(rate // divisor, wanted // divisor)
-    step, phases = rate // divisor, wanted // divisor
+    step, phases = rate // divisor, wanted // divisor  # results repeat their places among samples after as many
+    reach = math.ceil(ZEROS / _cutoff(step, phases))
     length = math.ceil(len(samples) * phases / step)
-    right = width + step + math.ceil(length / phases) * step - len(samples)
-    padded = F.pad(torch.from_numpy(np.ascontiguousarray(samples)), (width, max(0, right)))
-    out = F.conv1d(padded[None, None], kernel, stride=step)[0]  # (phases, blocks)
+    if phases * (2 * reach + step) > LARGEST_FILTER:
+        return _resampled_one_by_one(samples, step, phases, reach, length)
+    blocks = math.ceil(length / phases)
+    padded = F.pad(torch.from_numpy(samples), (reach, reach + blocks * step - len(samples)))
+    out = F.conv1d(padded[None, None], _filters(step, phases, reach), stride=step)[0]  # (phases, blocks)
     return out.T.reshape(-1)[:length].numpy()
 
 
-@lru_cache(maxsize=8)
-def _kernels(step: int, phases: int) -> tuple[Tensor, int]:
-    """A filter for each of the `phases` results of `step` samples, `(phases, 1, taps)`, and how far it reaches."""
-    cutoff = min(1.0, phases / step) * ROLLOFF  # of the Nyquist frequency of the input
-    width = math.ceil(ZEROS / cutoff)
-    taps = torch.arange(-width, width + step, dtype=torch.float64)
-    times = taps - torch.arange(phases, dtype=torch.float64)[:, None] * step / phases
+def _cutoff(step: int, phases: int) -> float:
+    """As a share of the Nyquist frequency of the samples."""
+    return min(1.0, phases / step) * ROLLOFF
+
+
+def _weights(times: Tensor, cutoff: float) -> Tensor:
+    """The filter at some distances, in samples."""
     window = torch.cos((times * cutoff / ZEROS).clamp(-1, 1) * math.pi / 2) ** 2
-    return (torch.sinc(times * cutoff) * window * cutoff).float().unsqueeze(1), width
+    return torch.sinc(times * cutoff) * window * cutoff
+
+
+@lru_cache(maxsize=8)
+def _filters(step: int, phases: int, reach: int) -> Tensor:
+    """A filter for each of the `phases` results of `step` samples, `(phases, 1, 2 * reach + step)`."""
+    taps = torch.arange(-reach, reach + step, dtype=torch.float64)
+    places = torch.arange(phases, dtype=torch.float64)[:, None] * step / phases
+    return _weights(taps - places, _cutoff(step, phases)).float().unsqueeze(1)
+
+
+def _resampled_one_by_one(samples: np.ndarray, step: int, phases: int, reach: int, length: int) -> np.ndarray:
+    """The same of rates that have no large common divisor: a filter for each result, made for some at a time."""
+    padded = F.pad(torch.from_numpy(samples), (reach, reach + 1)).double()
+    done = []
+    for block in torch.arange(length).split(8192):
+        whole, part = block * step // phases, (block * step % phases).double() / phases
+        taps = torch.arange(-reach, reach + 1)
+        near = padded[(whole[:, None] + taps + reach).clamp(max=len(padded) - 1)]
+        done.append((near * _weights(taps - part[:, None], _cutoff(step, phases))).sum(1))
+    return torch.cat(done).float().numpy()
 
 
 def log_mel(samples: np.ndarray, rate: int, bins: int, window: int, hop: int) -> Tensor:

@@ -12,7 +12,6 @@ from transformers import initialization as init
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
-from .encoder_video import FramesEncoder
 from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
 from .peft_folder import adapted_model
@@ -160,7 +159,7 @@ class LatentPreTrainedModel(PreTrainedModel):
             if tokens_only:
                 encoder.drop_pooler()
             encoders[name] = encoder
-            for model in encoder.children():
+            for model in encoder.tower.children():
                 if self._attention_asked_for and isinstance(model, PreTrainedModel) and model._supports_sdpa:
                     model.set_attn_implementation(self._attention_asked_for)
         return encoders
@@ -211,7 +210,7 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
         for name, encoder in self.encoders.items():
             cast(Encoder, encoder).load_pretrained()
-            tower = encoder.image if isinstance(encoder, FramesEncoder) else encoder
+            tower = cast(Encoder, encoder).tower
             if isinstance(tower, AutoEncoder) and tower.pooling is not None:
                 self.config.modalities[name]["pooling"] = tower.pooling  # as it turned out, for who loads it again
 
@@ -220,7 +219,8 @@ class LatentPreTrainedModel(PreTrainedModel):
 
         A momentum copy is changed alike, and the config names the new size. Call it before an optimizer is made.
         """
-        towers = [m for path, m in self.named_modules() if f".{path}".endswith(f".encoders.{name}")]
+        found = [m for path, m in self.named_modules() if f".{path}".endswith(f".encoders.{name}")]
+        towers = [cast(Encoder, encoder).tower for encoder in found]
         changed = [tower.resize_images(size) for tower in towers if isinstance(tower, AutoEncoder)]
         if not any(changed):
             return False

@@ -235,6 +235,10 @@ def kind_of_model(cls: Any) -> str:
         return "video" if "video" in ([modalities] if isinstance(modalities, str) else modalities) else "image"
     if cls.main_input_name in SOUND:
         return "audio"
+    if cls.main_input_name != "input_ids":
+        raise ValueError(
+            f"encoder 'auto' reads images, clips, sound or text, and {cls.__name__} {cls.main_input_name!r}"
+        )
     return "text"
 
 

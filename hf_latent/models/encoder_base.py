@@ -65,6 +65,11 @@ class Encoder(nn.Module):
         return cls.kind
 
     @property
+    def tower(self) -> "Encoder":
+        """The encoder that a spec names, where this one stands around it."""
+        return self
+
+    @property
     def processor_options(self) -> dict[str, Any]:
         """What the processor has to know of the encoder, beside the kind; see `kinds.InputKind`."""
         return {}

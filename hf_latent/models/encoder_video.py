@@ -33,6 +33,10 @@ class FramesEncoder(Encoder):
         self.position_embeddings = nn.Parameter(torch.zeros(frames, image.hidden_size))
 
     @property
+    def tower(self) -> Encoder:
+        return self.image
+
+    @property
     def processor_options(self) -> dict[str, Any]:
         return {"frames": self.frames}
 

@@ -112,7 +112,9 @@ def test_what_is_no_sound_is_told_with_its_row(value, words):
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(("rate", "wanted"), [(44100, 16000), (8000, 16000), (16000, 48000), (22050, 8000)])
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [(44100, 16000), (8000, 16000), (16000, 48000), (22050, 8000), (44101, 16000)]
+)
 def test_resampled_tones_are_tones(rate, wanted):
     time = np.arange(rate // 5) / rate
     tone = np.sin(2 * np.pi * 1000 * time).astype(np.float32)
@@ -121,11 +123,20 @@ def test_resampled_tones_are_tones(rate, wanted):
     middle = slice(wanted // 50, -wanted // 50)
     exact = np.sin(2 * np.pi * 1000 * np.arange(len(found)) / wanted)
     assert np.abs(found - exact)[middle].max() < 5e-3
-    peer = resample_poly(tone.astype(np.float64), wanted, rate)[: len(found)]
-    assert np.abs(found - peer)[middle].max() < 1e-2
+    if rate != 44101:  # of rates without a common divisor its filter is too long
+        peer = resample_poly(tone.astype(np.float64), wanted, rate)[: len(found)]
+        assert np.abs(found - peer)[middle].max() < 1e-2
     high = np.sin(2 * np.pi * 0.98 * max(rate, wanted) / 2 * np.arange(4000) / rate).astype(np.float32)
     if wanted < rate:  # what the lower rate cannot hold is filtered out
         assert np.abs(resample(high, rate, wanted)[100:-100]).max() < 1e-2
+
+
+def test_both_ways_of_resampling_are_one(monkeypatch):
+    noise = np.random.default_rng(0).normal(size=3001).astype(np.float32)
+    before = [resample(noise, *rates) for rates in ((441, 160), (2, 3))]
+    monkeypatch.setattr("hf_latent.models.audio.LARGEST_FILTER", 0)
+    for rates, wanted in zip(((441, 160), (2, 3)), before, strict=True):
+        np.testing.assert_allclose(resample(noise, *rates), wanted, atol=1e-5)
 
 
 def test_the_spectrogram_is_that_of_transformers():
