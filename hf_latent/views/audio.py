@@ -85,8 +85,7 @@ def _waveforms(values: Tensor, real: Tensor, noise: Inputs) -> Tensor:
     lengths, place = real.sum(1, keepdim=True), torch.arange(values.shape[1], device=values.device)
     by = (noise["shift"][:, None] * lengths).round().long()
     moved = values.gather(1, torch.where(real, (place - by) % lengths.clamp(min=1), place))
-    # In float64, where a sum of as many samples does not depend on how much padding follows to float32's precision.
-    power = (values.double().square() * real).sum(1, keepdim=True) / lengths.clamp(min=1)
+    power = _mean_of_real(values.square(), lengths)
     white = white_noise(noise["seed"], values.shape[1]) * (power.sqrt() * noise["noise"][:, None])
     changed = (moved + white.to(values.dtype)) * noise["gain"][:, None].to(values.dtype)
     return torch.where(real, changed, values)
@@ -100,10 +99,16 @@ def _masked(values: Tensor, real: Tensor, noise: Inputs) -> Tensor:
     hidden = _within(frames, noise["time"], lengths)[:, :, None]
     hidden = hidden | _within(bins, noise["frequency"], torch.full_like(lengths, values.shape[-1]))[:, None]
     weights = real[:, None, :, None]
-    count = lengths.clamp(min=1) * values.shape[1] * values.shape[-1]
-    mean = ((values.double() * weights).sum((1, 2, 3)) / count[:, 0]).to(values.dtype)
-    changed = torch.where(hidden[:, None] & weights, mean[:, None, None, None], values)
+    mean = _mean_of_real(values.mean((1, 3)), lengths)
+    changed = torch.where(hidden[:, None] & weights, mean[..., None, None], values)
     return changed.reshape(shape)
+
+
+def _mean_of_real(values: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over the real places of (rows, n), (rows, 1). A running sum, which does not depend on what follows, gives
+    the same bits whatever the padding; a sum does not."""
+    sums = values.cumsum(1).gather(1, (lengths - 1).clamp(min=0))
+    return sums / lengths.clamp(min=1)
 
 
 def _within(places: Tensor, masks: Tensor, lengths: Tensor) -> Tensor:
@@ -115,7 +120,7 @@ def _within(places: Tensor, masks: Tensor, lengths: Tensor) -> Tensor:
 
 
 def white_noise(seeds: Tensor, length: int) -> Tensor:
-    """Standard normal numbers `(rows, length)` float64 on the device of the seeds, each by its place and its seed.
+    """Standard normal numbers `(rows, length)` on the device of the seeds, each by its place and its seed.
 
     They are made where the sound is, for a batch holds millions of samples, and by whole numbers, so that every device
     and every length gives the same: two hashes of place and seed are the uniform numbers of a Box-Muller transform.
@@ -131,4 +136,4 @@ def _uniform(seed: Tensor, place: Tensor) -> Tensor:
     mixed = (mixed ^ (seed * 0x85EBCA6B % 2**61 >> 7)) & mask
     for factor in (0x45D9F3B, 0x2C1B3C6D):
         mixed = (mixed ^ (mixed >> 15)) * factor & mask
-    return ((mixed ^ (mixed >> 13)) + 1).double() / 2**31
+    return ((mixed ^ (mixed >> 13)) + 1).float() / 2**31
