@@ -188,6 +188,8 @@ class AutoEncoder(Encoder):
     def forward(self, **inputs: Tensor) -> EncoderOutput:
         given = inputs.get("attention_mask")
         inputs = {name: value for name, value in inputs.items() if name not in self._unread}
+        if self._sound:
+            inputs = {name: v.to(self.dtype) if v.is_floating_point() else v for name, v in inputs.items()}
         output = self.model(**{**inputs, **self._arguments(inputs)})
         hidden = output.feature_maps[-1] if "feature_maps" in output else output.last_hidden_state
         pooled = output.get("pooler_output")

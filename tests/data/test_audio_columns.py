@@ -62,6 +62,17 @@ def test_a_column_of_audio_needs_no_other_decoder(folder, tmp_path):
         check(loaded(one.cast_column("audio", datasets.Audio()), tmp_path / name))
 
 
+def test_folders_and_streams(folder):
+    options = {"data_dir": str(folder / "clips")}
+    data = HubData(path="audiofolder", columns={"audio": "audio"}, options=options, splits={"test": None})
+    check(data.load_for(READER).train)
+    stream = HubData(path="audiofolder", columns={"audio": "audio"}, options=options, streaming=True, shuffle_buffer=0)
+    rows = iter(stream.load_for(READER).train)
+    loudest = [np.abs(next(rows)["audio"]["array"]).max() for _ in range(4)]
+    assert np.allclose(loudest, np.arange(4) * 1000 / 2**15)
+    assert len(stream.sample(reader=READER, role="train").values["audio"]) == 4
+
+
 def test_records_and_arrays(folder, tmp_path):
     arrays = [np.full(1600, 1000 * number / 2**15).tolist() for number in range(4)]
     check(loaded(datasets.Dataset.from_dict({"audio": arrays}), tmp_path / "arrays"), seconds=0.2)

@@ -270,3 +270,24 @@ def test_towers_begin_with_the_checkpoint_and_its_extractor(tmp_path):
     for name, weight in whole.audio_model.state_dict().items():
         assert torch.equal(tower.state_dict()[name], weight), name
     assert processor_of(model.encoders["sound"]).stack("sound", sounds(9))["input_features"].shape == (1, 1, 101, 16)
+
+
+def test_a_model_of_sound_is_saved_and_loaded(tmp_path):
+    from hf_latent import CoMMConfig, CoMMModel
+
+    towers = {"cnn": {"encoder": "audio_cnn", "channels": [8], "bins": 16}}
+    for number, (model_type, config) in enumerate(CONFIGS.items()):
+        spec = {"encoder": "auto", "config": {"model_type": model_type, **config}, "frozen": True}
+        towers[f"sound{number}"] = spec | ({"max_seconds": 0.5} if "conv_dim" in config else {})
+    torch.manual_seed(0)
+    model = CoMMModel(CoMMConfig(modalities=towers, embed_dim=16, fusion_heads=4)).eval()
+    processor = CoMMProcessor({n: {"kind": "audio", **e.processor_options} for n, e in model.encoders.items()})
+    row = processor(dict.fromkeys(towers, sounds(3000)))["modalities"]
+    model.save_pretrained(tmp_path)
+    loaded = CoMMModel.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        for name in towers:
+            alone = {name: row[name]}
+            assert torch.equal(loaded.get_fused_features(alone), model.get_fused_features(alone)), name
+            assert model.double().get_fused_features(alone).isfinite().all()
+            model.float()
