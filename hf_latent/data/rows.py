@@ -64,7 +64,10 @@ class RowReader:
             dataset = dataset.cast_column(column, datasets.List(datasets.Image(decode=False)))
         for column in (column for name in self.files for column in self.values[name]):
             if isinstance(dataset.features[column], datasets.Audio):
-                dataset = dataset.cast_column(column, datasets.Audio(decode=False))
+                # As records: of Audio(decode=False), too, datasets makes no rows without torchcodec.
+                dataset = dataset.cast_column(
+                    column, {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+                )
         return dataset
 
     def captions(self, row: dict[str, Any]) -> int:

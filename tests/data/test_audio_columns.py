@@ -62,15 +62,29 @@ def test_a_column_of_audio_needs_no_other_decoder(folder, tmp_path):
         check(loaded(one.cast_column("audio", datasets.Audio()), tmp_path / name))
 
 
-def test_folders_and_streams(folder):
-    options = {"data_dir": str(folder / "clips")}
-    data = HubData(path="audiofolder", columns={"audio": "audio"}, options=options, splits={"test": None})
-    check(data.load_for(READER).train)
-    stream = HubData(path="audiofolder", columns={"audio": "audio"}, options=options, streaming=True, shuffle_buffer=0)
+def test_streams(folder, tmp_path):
+    """Rows of a parquet file as the Hub has them, with the bytes of their files."""
+    record = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    raw = [{"bytes": (folder / "clips" / f"{number}.wav").read_bytes(), "path": None} for number in range(4)]
+    data = datasets.Dataset.from_dict({"audio": raw}, datasets.Features({"audio": record}))
+    data.cast_column("audio", datasets.Audio()).to_parquet(tmp_path / "train.parquet")
+    options = {"data_files": {"train": str(tmp_path / "train.parquet")}}
+    own = {"columns": {"audio": "audio"}, "options": options}
+    check(HubData(path="parquet", **own).load_for(READER).train)
+    stream = HubData(path="parquet", **own, streaming=True, shuffle_buffer=0)
     rows = iter(stream.load_for(READER).train)
     loudest = [np.abs(next(rows)["audio"]["array"]).max() for _ in range(4)]
     assert np.allclose(loudest, np.arange(4) * 1000 / 2**15)
     assert len(stream.sample(reader=READER, role="train").values["audio"]) == 4
+
+
+def test_a_folder_without_its_decoder_is_told(folder):
+    options = {"data_dir": str(folder / "clips")}
+    try:
+        import torchcodec  # noqa: F401
+    except ImportError:
+        with pytest.raises(UserError, match="please install 'torchcodec'"):
+            HubData(path="audiofolder", columns={"audio": "audio"}, options=options).load_for(READER)
 
 
 def test_records_and_arrays(folder, tmp_path):

@@ -123,7 +123,7 @@ def test_corrupted_cells_are_of_the_distribution_of_their_column():
     assert share == pytest.approx(cells(rows)[1]["shares"][0], abs=0.02)
     half = build_view("cells", corruption=1.0, unknown=0.5).for_modality(own.modalities["table"])
     found = Views({"table": half}).augmented({"table": inputs}, view=0)["table"]["categories"][:, 0]
-    for category, expected in ((UNKNOWN, 0.5), (2, share / 2), (3, (1 - share) / 2)):
+    for category, expected in ((UNKNOWN, 0.5), (2, float(share) / 2), (3, (1 - float(share)) / 2)):
         assert (found == category).float().mean() == pytest.approx(expected, abs=0.02)
     unknown = build_view("cells", corruption=1.0, unknown=1.0).for_modality(own.modalities["table"])
     assert Views({"t": unknown}).augmented({"t": inputs}, view=0)["t"]["categories"].eq(UNKNOWN).all()
