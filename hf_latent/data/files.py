@@ -18,10 +18,12 @@ class Files:
     Attributes:
         decoder: Of the kind of its encoder.
         folders: Where names that are relative begin, in this order; then the working folder.
+        opens: Whether texts are names of files, or have a `path`; otherwise they are what they are.
     """
 
     decoder: Decoder
     folders: Sequence[str] = ()
+    opens: bool = True
 
     def read(self, value: Any, from_hub: bool) -> Any:
         """What a value holds, decoded.
@@ -33,6 +35,8 @@ class Files:
         Raises:
             ValueError: If it is no such thing, or names what may not be read.
         """
+        if not self.opens:
+            return self.decoder(value)
         if isinstance(value, list | tuple) and value and isinstance(value[0], str | Mapping):
             return self.decoder([self._opened(part, from_hub) for part in value])
         return self.decoder(self._opened(value, from_hub))
@@ -74,9 +78,8 @@ def format_of(spec: Mapping[str, Any], folders: Sequence[str]) -> Format:
         folders: As of [`Files`].
     """
     kind = kind_of(spec)
-    decoder = None if kind is None else kind.decoder(spec)
-    if decoder is not None:
-        return Files(decoder, tuple(folders))
+    if kind is not None and (decoder := kind.decoder(spec)) is not None:
+        return Files(decoder, tuple(folders), kind.OPENS_FILES)
     return () if kind is None else kind.shapes(spec)
 
 

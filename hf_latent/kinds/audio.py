@@ -23,6 +23,7 @@ class AudioKind(Kind):
     with `array` and `sampling_rate`."""
 
     IMPORTS = ("from pathlib import Path",)
+    OPENS_FILES = True
 
     def decoder(self, spec: Mapping[str, Any]) -> Decoder:
         try:

@@ -19,10 +19,12 @@ class Kind:
     Attributes:
         IMPORTS: The lines of Python that `example` needs.
         PICTURED: Whether a value has a thumbnail.
+        OPENS_FILES: Whether texts in a column name files, which `decoder` reads.
     """
 
     IMPORTS: ClassVar[tuple[str, ...]] = ()
     PICTURED: ClassVar[bool] = True
+    OPENS_FILES: ClassVar[bool] = False
 
     def shapes(self, spec: Mapping[str, Any]) -> Sequence[Shape]:
         """The shapes of a row that the encoder of a spec reads; none where it reads no numbers."""

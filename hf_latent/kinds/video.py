@@ -19,6 +19,7 @@ class VideoKind(Kind):
     `(frames, height, width, 3)`. Only the frames that the encoder reads are decoded."""
 
     IMPORTS = ("from pathlib import Path", "from PIL import Image")
+    OPENS_FILES = True
 
     def decoder(self, spec: Mapping[str, Any]) -> Decoder:
         frames = spec.get("frames", (spec.get("config") or {}).get("num_frames", FRAMES))

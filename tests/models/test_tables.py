@@ -155,6 +155,14 @@ def test_columns_are_joined_and_missing_cells_are_no_bad_rows(tmp_path):
     assert [row["age + city + month + old"] for row in (rows[i] for i in range(4))][1:3] == [
         *([50, "Oslo", "June", False], [None, "Rome", "June", None]),
     ]
+    texts = {"place": ["/etc/hostname", "http://127.0.0.1:9/x", None], "path": ["a", "b", "c"], "bytes": [None] * 3}
+    records = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
+    datasets.Dataset.from_dict({**texts, "record": records}).save_to_disk(tmp_path / "texts")  # none is a file's name
+    for columns, wanted in ((list(texts), [list(record.values()) for record in records]), ("record", records)):
+        read = HubData(path=str(tmp_path / "texts"), columns={"table": columns}).load_for(reader).train
+        assert [
+            next(value for key, value in row.items() if key != "ids") for row in (read[i] for i in range(3))
+        ] == wanted
     plain = Reader({"table": {"encoder": "table", "input_dim": 2}})
     with pytest.raises(UserError, match="several columns are for images alone, and for tables without input_dim"):
         source.load_for(plain)
