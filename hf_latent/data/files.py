@@ -83,6 +83,19 @@ def format_of(spec: Mapping[str, Any], folders: Sequence[str]) -> Format:
     return () if kind is None else kind.shapes(spec)
 
 
+def folders_of(path: str, options: Mapping[str, Any]) -> list[str]:
+    """Where names of files in columns of local data begin: the folders of its own files.
+
+    Args:
+        path, options: As of `HubData`.
+    """
+    files = options.get("data_files") or []
+    listed = files.values() if isinstance(files, Mapping) else [files] if isinstance(files, str) else files
+    flat = [file for part in listed for file in ([part] if isinstance(part, str) else part)]
+    named = [options.get("data_dir"), *(str(Path(file).parent) for file in flat), path]
+    return list(dict.fromkeys(folder for folder in named if isinstance(folder, str)))
+
+
 def _names(value: Any) -> bool:
     """Whether a value names a file."""
     return isinstance(value, str) or (

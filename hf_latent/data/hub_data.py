@@ -14,7 +14,7 @@ from ..errors import UserError, suggest
 from ..kinds import kind_of
 from .columns import check_column, label_columns, read_labels, split_of
 from .description import Description, on_the_hub
-from .files import Format, format_of
+from .files import Format, folders_of, format_of
 from .hub_sample import hub_sample
 from .loaded import EvaluationData, Label, LoadedData, Regions
 from .opening import NAMES, Opener, check_split, choose_splits
@@ -285,21 +285,10 @@ class HubData(Source):
 
     def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Format]:
         """What the encoder of each column reads, see `data.rows.RowReader`."""
-        found = {
-            self.row_columns[n]: format_of(spec, self._folders) for n, spec in encoders.items() if n in self.columns
-        }
+        folders = [] if self.is_on_hub else folders_of(self.path, self.options)
+        read = {name: spec for name, spec in encoders.items() if name in self.columns}
+        found = {self.row_columns[name]: format_of(spec, folders) for name, spec in read.items()}
         return {column: format for column, format in found.items() if format}
-
-    @property
-    def _folders(self) -> list[str]:
-        """Where the names of files in columns begin: the folders of the files of the data, if they lie here."""
-        if self.is_on_hub:
-            return []
-        files = self.options.get("data_files") or []
-        listed = files.values() if isinstance(files, Mapping) else [files] if isinstance(files, str) else files
-        flat = [file for part in listed for file in ([part] if isinstance(part, str) else part)]
-        named = [self.options.get("data_dir"), *(str(Path(file).parent) for file in flat), self.path]
-        return list(dict.fromkeys(folder for folder in named if isinstance(folder, str)))
 
     def _summary(
         self,
