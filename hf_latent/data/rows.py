@@ -109,7 +109,7 @@ class RowReader:
         return self.class_names[column][value] if column in self.class_names and value is not None else value
 
     def _decoded(self, number: int, column: str, parts: list[Any]) -> Any:
-        if column not in self.joined and is_missing(parts[0]):
+        if all(is_missing(part) for part in parts):  # of a table some cells may be
             raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}")
         try:
             return self.files[column].read(parts if column in self.joined else parts[0], self.from_hub)

@@ -163,6 +163,10 @@ def test_columns_are_joined_and_missing_cells_are_no_bad_rows(tmp_path):
         assert [
             next(value for key, value in row.items() if key != "ids") for row in (read[i] for i in range(3))
         ] == wanted
+    datasets.Dataset.from_dict({"a": [1.0, None], "b": ["x", " "]}).save_to_disk(tmp_path / "empty")
+    empty = HubData(path=str(tmp_path / "empty"), columns={"table": ["a", "b"]})
+    with pytest.raises(UserError, match="row 1, column 'a . b' is empty"):
+        empty.load_for(reader)
     plain = Reader({"table": {"encoder": "table", "input_dim": 2}})
     with pytest.raises(UserError, match="several columns are for images alone, and for tables without input_dim"):
         source.load_for(plain)
