@@ -177,7 +177,7 @@ def test_a_recipe_finds_the_cells_of_its_data(tmp_path):
     kind = draw.integers(0, 2, 48)
     columns = {
         "size": [None if n % 7 == 0 else float(k + draw.normal(0, 0.2)) for n, k in enumerate(kind)],
-        "shop": [None if n % 5 == 0 else ("Köln a/b", "x `y`")[k] for n, k in enumerate(kind)],
+        "shop": [None if n % 7 == 3 else ("Köln a/b", "x `y`")[k] for n, k in enumerate(kind)],
         "clip": [[np.full((9, 9, 3), 40 + 100 * k + n % 5, np.uint8).tolist() for n in range(3)] for k in kind],
         "kind": [("a", "b")[k] for k in kind],
     }
