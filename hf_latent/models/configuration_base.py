@@ -30,6 +30,7 @@ class LatentConfig(PreTrainedConfig):
     Args:
         modalities: One encoder a modality, `{name: {"encoder": ..., **arguments}}`; the order is the order of the
             modalities. See `hf_latent.models.encoders` for the encoders. `"frozen": True` keeps one from training.
+            `"frames": 8` lets an encoder of images read clips of as many frames.
             `"pretrained": name` of an `auto` encoder is the checkpoint whose weights a training run begins with; its
             configuration is `"config"`, which [`from_checkpoints`] fills in.
         objective: The name of the contrastive objective.

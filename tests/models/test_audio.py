@@ -28,6 +28,7 @@ CONFIGS = {
     "whisper": {
         **{"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32},
         **{"num_mel_bins": 16, "max_source_positions": 50, "vocab_size": 50},
+        **{"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 32},
         **{"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0},
     },
     "clap_audio_model": {
@@ -291,3 +292,25 @@ def test_a_model_of_sound_is_saved_and_loaded(tmp_path):
             assert torch.equal(loaded.get_fused_features(alone), model.get_fused_features(alone)), name
             assert model.double().get_fused_features(alone).isfinite().all()
             model.float()
+
+
+@pytest.mark.parametrize("model_type", ["wav2vec2", "whisper"])
+def test_a_tower_of_a_whole_checkpoint(model_type, tmp_path):
+    import transformers
+
+    name = {"wav2vec2": "Wav2Vec2", "whisper": "Whisper"}[model_type]
+    config = getattr(transformers, f"{name}Config")(**CONFIGS[model_type])
+    head = {"wav2vec2": "Wav2Vec2ForCTC", "whisper": "WhisperForConditionalGeneration"}[model_type]
+    whole = getattr(transformers, head)(config)
+    whole.save_pretrained(tmp_path)
+    options = {"whisper": {"feature_size": 16, "chunk_length": 1}}.get(model_type, {})
+    getattr(transformers, f"{name}FeatureExtractor")(**options).save_pretrained(tmp_path)
+
+    from hf_latent import CoMMConfig
+
+    spec = {"encoder": "auto", "pretrained": str(tmp_path)}
+    encoder = build_encoder(CoMMConfig.from_checkpoints(modalities={"sound": spec}).modalities["sound"])
+    encoder.load_pretrained()
+    wanted = whole.model.encoder if model_type == "whisper" else whole.wav2vec2
+    for key, weight in encoder.model.state_dict().items():
+        assert torch.equal(wanted.state_dict()[key], weight), key
