@@ -6,7 +6,7 @@ from typing import Any
 from PIL import Image
 
 from hf_latent.kinds import KINDS
-from hf_latent.kinds.drawing import SIDE
+from hf_latent.plots.thumbnails import SIDE
 
 __all__ = ["SIDE", "player", "thumbnail"]
 

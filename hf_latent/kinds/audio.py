@@ -36,7 +36,7 @@ class AudioKind(Kind):
         return f'Path("{name}.wav")'
 
     def thumbnail(self, value: Any) -> Image.Image:
-        from .drawing import of_waveform
+        from ..plots.thumbnails import of_waveform
 
         return of_waveform(open_audio(value, PLAYED)[0])
 

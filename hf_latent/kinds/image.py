@@ -5,6 +5,7 @@ from typing import Any
 
 from PIL import Image
 
+from ..models.images import read_image
 from .base import Kind, register_kind
 
 
@@ -18,6 +19,6 @@ class ImageKind(Kind):
         return f'Image.open("{name}.png")'
 
     def thumbnail(self, value: Any) -> Image.Image:
-        from .drawing import of_images
+        from ..plots.thumbnails import of_images
 
-        return of_images(list(value) if isinstance(value, list | tuple) else [value])
+        return of_images([read_image(one) for one in (value if isinstance(value, list | tuple) else [value])])

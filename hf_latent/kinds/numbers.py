@@ -17,7 +17,7 @@ class _Numbers(Kind):
         return f'np.zeros({_width(spec)}, dtype="float32")'
 
     def thumbnail(self, value: Any) -> Image.Image:
-        from .drawing import of_numbers
+        from ..plots.thumbnails import of_numbers
 
         numbers = np.nan_to_num(np.asarray(value, dtype=np.float64))
         if numbers.ndim > 1:  # features of several tokens
@@ -36,7 +36,7 @@ class SeriesKind(_Numbers):
         return f'np.zeros((50, {_width(spec)}), dtype="float32")'
 
     def thumbnail(self, value: Any) -> Image.Image:
-        from .drawing import of_series
+        from ..plots.thumbnails import of_series
 
         numbers = np.nan_to_num(np.asarray(value, dtype=np.float64))
         return of_series(numbers.reshape(len(numbers), -1))

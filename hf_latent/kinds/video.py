@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from ..models.kind_video import FRAMES, read_clip
@@ -29,6 +28,6 @@ class VideoKind(Kind):
         return f'[Image.open(path) for path in sorted(Path("{name}").glob("*.png"))]'
 
     def thumbnail(self, value: Any) -> Image.Image:
-        from .drawing import of_images
+        from ..plots.thumbnails import of_images
 
-        return of_images(list(read_clip(value, min(SHOWN, len(value)))) if np.ndim(value) else [value])
+        return of_images(read_clip(value, min(SHOWN, len(value)) if hasattr(value, "__len__") else SHOWN))

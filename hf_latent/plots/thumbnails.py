@@ -1,12 +1,9 @@
 """Small pictures of values."""
 
-from typing import Any
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from ..models.images import read_image
-from ..plots import BARS
+from .look import BARS
 
 SIDE = 96  # pixels
 LINES, BINS = len(BARS), 32  # the most channels of a series, and bars of a row of numbers, that are drawn
@@ -14,11 +11,11 @@ MARGIN = 6
 GROUND, AXIS = "#f3f3f3", "#9a9a9a"
 
 
-def of_images(values: list[Any]) -> Image.Image:
+def of_images(values: list[Image.Image]) -> Image.Image:
     """Images side by side, each whole."""
     shown, width = Image.new("RGB", (SIDE, SIDE), "grey"), SIDE // len(values)
     for place, value in enumerate(values):
-        shown.paste(ImageOps.pad(read_image(value), (width, SIDE), color="grey"), (place * width, 0))
+        shown.paste(ImageOps.pad(value, (width, SIDE), color="grey"), (place * width, 0))
     return shown
 
 
