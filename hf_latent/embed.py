@@ -109,7 +109,7 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
         raise UserError(
             f"{request.run} was trained to answer, which shapes no space of embeddings: name another model"
         )
-    rows, columns = _rows(request, folder, processor)
+    rows, columns = _rows(request, folder, model.config.modalities)
     normalize = request.normalize if request.normalize is not None else model.compared
     collate = _Collate(processor, columns, _examples(rows, columns, processor))
     model.to(state.device)
@@ -132,7 +132,9 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
     return output
 
 
-def _rows(request: Request, folder: Path, processor: Any) -> tuple[ModalityRows, dict[str, str]]:
+def _rows(
+    request: Request, folder: Path, modalities: Mapping[str, Mapping[str, Any]]
+) -> tuple[ModalityRows, dict[str, str]]:
     """The rows, and the column of each modality to embed."""
     path, options = Path(request.data), {}
     name = request.data
@@ -147,7 +149,7 @@ def _rows(request: Request, folder: Path, processor: Any) -> tuple[ModalityRows,
     if split is None:
         raise UserError(f"--split is missing: {request.data} has {', '.join(known)}")
     there = source.columns_of(split)
-    columns = _columns(request, folder, list(processor.modalities), there)
+    columns = _columns(request, folder, list(modalities), there)
     source = HubData(name, dict(columns), on_missing="use", on_bad_row=source.on_bad_row, options=options)
     for column in (*request.keep, *filter(None, [request.ids])):
         if column not in there:
@@ -155,7 +157,7 @@ def _rows(request: Request, folder: Path, processor: Any) -> tuple[ModalityRows,
     taken = {ID, f"{FUSED}{ENDING}", *(f"{modality}{ENDING}" for modality in columns)}
     if wrong := [column for column in request.keep if column in taken]:
         raise UserError(f"--keep {wrong[0]}: the file has a column of this name of its own: rename it")
-    return source.rows_of(split, Reader()), columns
+    return source.rows_of(split, Reader(modalities)), columns
 
 
 def _columns(request: Request, folder: Path, modalities: Sequence[str], there: Sequence[str]) -> dict[str, str]:

@@ -122,7 +122,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         fit_image_sizes(model, recipe.views)
     processor = build_processor(model, recipe.views, data.tokenizers, recipe.image_processors)
     for name, options in processor.modalities.items():
-        if options["kind"] == "text":
+        if name in processor.tokenizers:
             with blamed_on(f"model.modalities.{name}"):
                 tower, tokenizer = model.encoders[name], processor.tokenizers[name]
                 check_text_tower(tower, tokenizer, options["max_length"], model.compared)
@@ -193,9 +193,9 @@ def evaluate(run: Path, trust_recipe: bool = False, progress: bool = True) -> di
     with blamed_on(f"{run} holds no processor that can be loaded"):
         processor: Any = AutoProcessor.from_pretrained(run, trust_remote_code=False)
         modalities = processor.modalities  # that of another model has none
-    images = {name: options for name, options in modalities.items() if options["kind"] == "image"}
     known = ("size", "mean", "std")
-    recipe = load_run(run, {name: {key: options[key] for key in known} for name, options in images.items()})
+    pixels = {name: options for name, options in modalities.items() if all(key in options for key in known)}
+    recipe = load_run(run, {name: {key: options[key] for key in known} for name, options in pixels.items()})
     source = permitted(recipe.data, run, trust_recipe)
     training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
     recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
@@ -304,7 +304,10 @@ def _trainer(
     validation = validation_of(recipe, data)
     with blamed_on("training"):
         views = Views(
-            {name: view.for_tokenizer(processor.tokenizers.get(name)) for name, view in recipe.views.items()},
+            {
+                name: view.for_tokenizer(processor.tokenizers.get(name)).for_modality(processor.modalities[name])
+                for name, view in recipe.views.items()
+            },
             seed=recipe.seed,
         )
         return LatentTrainer(

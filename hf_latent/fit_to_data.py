@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any, cast
 
 from .data.loaded import LoadedData
+from .data.rows import ModalityRows
 from .errors import UserError, blamed_on, suggest
+from .kinds import kind_of
 from .memory import check_memory
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
 from .models.encoders import Encoder
 from .models.image_text import SharedSpacePreTrainedModel
 from .models.modeling_latent_albef import LatentALBEFModel
-from .models.processing_comm import CoMMProcessor
+from .models.processing_comm import KINDS, CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
 from .models.text_towers import fit_config, fit_length, fit_tokenizer
@@ -39,22 +41,20 @@ def build_processor(
     modalities: dict[str, dict[str, Any]] = {}
     for name, encoder in model.encoders.items():
         kind, view = cast(Encoder, encoder).kind, views[name]
-        modalities[name] = {"kind": kind}
+        modalities[name] = {"kind": kind, **cast(Encoder, encoder).processor_options, **view.processor_options}
         if kind not in view.kinds:
             known = " or ".join(key for key, cls in VIEWS.items() if kind in cls.kinds)
             raise UserError(f"views.{name}: its encoder reads {kind}; write kind: {known}")
         if isinstance(view, ImageView):
             check_memory(12 * view.size**2, f"a picture of views.{name}.size={view.size}")
-            modalities[name].update(size=view.size, mean=list(view.mean), std=list(view.std))
-            written = {"fit": view.fit, "resample": view.resample}
-            modalities[name].update({key: value for key, value in written.items() if value is not None})
             if name in images:
                 modalities[name]["image_processor"] = images[name].to_dict()
-        if kind == "text" and name not in tokenizers:
+        reads_tokenizer = KINDS[kind].reads_tokenizer
+        if reads_tokenizer and name not in tokenizers:
             raise UserError(
                 f"data.tokenizers.{name} is missing: name a checkpoint, or write words for one made of the captions"
             )
-        if kind == "text":
+        if reads_tokenizer:
             with blamed_on(f"model.modalities.{name}"):
                 length = fit_length(tokenizers[name], cast(Encoder, encoder).max_length)
             modalities[name].update(max_length=length, padding=cast(Encoder, encoder).padding)
@@ -84,6 +84,7 @@ def fit_recipe(recipe: Recipe, data: LoadedData) -> Recipe:
         UserError: If what the recipe writes of them does not fit the data.
     """
     fitted = replace(recipe, config=copy.deepcopy(recipe.config), values=with_splits(recipe.values, data.splits))
+    fit_encoders(fitted.config, data)
     fit_vocabularies(fitted.config, data.tokenizers)
     fit_classes(fitted, data)
     return fitted
@@ -95,6 +96,19 @@ def with_splits(values: Mapping[str, Any], found: Mapping[str, str]) -> dict[str
     if not found or "split" in data or "test_split" in data:
         return dict(values)
     return {**values, "data": {**data, "splits": {**found, **(data.get("splits") or {})}}}
+
+
+def fit_encoders(config: LatentConfig, data: LoadedData) -> None:
+    """Encoders are told what they leave to the training rows, such as the categories of a table."""
+    for name, spec in config.modalities.items():
+        kind = kind_of(spec)
+        if kind is None or name not in data.columns:
+            continue
+        key, rows = data.columns[name], cast(Any, data.train)
+        joined = rows.reader.values[key] if isinstance(rows, ModalityRows) and key in rows.reader.joined else None
+        values = rows.read_column(key) if isinstance(rows, ModalityRows) else (row[key] for row in rows)
+        with blamed_on(f"modalities.{name}"):
+            config.modalities[name] = kind.fitted(spec, values, joined)
 
 
 def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:

@@ -119,7 +119,7 @@ def details(family: str, name: str | None = None, width: int | None = None) -> s
     entries = list_of(family, name)
     parts = [_heading(family, width)]
     for entry in entries:
-        lines = [_title(entry, family)]
+        lines = _filled(_title(entry, family), width, 0, 2)
         for paragraph in entry.text if name else [entry.line]:
             lines += [*_paragraph(paragraph, width), *([""] if name else [])]
         if name:
@@ -149,7 +149,7 @@ def _lines(family: str, width: int) -> list[str]:
     lines = []
     for title, entry in zip(titles, entries, strict=True):
         if len(title) > column:
-            lines.append(title.rstrip())
+            lines += _filled(title, width, 2, 4)
             title = ""
         lines += _filled(entry.line, width, title.ljust(column), column)
     return lines

@@ -31,7 +31,7 @@ from .runs import CONFIG, OUTPUTS, RECIPE, read_json, run_file
 from .tasks import TASKS
 from .training.arguments import LatentTrainingArguments
 from .training.lora import Lora
-from .views import View, build_view
+from .views import VIEWS, ImageView, View, build_view
 
 MODELS: dict[str, tuple[type[LatentConfig], type[LatentPreTrainedModel]]] = {
     "comm": (CoMMConfig, CoMMModel),
@@ -283,7 +283,7 @@ def _checkpoint_images(config: LatentConfig, whole: str | None, views: Mapping[s
     for name, spec in config.modalities.items():
         clip = getattr(config, "clip", None) if name == "image" else None
         view, checkpoint = views.get(name), whole or clip or spec.get("pretrained")
-        if checkpoint and isinstance(view, Mapping) and view.get("kind") == "image" and not view.get("fit"):
+        if checkpoint and isinstance(view, Mapping) and _is_of_pixels(view) and not view.get("fit"):
             with blamed_on(f"views.{name}: write fit, mean and std"):
                 processor = checkpoint_processor(checkpoint)
             if processor is None:
@@ -291,6 +291,11 @@ def _checkpoint_images(config: LatentConfig, whole: str | None, views: Mapping[s
             else:
                 found[name] = processor
     return found
+
+
+def _is_of_pixels(view: Mapping[str, Any]) -> bool:
+    """Whether a view is told size, mean and deviation of images."""
+    return issubclass(VIEWS.get(str(view.get("kind")), View), ImageView)
 
 
 def _pixels_of(processor: Any) -> dict[str, Any]:
@@ -321,7 +326,7 @@ def _views(
         if not isinstance(options, Mapping):
             raise UserError(f"views.{modality}={options!r}: write kind: ... and its options")
         options = dict(options)
-        if options.get("kind") == "image":
+        if _is_of_pixels(options):
             own = dict(pixels.get(modality, {}))
             if image_size is not None:
                 own["size"] = image_size

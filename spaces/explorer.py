@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from heads import Head
 from PIL import Image
 from sample import find_sample, read_recipe
-from thumbnails import thumbnail
+from thumbnails import player, thumbnail
 from torch import Tensor
 from usual import Usual
 
@@ -20,6 +20,7 @@ from hf_latent.data.sample import WORDS_SHOWN, Sample
 from hf_latent.data.source import Reader
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.finished import find_run, load_finished
+from hf_latent.kinds import KINDS
 from hf_latent.metrics import retrieval
 from hf_latent.models.embeddings import Embeddings
 from hf_latent.models.images import read_image
@@ -113,7 +114,7 @@ class Explorer:
     @property
     def pictured(self) -> list[str]:
         """The modalities that are shown as pictures: all but texts."""
-        return [name for name, spec in self.processor.modalities.items() if spec["kind"] != "text"]
+        return [name for name, spec in self.processor.modalities.items() if KINDS[spec["kind"]].PICTURED]
 
     @property
     def no_embeddings(self) -> str | None:
@@ -183,11 +184,10 @@ class Explorer:
                 if name not in written:
                     return None
                 options = {key: value for key, value in written[name].items() if key != "kind"}
-                if name in self.images:
-                    spec = self.processor.modalities[name]
-                    options = {key: spec[key] for key in ("size", "mean", "std") if key in spec} | options
+                spec = self.processor.modalities[name]
+                options = {key: spec[key] for key in ("size", "mean", "std") if key in spec} | options
                 view = build_view(str(written[name].get("kind")), **options)
-                found[name] = view.for_tokenizer(self.processor.tokenizers.get(name))
+                found[name] = view.for_tokenizer(self.processor.tokenizers.get(name)).for_modality(spec)
         return Views(found)
 
     def unlike_html(self, image: Any, what: str = "This picture") -> str:
@@ -202,6 +202,10 @@ class Explorer:
         else:
             pictures = [value for name in self.images for value in self.rows.values[name]] if self.rows else []
         return Usual(pictures) if pictures else None
+
+    def player(self, name: str, row: int) -> str:
+        """HTML that plays what a row of the sample holds; empty of what is not heard."""
+        return player(self.sample.values[name][row], self.processor.modalities[name])
 
     @cached_property
     def thumbnails(self) -> dict[str, list[Image.Image]]:

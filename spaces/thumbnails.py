@@ -1,17 +1,14 @@
-"""Small pictures of what rows hold: images, series, tables and features."""
+"""Small pictures of what rows hold, and players of what can be heard, by the kind of their modality."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image
 
-from hf_latent.models.images import read_image
-from hf_latent.plots import BARS
+from hf_latent.kinds import KINDS
+from hf_latent.plots.thumbnails import SIDE
 
-SIDE = 96  # pixels
-LINES, BINS = len(BARS), 32  # the most channels of a series, and bars of a row of numbers, that are drawn
-MARGIN = 6
-GROUND, AXIS = "#f3f3f3", "#9a9a9a"
+__all__ = ["SIDE", "player", "thumbnail"]
 
 
 def thumbnail(value: Any, kind: str) -> Image.Image:
@@ -19,48 +16,16 @@ def thumbnail(value: Any, kind: str) -> Image.Image:
 
     Args:
         value: As its data set has it.
-        kind: Of its modality, as a processor names it; `text` has no picture.
+        kind: Of its modality, as a processor names it; one of those that are pictured.
     """
-    if kind == "image":
-        return of_images(value if isinstance(value, list | tuple) else [value])
-    numbers = np.nan_to_num(np.asarray(value, dtype=np.float64))
-    if kind == "series":
-        return of_series(numbers.reshape(len(numbers), -1))
-    if numbers.ndim > 1:  # features of several tokens
-        numbers = numbers.mean(tuple(range(numbers.ndim - 1)))
-    return of_numbers(numbers.reshape(-1))
+    return KINDS[kind].thumbnail(value)
 
 
-def of_images(values: list[Any]) -> Image.Image:
-    """Images side by side, each whole."""
-    shown, width = Image.new("RGB", (SIDE, SIDE), "grey"), SIDE // len(values)
-    for place, value in enumerate(values):
-        shown.paste(ImageOps.pad(read_image(value), (width, SIDE), color="grey"), (place * width, 0))
-    return shown
+def player(value: Any, options: Mapping[str, Any]) -> str:
+    """HTML that plays a value; empty where its kind is not heard.
 
-
-def of_series(values: np.ndarray) -> Image.Image:
-    """A line for each of the first channels of (length, channels) values, over time; each has its own scale."""
-    shown = Image.new("RGB", (2 * SIDE, 2 * SIDE), GROUND)  # drawn larger: lines of Pillow are not smoothed
-    draw, space = ImageDraw.Draw(shown), 2 * (SIDE - 2 * MARGIN)
-    x = 2 * MARGIN + space * np.linspace(0, 1, max(2, len(values)))
-    for channel in reversed(range(min(LINES, values.shape[1]))):
-        column = values[:, channel] if len(values) > 1 else np.repeat(values[:1, channel], 2)
-        low, high = column.min(), column.max()
-        y = 2 * MARGIN + space * (high - column) / (high - low) if high > low else np.full(len(column), float(SIDE))
-        draw.line(list(zip(x.tolist(), y.tolist(), strict=True)), BARS[channel], 3)
-    return shown.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-
-
-def of_numbers(values: np.ndarray) -> Image.Image:
-    """Numbers as bars up and down from zero, on the scale of the largest; of many, means of neighbours."""
-    bars = [float(part.mean()) for part in np.array_split(values, min(BINS, len(values)))] if len(values) else [0.0]
-    shown = Image.new("RGB", (SIDE, SIDE), GROUND)
-    draw, most = ImageDraw.Draw(shown), max(map(abs, bars)) or 1.0
-    width, middle = (SIDE - 2 * MARGIN) / len(bars), SIDE / 2
-    for place, height in enumerate(bars):
-        left, end = MARGIN + place * width, middle - (middle - MARGIN) * height / most
-        box = (left, min(middle, end), left + max(1.0, width - 1), max(middle, end))
-        draw.rectangle(box, BARS[0] if height >= 0 else BARS[5])
-    draw.line((MARGIN, middle, SIDE - MARGIN, middle), AXIS)
-    return shown
+    Args:
+        value: As its data set has it.
+        options: Of its modality, as a processor holds them.
+    """
+    return KINDS[options["kind"]].player(value, options)

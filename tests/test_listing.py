@@ -168,7 +168,9 @@ def test_plugins_are_marked_and_one_that_fails_hides_no_other(tmp_path, monkeypa
     assert found["foreign"]["options"][0]["text"] == "Seconds a row." and not found["none"]["plugin"]
     assert main(["list", "views"]) == 0
     told = capsys.readouterr()
-    assert "foreign (text, series, table, features) (plug-in: good-plugin 1.2)" in told.out and "'bad'" in told.err
+    assert (
+        "foreign (text, series, table, features, audio) (plug-in: good-plugin 1.2)" in told.out and "'bad'" in told.err
+    )
 
 
 def test_options_of_a_plugin_that_cannot_be_read_hide_no_name(monkeypatch, capsys):

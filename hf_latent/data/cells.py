@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..models.encoders import ENCODERS
+from ..kinds import Shape
 
 ANSWER = "answer"
 """Of a column of records, the field that holds the answer of one annotator."""
-Shape = tuple[int | None, ...]
-"""None is any length of at least 1."""
 
 
 def is_missing(value: Any) -> bool:
@@ -21,18 +19,23 @@ def is_missing(value: Any) -> bool:
     return not value if isinstance(value, list) else value is None or value != value
 
 
-def lacking(column: Any) -> list[bool]:
-    """Of an Arrow column, which values are null, texts of spaces, or records of nulls, as of an image of no file."""
+def lacking(column: Any, decoded: bool = False) -> list[bool]:
+    """Of an Arrow column, which values are null, texts of spaces, or records of nulls, as of an image of no file; of
+    what a decoder reads also NaN and empty lists."""
     import pyarrow.compute as pc
     import pyarrow.types as types
 
-    absent = pc.is_null(column)
-    if types.is_struct(column.type):
-        for name in [field.name for field in column.type]:
+    kind, absent = column.type, pc.is_null(column)
+    if types.is_struct(kind):
+        for place, name in enumerate(field.name for field in kind):
             own = pc.is_null(pc.struct_field(column, name))
-            absent = own if name == column.type[0].name else pc.and_(absent, own)
-    if types.is_string(column.type) or types.is_large_string(column.type):
+            absent = pc.and_(absent, own) if place else own
+    if types.is_string(kind) or types.is_large_string(kind):
         absent = pc.or_(absent, pc.equal(pc.fill_null(pc.utf8_trim_whitespace(column), ""), ""))
+    if decoded and types.is_floating(kind):
+        absent = pc.or_(absent, pc.fill_null(pc.is_nan(column), True))
+    if decoded and (types.is_list(kind) or types.is_large_list(kind)):
+        absent = pc.or_(absent, pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0))
     return absent.to_pylist()
 
 
@@ -71,18 +74,6 @@ def is_plain(feature: Any) -> bool:
     from datasets.features.features import require_decoding
 
     return not require_decoding(feature)
-
-
-def shapes_of(spec: Mapping[str, Any]) -> Sequence[Shape]:
-    """The shapes of a row that the encoder of this spec reads; none where it reads no numbers."""
-    kind = getattr(ENCODERS.get(str(spec.get("encoder"))), "kind", None)
-    width = spec.get("input_dim")
-    known: dict[str, Sequence[Shape]] = {
-        "series": [(None, width)],
-        "table": [(width,)],
-        "features": [(width,), (None, width)],
-    }
-    return known.get(str(kind), ())
 
 
 def misfit(value: Any, shapes: Sequence[Shape] = ()) -> str | None:

@@ -11,9 +11,10 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import UserError, suggest
-from .cells import Shape, shapes_of
+from ..kinds import kind_of
 from .columns import check_column, label_columns, read_labels, split_of
 from .description import Description, on_the_hub
+from .files import Format, folders_of, format_of
 from .hub_sample import hub_sample
 from .loaded import EvaluationData, Label, LoadedData, Regions
 from .opening import NAMES, Opener, check_split, choose_splits
@@ -37,7 +38,8 @@ class HubData(Source):
         path: A folder written by `save_to_disk`, or what `datasets.load_dataset` takes: the name of a data set, a
             folder of parquet files, `imagefolder`, `csv`, `webdataset` (with `data_files` in `options`).
         columns: `{modality: column}`. Of a model that reads two images with a sentence, `{image: [left, right], ...}`,
-            or a column of lists of two images.
+            or a column of lists of two images. Of a table without `input_dim`, `{table: [column, ...]}`, or a column
+            of records.
         split, test_split: The old names of `splits.train` and `splits.test`.
         splits: The splits `train`, `validation` and `test`, as `datasets` writes them: `{train: "train[:90%]", test:
             "train[90%:]"}`. `train` is by default the split of that name. A name of the other two that is left out is
@@ -214,8 +216,14 @@ class HubData(Source):
         for name, columns in self.columns.items():
             if isinstance(columns, str):
                 continue
+            kind = kind_of(reader.encoders.get(name, {}))
+            if kind is not None and kind.joins(reader.encoders[name]):
+                continue
             if name != "image":
-                raise UserError(f"data.columns.{name}={columns}: several columns are for images alone: write one")
+                raise UserError(
+                    f"data.columns.{name}={columns}: several columns are for images alone, and for tables without "
+                    "input_dim: write one"
+                )
             if len(columns) != reader.images:
                 reads = "one image" if reader.images == 1 else f"{reader.images} images"
                 number = "is 1 column" if len(columns) == 1 else f"are {len(columns)} columns"
@@ -312,9 +320,12 @@ class HubData(Source):
         key, value = old.get(role, ("", None))
         return f"data.splits.{role}" if value is None else key
 
-    def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[Shape]]:
-        found = {self.row_columns[name]: shapes_of(spec) for name, spec in encoders.items() if name in self.columns}
-        return {column: shapes for column, shapes in found.items() if shapes}
+    def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Format]:
+        """What the encoder of each column reads, see `data.rows.RowReader`."""
+        folders = [] if self.is_on_hub else folders_of(self.path, self.options)
+        read = {name: spec for name, spec in encoders.items() if name in self.columns}
+        found = {self.row_columns[name]: format_of(spec, folders) for name, spec in read.items()}
+        return {column: format for column, format in found.items() if format}
 
     def _summary(
         self,
@@ -367,7 +378,7 @@ class HubData(Source):
         opener: Opener,
         role: str,
         split: str,
-        shapes: Mapping[str, Sequence[Shape]],
+        shapes: Mapping[str, Format],
         progress: bool,
         images: int = 1,
     ) -> ModalityRows:
@@ -391,7 +402,7 @@ class HubData(Source):
             rows.check()
         return rows
 
-    def _stream(self, opener: Opener, split: str, shapes: Mapping[str, Sequence[Shape]]) -> ModalityStream:
+    def _stream(self, opener: Opener, split: str, shapes: Mapping[str, Format]) -> ModalityStream:
         if not opener.is_saved and set(split) & set("[+"):
             raise UserError(f"{self._key('train')}={split!r}: a stream reads a whole split; write its name alone")
         opened = self._open(opener, "train", split, streaming=True)

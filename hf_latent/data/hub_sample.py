@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UserError
-from .cells import Shape
 from .columns import LabelColumn, label_columns, read_label, split_of
+from .files import Format
 from .loaded import EvaluationData, Label
 from .opening import Opener, bases, choose_splits
 from .rows import ModalityRows, RowReader
@@ -25,7 +25,7 @@ MAYBE = ", training rows may be among them"
 
 
 def hub_sample(
-    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Sequence[Shape]], rows: int, role: Role
+    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Format], rows: int, role: Role
 ) -> Sample:
     """Rows of the split to report, else of that to validate on, else of that to train on, as the title says.
 
@@ -36,7 +36,7 @@ def hub_sample(
         source: The data.
         opener: Opens their splits.
         opened: Gives the rows of a split, and refuses columns that are missing.
-        shapes: Of columns of numbers, what can be read; other rows are left out.
+        shapes: Of columns, what can be read, see `data.rows.RowReader`.
         rows: How many, at most.
         role: `train` for rows of training.
 
@@ -76,7 +76,7 @@ def hub_sample(
 
 
 def _streamed(
-    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Sequence[Shape]], split: str, rows: int
+    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Format], split: str, rows: int
 ) -> tuple[ModalityRows, bool]:
     """The first rows of a split, and whether they are of the part of it that is written, not of the whole split."""
     stream, start = opened(opener, "test", _whole(split), streaming=True), _start(opener, split)
@@ -84,7 +84,7 @@ def _streamed(
         stream = stream.skip(start)
     keep = [column.column for column in label_columns(source.labels, source.columns)]
     keep += [] if source.ids is None else [source.ids]
-    reader = RowReader(stream.features, list(source.row_columns.values()), joined=source.joined)
+    reader = RowReader(stream.features, list(source.row_columns.values()), shapes=shapes, joined=source.joined)
     undecoded = reader.undecoded(stream, keep)
     return _rows(source, _listed(undecoded, rows), shapes), start is not None
 
@@ -104,7 +104,7 @@ def _shown_labels(
     return labels, found
 
 
-def _rows(source: "HubData", opened: Any, shapes: Mapping[str, Sequence[Shape]]) -> ModalityRows:
+def _rows(source: "HubData", opened: Any, shapes: Mapping[str, Format]) -> ModalityRows:
     reading: dict[str, Any] = {"from_hub": source.is_on_hub, "shapes": shapes, "joined": source.joined}
     return ModalityRows(opened, list(source.row_columns.values()), source.ids, **reading)
 

@@ -131,7 +131,8 @@ class Opener:
         except UserError:
             raise
         except Exception as error:  # the builders of datasets raise what they like
-            raise UserError(f"data.path={self.path!r} cannot be opened: {error}") from error
+            cause = f" ({error.__cause__})" if error.__cause__ is not None else ""  # what datasets found while it read
+            raise UserError(f"data.path={self.path!r} cannot be opened: {error}{cause}") from error
 
 
 def check_split(where: str, split: str, known: Collection[str]) -> None:

@@ -4,11 +4,9 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import constants
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
@@ -16,7 +14,6 @@ from ..errors import UserError
 from ..models.images import read_image
 from .cells import (
     ANSWER,
-    Shape,
     holds_answers,
     holds_images,
     holds_sentences,
@@ -26,8 +23,10 @@ from .cells import (
     lacking,
     misfit,
 )
+from .files import Files, Format, in_cache
 
 _REMEDY = "repair or remove it, or write data.on_bad_row: skip"
+_OR_MISSING = ", or data.on_missing: use or drop"
 
 
 class RowReader:
@@ -38,7 +37,8 @@ class RowReader:
         columns: Those to read.
         from_hub: The rows are of a data set of the Hub: they may hold images, and name files of the cache of
             `datasets`, but no other file of this machine.
-        shapes: Of columns of numbers, the shapes of a row that can be read.
+        shapes: Of columns of numbers, the shapes of a row that can be read; of columns that an encoder reads by the
+            decoder of its kind, this.
         joined: Names for several columns, whose values become one list.
         images: How many images a row has, where it has a list of them.
         missing: A row may lack a value, for which None stands, but not all of them.
@@ -49,7 +49,7 @@ class RowReader:
         features: Any,
         columns: Sequence[str],
         from_hub: bool = False,
-        shapes: Mapping[str, Sequence[Shape]] | None = None,
+        shapes: Mapping[str, Format] | None = None,
         joined: Mapping[str, Sequence[str]] | None = None,
         images: int = 1,
         missing: bool = False,
@@ -60,10 +60,13 @@ class RowReader:
         self.values = {name: list((joined or {}).get(name, [name])) for name in columns}
         self.joined = set(joined or {})
         self.columns = list(dict.fromkeys(column for parts in self.values.values() for column in parts))
-        self.shapes = dict(shapes or {})
+        self.files = {column: format for column, format in (shapes or {}).items() if isinstance(format, Files)}
+        self.shapes = {column: format for column, format in (shapes or {}).items() if not isinstance(format, Files)}
+        self.decoded = {column for name in self.files for column in self.values[name]}
+        self.class_names = {c: features[c].names for c in self.columns if isinstance(features[c], datasets.ClassLabel)}
         self.images = {c for c in self.columns if isinstance(features[c], datasets.Image)}
         self.image_lists = {c for c in self.columns if holds_images(features[c])}
-        self.lists = [c for c in self.columns if holds_sentences(features[c])]
+        self.lists = [c for c in self.columns if holds_sentences(features[c]) and c not in self.files]
 
     def undecoded(self, dataset: Any, keep: Sequence[str] = ()) -> Any:
         """The data set with its images as bytes, and the columns that are read alone, with those of `keep`."""
@@ -74,6 +77,12 @@ class RowReader:
             dataset = dataset.cast_column(column, datasets.Image(decode=False))
         for column in self.image_lists:
             dataset = dataset.cast_column(column, datasets.List(datasets.Image(decode=False)))
+        for column in self.decoded:
+            if isinstance(dataset.features[column], datasets.Audio):
+                # As records: of Audio(decode=False), too, datasets makes no rows without torchcodec.
+                dataset = dataset.cast_column(
+                    column, {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+                )
         return dataset
 
     def captions(self, row: dict[str, Any]) -> int:
@@ -84,7 +93,9 @@ class RowReader:
         """The values of one row, or of those of its columns that are there; a UserError names a bad one."""
         found = {}
         for name, columns in self.values.items():
-            if all(column in row for column in columns):
+            if name in self.files and all(column in row for column in columns):
+                found[name] = self._decoded(number, name, columns, [self._named(c, row[c]) for c in columns])
+            elif all(column in row for column in columns):
                 parts = [self._value(number, column, caption, row[column]) for column in columns]
                 whole = parts if all(part is not None for part in parts) else None
                 found[name] = whole if name in self.joined else parts[0]
@@ -98,7 +109,7 @@ class RowReader:
         if self.lacks(column, value):
             if self.missing:
                 return None
-            raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}, or data.on_missing: use or drop")
+            raise UserError(f"row {number}, column {column!r} is empty: {_REMEDY}{_OR_MISSING}")
         if column in self.images:
             return self._image(number, column, value)
         if column in self.image_lists:
@@ -114,15 +125,33 @@ class RowReader:
         return value
 
     def lacks(self, column: str, value: Any) -> bool:
-        """Whether a value of a column, as `datasets` stores it, stands for none: None, or a text of spaces."""
-        if column in self.images and isinstance(value, Mapping):
+        """Whether a value of a column, as `datasets` stores it, stands for none: None, or a text of spaces; of what a
+        decoder reads also NaN or an empty list."""
+        if isinstance(value, Mapping) and (column in self.images or column in self.decoded):
             return all(part is None for part in value.values())
+        if column in self.decoded:
+            return is_missing(value)
         return value is None or (isinstance(value, str) and is_missing(value))
+
+    def _named(self, column: str, value: Any) -> Any:
+        """The name of a class; other values as they are."""
+        return self.class_names[column][value] if column in self.class_names and value is not None else value
+
+    def _decoded(self, number: int, name: str, columns: Sequence[str], parts: list[Any]) -> Any:
+        if all(self.lacks(column, part) for column, part in zip(columns, parts, strict=True)):  # of a table, cells
+            if self.missing:
+                return None
+            raise UserError(f"row {number}, column {name!r} is empty: {_REMEDY}{_OR_MISSING}")
+        try:
+            return self.files[name].read(parts if name in self.joined else parts[0], self.from_hub)
+        except Exception as error:  # decoders raise what they like
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"row {number}, column {name!r} cannot be read ({reason}): {_REMEDY}") from error
 
     def _image(self, number: int, column: str, value: dict[str, Any]) -> Any:
         import datasets
 
-        if self.from_hub and value["bytes"] is None and not _in_cache(value["path"]):
+        if self.from_hub and value["bytes"] is None and not in_cache(value["path"]):
             named = f"row {number}, column {column!r} names {value['path']}"
             raise UserError(f"{named}, which is no image of the data set: {_REMEDY}")
         try:  # of files that are remote or in an archive, datasets fetches the bytes
@@ -159,7 +188,7 @@ class ModalityRows(Dataset):
         ids: str | None = None,
         index: Sequence[tuple[int, int]] | None = None,
         from_hub: bool = False,
-        shapes: Mapping[str, Sequence[Shape]] | None = None,
+        shapes: Mapping[str, Format] | None = None,
         joined: Mapping[str, Sequence[str]] | None = None,
         images: int = 1,
         missing: bool = False,
@@ -209,18 +238,19 @@ class ModalityRows(Dataset):
             rows = self._column(column)
             return [[self.reader.lacks(column, text) for text in texts or [None]] for texts in rows]
         stored = self.dataset.select_columns(column).with_format("arrow")  # no image is copied out
-        return [lacks for table in stored.iter(1000) for lacks in lacking(table.column(column))]
+        decoded = column in self.reader.decoded
+        return [lacks for table in stored.iter(1000) for lacks in lacking(table.column(column), decoded)]
 
     @property
     def present(self) -> dict[str, np.ndarray]:
         """`(rows,)` bool of each key of a row, whether it has a value."""
         found = {}
         for name, columns in self.reader.values.items():
-            lacking = [self._lacking[column] for column in columns]
-            listed = [column in self.reader.lists for column in columns]
+            lacks = [(self._lacking[column], column in self.reader.lists) for column in columns]
+            gone = all if name in self.reader.files else any  # of the cells of a table some may be
             found[name] = np.array(
                 [
-                    not any(own[row][caption] if each else own[row] for own, each in zip(lacking, listed, strict=True))
+                    not gone(own[row][caption] if listed else own[row] for own, listed in lacks)
                     for row, caption in self.index
                 ],
                 dtype=bool,
@@ -275,17 +305,23 @@ class ModalityRows(Dataset):
         return found
 
     def check(self) -> None:
-        """A UserError where a row holds a bad value, or none at all; images are not looked at."""
+        """A UserError where a row holds a bad value, or none at all; images and files are not looked at."""
         self._agree()
         if self.reader.missing:
             empty = ~np.logical_or.reduce(list(self.present.values()))
             if empty.any():
                 self[int(empty.argmax())]  # which says so
-        plain = [column for column in self.reader.columns if is_plain(self.dataset.features[column])]
+        features, files = self.dataset.features, self.reader.decoded
+        plain = [column for column in self.reader.columns if is_plain(features[column]) and column not in files]
         if plain:
             for number, row in enumerate(self.dataset.select_columns(plain)):
                 for caption in range(self.reader.captions(row)):
                     self.reader.read(number, row, caption)
+
+    def read_column(self, name: str) -> Iterator[Any]:
+        """The values of one modality, row by row, without those of the others."""
+        for number, row in enumerate(self.dataset.select_columns(self.reader.values[name])):
+            yield self.reader.read(number, row, 0)[name]
 
     def _agree(self) -> None:
         """Where rows of several shapes can be read, but not in one batch, the commonest shape is that of all."""
@@ -375,15 +411,3 @@ class ModalityRows(Dataset):
     def numbers(self) -> np.ndarray:
         """`(rows,)` int64, the row of the data set that each of our rows is of."""
         return np.array([row for row, _ in self.index], dtype=np.int64)
-
-
-def _in_cache(path: Any) -> bool:
-    """Whether a file was fetched from the Hub: it is remote, or in the caches of `datasets` and of the Hub."""
-    import datasets
-
-    if "\0" in str(path):
-        return False
-    if str(path).rpartition("::")[2].startswith("hf://"):
-        return True
-    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
-    return any(Path(str(path)).resolve().is_relative_to(Path(cache).resolve()) for cache in caches)

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import UserError
-from .cells import Shape, is_missing, stable_hash
+from .cells import is_missing, stable_hash
+from .files import Format
 from .rows import RowReader
 
 FIRST_ROWS = 10_000
@@ -38,7 +39,7 @@ class ModalityStream(IterableDataset):
         buffer: int,
         skip: bool,
         from_hub: bool = False,
-        shapes: Mapping[str, Sequence[Shape]] | None = None,
+        shapes: Mapping[str, Format] | None = None,
         on_missing: str = "error",
     ) -> None:
         self.reader = RowReader(dataset.features, columns, from_hub, shapes, missing=on_missing != "error")

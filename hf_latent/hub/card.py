@@ -25,8 +25,8 @@ from ..data.loading import SOURCES
 from ..errors import UserError, blamed_on, suggest
 from ..evaluation import BENCHMARKS, Measurement
 from ..files import replace
+from ..kinds import kind_of
 from ..models.configuration_base import LatentConfig
-from ..models.encoders import kind_of
 from ..objectives import Objective, RegularizedObjective, build_objective
 from ..objectives.regularized import Weighted
 from ..recipe import MODELS
@@ -185,6 +185,7 @@ def render(
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
         "image_text": _reads_image_text(model),
         "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},
+        "example_imports": _example_imports(model.modalities),
         "started": bool(started or began),
         "began": None if published_model(began) else model_name(began),
         "auto": task.auto_class if task else "AutoModel",
@@ -343,13 +344,14 @@ def _described(name: str, weighted: Weighted) -> dict[str, Any]:
 def _example(name: str, spec: Mapping[str, Any]) -> str:
     """A value of a modality as Python, for the code of a card."""
     kind = kind_of(spec)
-    if kind == "image":
-        return f'Image.open("{name}.png")'
-    if kind == "text":
-        return '"a sentence"'
-    width = int(number(spec.get("input_dim")) or 1)
-    shape = f"(50, {width})" if kind == "series" else width
-    return f'np.zeros({shape}, dtype="float32")'
+    return "..." if kind is None else kind.example(name, spec)
+
+
+def _example_imports(specs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines that the examples of these modalities need."""
+    kinds = [kind_of(spec) for spec in specs.values()]
+    lines = {line for kind in kinds if kind is not None for line in kind.IMPORTS}
+    return sorted(lines, key=lambda line: line.split()[1].lower())
 
 
 def _reads_image_text(config: LatentConfig) -> bool:

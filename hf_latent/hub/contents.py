@@ -122,7 +122,7 @@ def _like(name: str, settings: Mapping[str, Any]) -> Any:
     if name == "processor_config.json":
         image = _image_like(settings.get("image_processor"))
         own = {
-            name: {"image_processor": _image_like(spec.get("image_processor"))}
+            name: {"image_processor": _image_like(spec.get("image_processor")), "cells": _ANY}
             for name, spec in (settings.get("modalities") or {}).items()
             if isinstance(spec, Mapping)
         }
@@ -147,7 +147,8 @@ def _tower_like(spec: Any) -> dict[str, Any]:
     numbers = {key: option.default for key, option in options.items() if option.default is not option.empty}
     kind = str((spec.get("config") or {}).get("model_type"))
     config = _labelled(CONFIG_MAPPING[kind]()) if kind in CONFIG_MAPPING else {}
-    return {**numbers, "config": config}
+    # The cells of a table are its vocabulary.
+    return {**numbers, "config": config, "cells": _ANY}
 
 
 def _labelled(config: PreTrainedConfig) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, get_origin
 
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedConfig
 
-from .encoders import ENCODERS, kind_of
+from .audio_towers import tower_config
+from .encoders import ENCODERS, kind_of_spec
 from .library import from_library
 from .plugins import origin
 from .registry import nearest
@@ -30,6 +31,7 @@ class LatentConfig(PreTrainedConfig):
     Args:
         modalities: One encoder a modality, `{name: {"encoder": ..., **arguments}}`; the order is the order of the
             modalities. See `hf_latent.models.encoders` for the encoders. `"frozen": True` keeps one from training.
+            `"frames": 8` lets an encoder of images read clips of as many frames.
             `"pretrained": name` of an `auto` encoder is the checkpoint whose weights a training run begins with; its
             configuration is `"config"`, which [`from_checkpoints`] fills in.
         objective: The name of the contrastive objective.
@@ -101,7 +103,11 @@ class LatentConfig(PreTrainedConfig):
     def _resolve_encoder(spec: Any) -> Any:
         if not isinstance(spec, Mapping) or not spec.get("pretrained") or "config" in spec:
             return spec
-        return {**spec, "config": AutoConfig.from_pretrained(spec["pretrained"]).to_dict()}
+        config = tower_config(AutoConfig.from_pretrained(spec["pretrained"]))
+        found = {**spec, "config": config.to_dict()}
+        if spec.get("encoder") == "auto" and kind_of_spec(found) == "audio":
+            found.setdefault("feature_extractor", AutoFeatureExtractor.from_pretrained(spec["pretrained"]).to_dict())
+        return found
 
     def fill_heads(self) -> None:
         """Check the regularizers, and ask for the heads that they read."""
@@ -143,7 +149,7 @@ class LatentConfig(PreTrainedConfig):
     @property
     def kinds(self) -> dict[str, str]:
         """What each modality is: `image`, `text`, ...; "" where its encoder is not known here."""
-        return {name: kind_of(spec) for name, spec in self.modalities.items()}
+        return {name: kind_of_spec(spec) for name, spec in self.modalities.items()}
 
     @property
     def keys_to_ignore_at_inference(self) -> list[str]:

@@ -197,7 +197,7 @@ class LatentPreTrainedModel(PreTrainedModel):
             if tokens_only:
                 encoder.drop_pooler()
             encoders[name] = encoder
-            for model in encoder.children():
+            for model in encoder.tower.children():
                 if self._attention_asked_for and isinstance(model, PreTrainedModel) and model._supports_sdpa:
                     model.set_attn_implementation(self._attention_asked_for)
         return encoders
@@ -248,15 +248,17 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Fill the encoders that name a checkpoint (`pretrained`) with its weights; the others stay as they are."""
         for name, encoder in self.encoders.items():
             cast(Encoder, encoder).load_pretrained()
-            if isinstance(encoder, AutoEncoder) and encoder.pooling is not None:
-                self.config.modalities[name]["pooling"] = encoder.pooling  # as it turned out, for who loads it again
+            tower = cast(Encoder, encoder).tower
+            if isinstance(tower, AutoEncoder) and tower.pooling is not None:
+                self.config.modalities[name]["pooling"] = tower.pooling  # as it turned out, for who loads it again
 
     def resize_images(self, name: str, size: int) -> bool:
         """Let an image modality expect square pictures of `size` pixels; see [`AutoEncoder.resize_images`].
 
         A momentum copy is changed alike, and the config names the new size. Call it before an optimizer is made.
         """
-        towers = [m for path, m in self.named_modules() if f".{path}".endswith(f".encoders.{name}")]
+        found = [m for path, m in self.named_modules() if f".{path}".endswith(f".encoders.{name}")]
+        towers = [cast(Encoder, encoder).tower for encoder in found]
         changed = [tower.resize_images(size) for tower in towers if isinstance(tower, AutoEncoder)]
         if not any(changed):
             return False

@@ -1,47 +1,36 @@
 """Processor of CoMM: raw modalities in, tensors out."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from .images import fitted, keeps_squares, mean_and_std, output_size, scratch_processor, stored_processor
-from .inputs import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    normalised,
-    stack_images,
-    stack_numbers,
-    stack_series,
-    tokenize,
-)
+from .kind_audio import AudioKind
+from .kind_image import ImageKind
+from .kind_numbers import FeaturesKind, SeriesKind, TableKind
+from .kind_text import TextKind
+from .kind_video import VideoKind
+from .kinds import InputKind
 from .registry import nearest
-from .text_towers import own_limit
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
-KINDS = ("features", "image", "series", "table", "text")
+# A closed set: what loads a model reads these files alone.
+KINDS: dict[str, type[InputKind]] = {
+    cls.kind: cls for cls in (AudioKind, FeaturesKind, ImageKind, SeriesKind, TableKind, TextKind, VideoKind)
+}
 
 
 class CoMMProcessor(ProcessorMixin):
     """Turns raw modalities into the batch that a [`CoMMModel`] reads, or a LatentCLIP of others than image and text.
 
     Args:
-        modalities: What each modality is, `{name: {"kind": "image", "size": 224}}`. The kinds are
-
-            - `image`: what `images.read_image` takes, such as PIL images and arrays; made squares of `size` px as
-              `fit` (`squash` by default, `crop` or `pad`) and `resample` (`bilinear` by default, `bicubic`) say, and
-              normalised with `mean` and `std` (of ImageNet by default), or as `image_processor` does, the settings of
-              one of transformers; or lists of these, as many in each row;
-            - `text`: strings, tokenized to at most `max_length` tokens (by default as many as the tokenizer says, or
-              77) and padded to the longest, or to `max_length` with `"padding": "max_length"`, as SigLIP's towers;
-            - `series`: float arrays `(length, input_dim)`, zero-padded to the longest, with an `attention_mask`;
-            - `table` and `features`: float arrays, stacked.
+        modalities: What each modality is, `{name: {"kind": "image", "size": 224}}`. The kinds
+            are those of `KINDS`, whose docstrings say what they take and what their options are.
         tokenizers: The tokenizer of each text modality.
 
     Example:
@@ -61,20 +50,12 @@ class CoMMProcessor(ProcessorMixin):
         super().__init__(**kwargs)
         self.modalities = {name: dict(options) for name, options in modalities.items()}
         self.tokenizers = dict(tokenizers or {})
-        self._images: dict[str, Any] = {}
+        self._kinds: dict[str, InputKind] = {}
         for name, options in self.modalities.items():
             kind = options.get("kind")
             if kind not in KINDS:
-                raise ValueError(f"modality {name!r}: unknown kind {kind!r}: {nearest(str(kind), KINDS)}")
-            if kind == "image":
-                options.setdefault("size", 224)
-                options.setdefault("mean", IMAGENET_MEAN)
-                options.setdefault("std", IMAGENET_STD)
-                self._images[name] = _image_processor(options)
-            if kind == "text":
-                if name not in self.tokenizers:
-                    raise ValueError(f"modality {name!r} is text: give its tokenizer in tokenizers[{name!r}]")
-                options.setdefault("max_length", own_limit(self.tokenizers[name]))
+                raise ValueError(f"modality {name!r}: unknown kind {kind!r}: {nearest(str(kind), list(KINDS))}")
+            self._kinds[name] = KINDS[kind](name, options, self.tokenizers.get(name))
 
     def __call__(
         self,
@@ -109,11 +90,7 @@ class CoMMProcessor(ProcessorMixin):
         batch: dict[str, Any] = {}
         for name, values in modalities.items():
             stacked = self._stack(name, values, **asked)
-            if self.modalities[name]["kind"] == "image":
-                options = self.modalities[name]
-                images = normalised(stacked["pixel_values"], options["mean"], options["std"])
-                stacked["pixel_values"] = images
-            batch[name] = stacked
+            batch[name] = self._kinds[name].finish(stacked)
         if return_tensors == "np":
             batch = {name: {key: rows.numpy() for key, rows in stacked.items()} for name, stacked in batch.items()}
         return BatchFeature({"modalities": batch})
@@ -129,19 +106,11 @@ class CoMMProcessor(ProcessorMixin):
         """`stack`; `text` are arguments of `tokenize` in place of those of the modality."""
         if name not in self.modalities:
             raise ValueError(f"unknown modality {name!r}: {nearest(name, list(self.modalities))}")
-        options = self.modalities[name]
-        if options["kind"] == "image":
-            processor, keep = self._images[name]
-            pad = options.get("fit") == "pad"
-            return stack_images(name, values, options["size"], partial(fitted, processor, pad=pad), keep)
-        if options["kind"] == "text":
-            own = {"max_length": options["max_length"], "padding": options.get("padding", "longest")}
-            return tokenize(name, values, self.tokenizers[name], **{**own, **text})
-        return stack_series(name, values) if options["kind"] == "series" else stack_numbers(name, values)
+        return self._kinds[name].stack(values, **text)
 
     def crop_of(self, name: str) -> tuple[int, int]:
         """The side of the images of a modality, in pixels, and how Pillow resamples them."""
-        return self.modalities[name]["size"], int(self._images[name][0].resample)
+        return cast(ImageKind, self._kinds[name]).crop
 
     def batch(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """What the model reads, from raw values: `__call__` as a dict."""
@@ -154,7 +123,7 @@ class CoMMProcessor(ProcessorMixin):
 
     def to_dict(self) -> dict[str, Any]:
         output = super().to_dict()
-        for key in ("tokenizers", "_images"):
+        for key in ("tokenizers", "_kinds"):
             output.pop(key, None)
         return output
 
@@ -177,7 +146,7 @@ class CoMMProcessor(ProcessorMixin):
         cls, pretrained_model_name_or_path: Any, **kwargs: Any
     ) -> "CoMMProcessor":
         options, _ = cls.get_processor_dict(pretrained_model_name_or_path, **kwargs)
-        texts = [name for name, modality in options["modalities"].items() if modality["kind"] == "text"]
+        texts = [name for name, modality in options["modalities"].items() if _reads_tokenizer(modality)]
         tokenizers = {
             name: AutoTokenizer.from_pretrained(
                 pretrained_model_name_or_path,
@@ -193,17 +162,9 @@ class CoMMProcessor(ProcessorMixin):
         return ["modalities"]
 
 
-def _image_processor(options: dict[str, Any]) -> tuple[Any, bool]:
-    """The image processor of a modality, and whether squares of its size stay as they are."""
-    if "image_processor" in options:
-        processor = stored_processor(options["image_processor"])
-        options["size"] = output_size(processor)
-        options["mean"], options["std"] = mean_and_std(processor)
-    else:
-        fit = options.get("fit", "squash")
-        resample = options.get("resample", "bilinear")
-        processor = scratch_processor(options["size"], options["mean"], options["std"], fit, resample)
-    return processor, keeps_squares(processor, options["size"])
+def _reads_tokenizer(options: Mapping[str, Any]) -> bool:
+    kind = KINDS.get(str(options.get("kind")))
+    return kind is not None and kind.reads_tokenizer
 
 
 CoMMProcessor.register_for_auto_class()

@@ -158,7 +158,9 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         if views is None or not isinstance(collator, LatentCollator) or not shuffled:
             return False
         first = next(iter(cast(Any, self.train_dataset)))
-        images = [name for name, view in views.modalities.items() if isinstance(view, ImageView)]
+        images = [
+            name for name, view in views.modalities.items() if isinstance(view, ImageView) and view.crops_decoded
+        ]
         model = cast(LatentPreTrainedModel, self.model)
         second = set(model.second_views(images))
         wanted = {}

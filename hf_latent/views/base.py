@@ -27,7 +27,7 @@ class View(ABC):
     """One modality's augmentation. `inputs` is what a collator gives; keys that a view does not touch pass through.
 
     Attributes:
-        kinds: Of the encoders whose inputs it augments: `image`, `text`, `series`, `table` or `features`.
+        kinds: Of the encoders whose inputs it augments, keys of `models.processing_comm.KINDS`.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -47,6 +47,15 @@ class View(ABC):
         """The view with the token ids that were left out taken from the tokenizer of its modality, if it has one."""
         return self
 
+    def for_modality(self, options: Mapping[str, Any]) -> "View":
+        """The view with what the processor knows of its modality, such as what a table holds."""
+        return self
+
+    @property
+    def processor_options(self) -> dict[str, Any]:
+        """What the processor has to know of the view, so that it makes what the plain view does."""
+        return {}
+
     def plain(self, inputs: Inputs) -> Inputs:
         """The deterministic view, for evaluation: the inputs as they are, unless a view says otherwise."""
         return dict(inputs)
@@ -57,7 +66,7 @@ class View(ABC):
 class NoView(View):
     """No augmentation, for features computed beforehand."""
 
-    kinds = ("text", "series", "table", "features")  # something must resize and normalise an image
+    kinds = ("text", "series", "table", "features", "audio")  # something must resize and normalise an image
 
     def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
         return {}

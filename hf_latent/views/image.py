@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -60,6 +61,8 @@ class ImageView(View):
     """
 
     kinds = ("image",)
+    # Whether random crops are cut from the images as they are decoded, where they are loaded.
+    crops_decoded: ClassVar[bool] = True
 
     size: int = 224
     crop_scale: tuple[float, float] = (0.08, 1.0)
@@ -92,6 +95,12 @@ class ImageView(View):
         most = (self.size - 1) // 3
         wanted = f"at most {most} pixels at size={self.size}: the kernel reaches 3 sigma to either side"
         check(self, "blur_sigma", lambda v: v[1] <= most, wanted)
+
+    @property
+    def processor_options(self) -> dict[str, Any]:
+        written = {"fit": self.fit, "resample": self.resample}
+        told = {key: value for key, value in written.items() if value is not None}
+        return {"size": self.size, "mean": list(self.mean), "std": list(self.std), **told}
 
     def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
         """crop: top, left, height, width as shares of the image; jitter: brightness, contrast, saturation factors and

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from composed import Answer, ComposedProbes
 from explorer import FUSED, Explorer
 from page import LAST, bar_html, figure, image_html, named, picker, spoken, table_html
-from thumbnails import thumbnail
+from thumbnails import player, thumbnail
 
 from hf_latent.data.composer import ALL, Chosen, Composer, Factor
 
@@ -137,8 +137,10 @@ def page_of(probes: ComposedProbes, chosen: Chosen) -> list[Any]:
 
 def value_html(probes: ComposedProbes, modality: str, value: Any, words: str) -> str:
     """A value of a modality: a picture of it, or the text."""
-    kind = probes.explorer.processor.modalities[modality]["kind"]
-    return f"<p>{escape(value)}</p>" if kind == "text" else image_html(thumbnail(value, kind), words)
+    options = probes.explorer.processor.modalities[modality]
+    if modality not in probes.explorer.pictured:
+        return f"<p>{escape(value)}</p>"
+    return image_html(thumbnail(value, options["kind"]), words) + player(value, options)
 
 
 def picked_html(probes: ComposedProbes, modality: str, value: Any, words: str) -> str:

@@ -61,6 +61,7 @@ def row_html(explorer: Explorer, row: int) -> str:
     for name, values in explorer.sample.values.items():
         pictured = name in explorer.pictured
         shown = image_html(explorer.thumbnails[name][row], explorer.sample.words[row]) if pictured else ""
+        shown += explorer.player(name, row)
         text = "" if pictured else f"“{escape(short(str(values[row]), 300))}”"
         parts.append(f"<figure>{shown}<div>{text}</div><small>{escape(name)}</small></figure>")
     return f'<div class="seen">{"".join(parts)}</div>'

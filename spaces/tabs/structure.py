@@ -198,6 +198,7 @@ def _near_html(structure: Structure, name: str, row: int, cosine: float) -> str:
     if isinstance(value, str):
         return f'<div class="near"><div>“{escape(short(value, 120))}”{found}</div></div>'
     shown = image_html(explorer.thumbnails[name][row], words) if name in explorer.pictured else ""
+    shown += explorer.player(name, row)
     return f'<div class="near">{shown}<div>{escape(short(words, 80))}{found}</div></div>'
 
 

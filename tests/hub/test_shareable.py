@@ -20,7 +20,20 @@ from tests.test_recipe import BASE
 
 CODE = {"configuration_base.py", "configuration_comm.py", "embeddings.py", "encoders.py", "fusion.py", "inputs.py"}
 CODE |= {
+    "audio.py",
+    "audio_towers.py",
+    "encoder_audio.py",
+    "encoder_auto.py",
+    "encoder_base.py",
+    "encoder_video.py",
     "images.py",
+    "kind_audio.py",
+    "kind_image.py",
+    "kind_numbers.py",
+    "kind_text.py",
+    "kind_video.py",
+    "kinds.py",
+    "tables.py",
     "image_positions.py",
     "library.py",
     "peft_folder.py",

@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoModelForZeroShotImageClassification, Aut
 
 from hf_latent import CoMMConfig, CoMMProcessor, LatentCLIP, LatentCLIPConfig, LatentCLIPModel
 from hf_latent.data.tokenizers import word_tokenizer
-from hf_latent.models.encoders import build_encoder, kind_of
+from hf_latent.models.encoders import build_encoder, kind_of_spec
 from hf_latent.training.lora import Lora, add_lora
 from tests.models.small import ENCODERS, small_batch, small_bert, small_clip, small_pairs, small_triples
 
@@ -262,12 +262,16 @@ def test_what_an_encoder_reads_is_known_without_building_it():
     }
     tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     specs = [*ENCODERS.values(), *({"encoder": "auto", "config": {"model_type": name, **tiny}} for name in configs)]
-    assert [kind_of(spec) for spec in specs[:4]] == list(ENCODERS)
-    assert [kind_of(spec) for spec in specs[4:]] == ["text"] * 3 + ["image"] * 3 + ["text"]
+    assert [kind_of_spec(spec) for spec in specs[:4]] == list(ENCODERS)
+    assert [kind_of_spec(spec) for spec in specs[4:]] == ["text"] * 3 + ["image"] * 3 + ["text"]
     for name in ("bert", "vit"):
         spec = {"encoder": "auto", "config": {"model_type": name, **tiny}}
-        assert build_encoder(spec).kind == kind_of(spec)
-    assert kind_of({"encoder": "of_a_plug_in"}) == kind_of({"encoder": "auto", "config": {"model_type": "?"}}) == ""
+        assert build_encoder(spec).kind == kind_of_spec(spec)
+    assert (
+        kind_of_spec({"encoder": "of_a_plug_in"})
+        == kind_of_spec({"encoder": "auto", "config": {"model_type": "?"}})
+        == ""
+    )
     with pytest.raises(ValueError, match="LatentCLIPConfig"):
         AutoModelForZeroShotImageClassification.from_config(CoMMConfig())
 

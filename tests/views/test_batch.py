@@ -99,7 +99,7 @@ def test_build_view_takes_lists_and_knows_every_kind() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "told"),
     [
-        ("imge", {}, "did you mean 'image'.*known: image, masked, none, series, table, text, words"),
+        ("imge", {}, "did you mean 'image'.*known: audio, cells, image, masked, none, series, table, text, video"),
         ("image", {"crop_scal": [0.1, 1]}, "option 'crop_scal' of the image view: did you mean 'crop_scale'"),
         ("none", {"size": 3}, "unknown option 'size' of the none view: known: none"),
         ("text", {"mask_token_id": "[MASK]"}, "mask_token_id='.MASK.': write a token id"),

@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from hf_latent.views import ImageView, MaskedView, TextView, Views, WordsView
+from hf_latent.views.audio import AudioView
 from hf_latent.views.base import send
+from hf_latent.views.cells import CellsView
+from hf_latent.views.video import VideoView
 from tests.fake_device import FakeDevice, put
 from tests.views.small import SIZE, batch, pixels, views
 
@@ -15,6 +18,17 @@ def words():
 
 
 CROPPED = {"pixel_values": pixels(6), "crops_0": pixels(6, SIZE, SIZE), "crops_1": pixels(6, SIZE, SIZE, seed=1)}
+CELLS = [
+    {"name": "size", "missing": 0.2, "mean": 0.0, "std": 1.0, "quantiles": [-1.0, 0.0, 2.0]},
+    {"name": "shop", "missing": 0.1, "values": ["a", "b"], "shares": [0.7, 0.3]},
+]
+TABLE = {
+    "values": torch.zeros(6, 1),
+    "missing": torch.zeros(6, 1, dtype=torch.bool),
+    "categories": torch.full((6, 1), 2),
+}
+WAVES = {"input_values": batch(6)["series"]["values"][..., 0], "attention_mask": batch(6)["series"]["attention_mask"]}
+BANDS = {"input_features": batch(6)["series"]["values"], "attention_mask": batch(6)["series"]["attention_mask"]}
 CASES = {
     "all": (views().modalities, batch(6)),
     "randaugment": ({"image": ImageView(size=SIZE, randaugment=(2, 7))}, {"image": {"pixel_values": pixels(40)}}),
@@ -23,6 +37,10 @@ CASES = {
     "text": ({"text": TextView(mask_token_id=3, special_token_ids=(5, 6))}, {"text": batch(6)["text"]}),
     "words": ({"text": WordsView(pad_token_id=0, special_token_ids=(5,), padding_side="right")}, {"text": words()}),
     "ids": ({"text": WordsView(pad_token_id=0, special_token_ids=(5,))}, {"text": batch(6)["text"]}),
+    "waveforms": ({"audio": AudioView(noise_probability=1.0)}, {"audio": WAVES}),
+    "spectrograms": ({"audio": AudioView()}, {"audio": BANDS}),
+    "cells": ({"table": CellsView().for_modality({"cells": CELLS})}, {"table": TABLE}),
+    "clips": ({"video": VideoView(size=SIZE)}, {"video": {"pixel_values": pixels(6).unflatten(0, (3, 2))}}),
     "masked": (
         {"text": MaskedView(mask_token_id=3, vocab_size=90, special_token_ids=(5,))},
         {"text": batch(6)["text"]},
