@@ -311,8 +311,9 @@ class ModalityRows(Dataset):
             empty = ~np.logical_or.reduce(list(self.present.values()))
             if empty.any():
                 self[int(empty.argmax())]  # which says so
-        features, files = self.dataset.features, self.reader.decoded
-        plain = [column for column in self.reader.columns if is_plain(features[column]) and column not in files]
+        reader, features = self.reader, self.dataset.features
+        files = {c for name, own in reader.files.items() if own.opens for c in reader.values[name]}
+        plain = [column for column in reader.columns if is_plain(features[column]) and column not in files]
         if plain:
             for number, row in enumerate(self.dataset.select_columns(plain)):
                 for caption in range(self.reader.captions(row)):

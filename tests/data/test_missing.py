@@ -215,3 +215,21 @@ def test_a_batch_of_a_loader_has_what_the_rows_have(path):
     )
     model = CoMMModel.from_pretrained  # the batch is what `forward` reads
     assert model and all(set(batch) == {"modalities", "present", "ids"} for batch in loader)
+
+
+def test_cells_and_sound_may_be_missing_as_a_whole(tmp_path):
+    """Of a table some cells may be missing anyway; it is missing where none is there."""
+    pytest.importorskip("soundfile")
+    sound = {"array": [0.1, 0.2] * 400, "sampling_rate": 8000}
+    rows = {"a": [1.0, None, None, float("nan")], "b": ["x", "y", " ", None], "sound": [sound, None, sound, sound]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "set"))
+    columns = {"table": ["a", "b"], "audio": "sound"}
+    encoders = {"table": {"encoder": "table"}, "audio": {"encoder": "audio_cnn"}}
+    found = HubData(str(tmp_path / "set"), columns, on_missing="use").load_for(Reader(encoders))
+    read = [found.train[i] for i in range(4)]
+    assert [row["a + b"] for row in read[:2]] == [[1.0, "x"], [None, "y"]]
+    assert [row["a + b"] for row in read[2:]] == [None, None] and read[1]["sound"] is None
+    assert {name: there.tolist() for name, there in found.train.present.items()} == {
+        "a + b": [True, True, False, False],
+        "sound": [True, False, True, True],
+    }
