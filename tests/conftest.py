@@ -61,12 +61,13 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="module")
 def one_drawing():
-    """Trifeature is drawn once for all runs of the same options."""
-    from hf_latent.data import trifeature_data
-    from tests.downstream import drawn_once
+    """Trifeature, and the objects of its scenes, are drawn once for all runs of the same options."""
+    from hf_latent.data import trifeature_data, trifeature_scenes
+    from tests.downstream import drawn_once, rendered_once
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trifeature_data, "load_trifeature", drawn_once)
+        patch.setattr(trifeature_scenes, "render", rendered_once)
         yield
 
 

@@ -11,12 +11,13 @@ from hf_latent import LatentALBEFForNaturalLanguageVisualReasoning, LatentALBEFF
 from hf_latent.cli import main
 from hf_latent.data import trifeature_task_data
 from hf_latent.data.tokenizers import load_tokenizer
-from hf_latent.data.trifeature import load_trifeature
+from hf_latent.data.trifeature import load_trifeature, render
 from tests.models.small import small_albef
 
 TINY = ("training.max_steps=2", "training.global_batch_size=32", "training.disable_tqdm=true", "data.image_size=16")
 TINY = (*TINY, "data.renders=1", "data.test_renders=1", "data.per_picture=1")
 drawn_once = cache(load_trifeature)  # one drawing for all
+_rendered = {}
 # Each recipe with what it begins with.
 BEGINS = {
     "questions": "pretrained",
@@ -24,6 +25,14 @@ BEGINS = {
     "text_assignment": "pretrained",
     "statements": "text_assignment",
 }
+
+
+def rendered_once(combinations, *options):
+    """The pictures of some combinations, rendered once."""
+    key = (combinations.tobytes(), *options)
+    if key not in _rendered:
+        _rendered[key] = render(combinations, *options)
+    return _rendered[key]
 
 
 def chance(labels):

@@ -7,9 +7,11 @@ from hf_latent.data.trifeature import COLORS, RGB, SHAPES, TEXTURES, split_combi
 from hf_latent.data.trifeature_scenes import DEFINITE, PHRASES, TrifeatureScenesData, draw_scenes, phrases_of
 from hf_latent.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("one_drawing")
+
 
 @pytest.fixture(scope="module")
-def data():
+def data(one_drawing):
     return TrifeatureScenesData(scenes=60, test_scenes=40).load()
 
 

@@ -124,7 +124,7 @@ def test_data_that_cannot_be_read_is_named(tmp_path):
         HubData(path=stored(tmp_path / "few", rows=4), columns=columns).sample()
 
 
-def test_scenes_are_held_out_ones_with_their_captions():
+def test_scenes_are_held_out_ones_with_their_captions(one_drawing):
     sample = TrifeatureScenesData(image_size=32, scenes=3, test_scenes=2).sample()
     assert len(sample) == ROWS == len(sample.values["image"]) and sample.values["text"] == sample.words
     shape, color = (sample.known[factor] for factor in ("shape", "color"))

@@ -208,7 +208,7 @@ def test_a_schedule_has_its_last_value(tmp_path):
         ("load_best_model_at_end=true", " needs eval_strategy: steps or epoch"),
     ],
 )
-def test_a_recipe_that_would_evaluate_is_refused(tmp_path, asked, said):
+def test_a_recipe_that_would_evaluate_is_refused(one_drawing, tmp_path, asked, said):
     small = ["data.image_size=16", "data.renders=1", "data.test_renders=1"]
     recipe = load_recipe("latent_clip_quick", [*small, f"training.{asked}", f"training.output_dir={tmp_path / 'run'}"])
     with pytest.raises(UserError, match=rf"training\.{asked.split('=')[0]}{said}"):
