@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("model", help="the model that made it: a run folder or its id on the Hub")
     parser.add_argument("sentence", help="what to look for")
     parser.add_argument("--modality", default="image", help="whose vectors are searched")
+    parser.add_argument("--by", default="text", help="the modality that the sentence is of")
     parser.add_argument("--index", choices=["faiss", "usearch"], default="faiss")
     parser.add_argument("-k", type=int, default=5, help="how many to show")
     options = parser.parse_args()
@@ -57,8 +58,8 @@ def main() -> None:
 
     model, processor = AutoModel.from_pretrained(options.model), AutoProcessor.from_pretrained(options.model)
     with torch.no_grad():
-        query = model.get_text_features(**processor(text=[options.sentence], return_tensors="pt"))
-        query = torch.nn.functional.normalize(query, dim=-1)[0].numpy()
+        found = model(**processor.batch({options.by: [options.sentence]}), return_loss=False)
+        query = torch.nn.functional.normalize(found.embeds[options.by], dim=-1)[0].numpy()
     search = by_faiss if options.index == "faiss" else by_usearch
     rows, cosines = search(vectors, query, min(options.k, len(vectors)))
     shown = [name for name in table.column_names if not name.endswith("_embedding")]

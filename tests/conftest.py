@@ -43,6 +43,9 @@ os.environ.update(
 THREADS = os.environ.setdefault("HF_LATENT_TEST_THREADS", "1")
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = THREADS
+# Threads that wait for each other sleep: where processes have more threads than there are cores, spinning took ten
+# times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["MKL_DYNAMIC"] = "FALSE"  # or MKL, and with it torch, takes no more threads than there are cores
 
 import pytest  # noqa: E402  (the environment comes first)
