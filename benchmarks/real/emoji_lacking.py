@@ -2,7 +2,7 @@
 
     python benchmarks/real/emoji_lacking.py emoji outputs/emoji_lacking
 
-The folder is that of examples/emoji/prepare.py, the recipe examples/emoji/recipe.yaml with 6 epochs. Held-out emoji
+The folder is that of examples/emoji/prepare.py, the recipe examples/emoji/recipe.yaml with 4 epochs. Held-out emoji
 are whole.
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
                     changes = [
                         {
                             "data": {"path": str(folder), "options": {}, "on_missing": how},
-                            "training": {"seed": seed, "output_dir": str(place), "num_train_epochs": 6},
+                            "training": {"seed": seed, "output_dir": str(place), "num_train_epochs": 4},
                         }
                     ]
                     fixed = ["training.eval_strategy=no", "training.save_strategy=no", "training.disable_tqdm=true"]

@@ -125,13 +125,13 @@ def train(folder: Path, output: Path, names: Sequence[str], seed: int, model: di
         "data": {"path": str(folder), **data},
         "training": {"seed": seed, "output_dir": str(output)},
     }
-    recipe = load_recipe(_recipe_of(names, output), changes=[changes])
+    recipe = load_recipe(_recipe_of(names, output, fused="type" not in model), changes=[changes])
     experiment.train(recipe)
     return output
 
 
-def _recipe_of(names: Sequence[str], output: Path) -> Path:
-    """The recipe with these modalities alone."""
+def _recipe_of(names: Sequence[str], output: Path, fused: bool) -> Path:
+    """The recipe with these modalities alone, and without what only CoMM has unless they are fused."""
     from omegaconf import OmegaConf
 
     recipe: Any = OmegaConf.to_container(OmegaConf.load(RECIPE))
@@ -139,6 +139,8 @@ def _recipe_of(names: Sequence[str], output: Path) -> Path:
         for name in set(section) - set(names):
             del section[name]
     recipe["data"]["labels"]["sentiment"]["of"] = list(names)
+    for key in () if fused else ("embed_dim", "fusion_heads", "projection_hidden_dim"):
+        del recipe["model"][key]
     output.parent.mkdir(parents=True, exist_ok=True)
     path = output.with_suffix(".yaml")
     OmegaConf.save(OmegaConf.create(recipe), path)
