@@ -92,7 +92,7 @@ def in_batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def ours(folder: Path, kind: str, size: int) -> Way:
     """As training and evaluation read: rows of `datasets`, the collator, the plain view."""
     source = {"image": "imagefolder", "audio": "csv"}[kind]
-    encoder = {"image": {"encoder": "small_cnn"}, "audio": {"encoder": "audio_cnn", "max_seconds": SECONDS}}[kind]
+    encoder = {"image": {"encoder": "cnn"}, "audio": {"encoder": "audio_cnn", "max_seconds": SECONDS}}[kind]
     options: dict[str, Any] = {"cache_dir": str(folder / "cache"), "data_dir": str(folder)}
     if kind == "audio":
         names = [path.name for path in sorted(folder.glob("*.wav"))]
