@@ -16,6 +16,7 @@ INSTALL = "reading files of sound needs soundfile: pip install soundfile, or the
 ZEROS = 16  # zero crossings of the sinc of the resampling filter, to either side
 ROLLOFF = 0.95  # its cutoff, as a share of the lower of the two Nyquist frequencies
 LARGEST_FILTER = 2**22  # numbers
+FILTERS = 64  # that are applied at once
 FLOOR = 1e-10  # of the power in a mel band, whose logarithm is -10
 
 
@@ -147,6 +148,8 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     step, phases = rate // divisor, wanted // divisor  # results repeat their places among samples after as many
     reach = math.ceil(ZEROS / _cutoff(step, phases))
     length = math.ceil(len(samples) * phases / step)
+    while phases < FILTERS and 4 * phases * (reach + step) <= LARGEST_FILTER:  # a few filters make a slow convolution
+        step, phases = 2 * step, 2 * phases
     if phases * (2 * reach + step) > LARGEST_FILTER:
         return _resampled_one_by_one(samples, step, phases, reach, length)
     blocks = math.ceil(length / phases)
