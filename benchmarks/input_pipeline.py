@@ -5,7 +5,7 @@
 
 Pictures are JPEG files of 640 x 480 px, read as normalised float32 `(batch, 3, 224, 224)`; sounds are WAV files of
 5 s and 16 bits, of 16 kHz, or of 48 kHz and two channels, read as log-mel spectrograms at 16 kHz of 64 bands with a
-frame of 25 ms every 10 ms. All ways read the same files (webdataset a tar of them) and take turns within one process of
+frame of 25 ms every 10 ms. All ways read the same files (webdataset a tar of them) and take turns in one process of
 one thread; what they cost is measured in CPU time. Before that, values are compared with a plain reference in float64.
 Without webdataset its rows are left out.
 """
