@@ -238,8 +238,18 @@ def _processed(processor: Any, images: Sequence[Image.Image]) -> Tensor:
     options: Any = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
     if _resizes_first(processor):
         images = [image.resize(_resized(processor, image), processor.resample) for image in images]
+        if not processor.do_center_crop and not processor.do_pad:
+            return _stacked(images)
         options["do_resize"] = False
     return processor(list(images), **options)["pixel_values"]
+
+
+def _stacked(images: Sequence[Image.Image]) -> Tensor:
+    """RGB images of one size as uint8 `(images, 3, height, width)`."""
+    pixels = torch.empty(len(images), 3, images[0].height, images[0].width, dtype=torch.uint8)
+    for place, image in zip(pixels.numpy(), images, strict=True):
+        place[:] = np.asarray(image).transpose(2, 0, 1)
+    return pixels
 
 
 def _resizes_first(processor: Any) -> bool:

@@ -75,7 +75,7 @@ def _square(value: Any, size: int) -> Tensor | None:
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Images `(..., 3, height, width)`, uint8, as floats with `mean` and `std` of each channel taken out."""
     means, stds = (torch.tensor(list(values), dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
-    return (images.float() / 255 - means) / stds
+    return images.to(torch.float32, copy=True).div_(255).sub_(means).div_(stds)
 
 
 def tokenize(

@@ -59,7 +59,8 @@ class AudioKind(InputKind):
             samples = read_audio(value, self.options["sampling_rate"], self.options["max_seconds"])
         except ValueError as error:
             raise ValueError(f"row {row} of modality {self.name!r} is no sound that can be read: {error}") from None
-        return np.pad(samples, (0, max(0, self.options["window"] - len(samples))))
+        lacking = self.options["window"] - len(samples)
+        return np.pad(samples, (0, lacking)) if lacking > 0 else samples
 
     def stack(self, values: Sequence[Any], **text: Any) -> dict[str, Tensor]:
         rows = [self.read(row, value) for row, value in enumerate(values)]
@@ -87,8 +88,9 @@ class AudioKind(InputKind):
 
 def _padded(key: str, rows: list[Tensor], length: int = 0) -> dict[str, Tensor]:
     """Rows of several lengths, zero-padded to the longest, or to `length` if that is longer, and their mask."""
-    length = max(length, *(len(row) for row in rows))
-    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    length = max(length, int(lengths.max()))
+    mask = (torch.arange(length) < lengths[:, None]).long()
     stacked = rows[0].new_zeros(len(rows), length, *rows[0].shape[1:])
     for place, row in enumerate(rows):
         stacked[place, : len(row)] = row

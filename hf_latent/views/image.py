@@ -189,11 +189,11 @@ class ImageView(View):
     def plain(self, inputs: Inputs) -> Inputs:
         """Resized to (size, size), antialiased, whatever the aspect ratio, and normalised."""
         pixels = _checked(take(inputs, "pixel_values", "image"))
-        images, unit = _as_float(pixels.flatten(0, -4))
+        images, unit = _as_float(pixels.flatten(0, -4), copy=True)
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        mean, std = (torch.tensor(values, dtype=images.dtype).view(3, 1, 1) for values in (self.mean, self.std))
-        images = torch.addcmul(send(-mean / std, images), images, send(unit / std, images))
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            images[:, channel].mul_(unit / std).sub_(mean / std)  # in place: on CPUs new memory costs more than this
         return {**_uncut(inputs), "pixel_values": images.unflatten(0, pixels.shape[:-3])}
 
     def _crop(self, images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
@@ -274,7 +274,10 @@ def _checked(pixels: Tensor) -> Tensor:
     return pixels
 
 
-def _as_float(pixels: Tensor) -> tuple[Tensor, float]:
-    """Pixels as float32, and the factor that brings them to [0, 1]: folded into later arithmetic, it saves a pass."""
+def _as_float(pixels: Tensor, copy: bool = False) -> tuple[Tensor, float]:
+    """Pixels as float32, and the factor that brings them to [0, 1]: folded into later arithmetic, it saves a pass.
+
+    With `copy`, they are new even where they were float32.
+    """
     unit = 1 / 255 if pixels.dtype == torch.uint8 else 1.0
-    return pixels.to(torch.float32, memory_format=torch.contiguous_format), unit
+    return pixels.to(torch.float32, copy=copy, memory_format=torch.contiguous_format), unit

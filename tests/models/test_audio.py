@@ -91,6 +91,16 @@ def test_files_arrays_and_records_are_one_sound(tmp_path):
     assert len(read_audio(wav(np.zeros(RATE, np.int16)), 8000, seconds=0.25)) == 2000
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "PCM_U8"])
+def test_files_of_every_width_are_read_as_in_float64(subtype, channels):
+    soundfile = pytest.importorskip("soundfile")
+    file, draw = io.BytesIO(), np.random.default_rng(0)
+    soundfile.write(file, draw.uniform(-1, 1, (300, channels)), RATE, format="WAV", subtype=subtype)
+    exact = soundfile.read(io.BytesIO(file.getvalue()), dtype="float64", always_2d=True)[0]
+    assert np.array_equal(read_audio(file.getvalue(), RATE), exact.mean(1).astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -102,6 +112,7 @@ def test_files_arrays_and_records_are_one_sound(tmp_path):
         ([0.0, math.nan], "holds NaN or infinity"),
         (["a", "b"], "expected numbers"),
         (np.zeros((2, 3)), "expected (samples,), found (2, 3)"),
+        ({"array": np.zeros((0, 3)), "sampling_rate": 8000}, "(channels, samples), found (0, 3)"),
         (3, "expected (samples,), found ()"),
         (None, "expected numbers"),
     ],
@@ -134,9 +145,9 @@ def test_resampled_tones_are_tones(rate, wanted):
 
 def test_both_ways_of_resampling_are_one(monkeypatch):
     noise = np.random.default_rng(0).normal(size=3001).astype(np.float32)
-    before = [resample(noise, *rates) for rates in ((441, 160), (2, 3))]
+    before = [resample(noise, *rates) for rates in ((441, 160), (2, 3), (3, 1))]
     monkeypatch.setattr("hf_latent.models.audio.LARGEST_FILTER", 0)
-    for rates, wanted in zip(((441, 160), (2, 3)), before, strict=True):
+    for rates, wanted in zip(((441, 160), (2, 3), (3, 1)), before, strict=True):
         np.testing.assert_allclose(resample(noise, *rates), wanted, atol=1e-5)
 
 
@@ -152,6 +163,18 @@ def test_the_spectrogram_is_that_of_transformers():
     assert found.shape == (23, 40)
     np.testing.assert_allclose(found.double(), wanted.T, rtol=1e-5, atol=1e-6)
     assert log_mel(np.zeros(400), RATE, 40, 400, 160).eq(-10).all()
+
+
+def test_a_quiet_band_beside_a_loud_tone_is_exact():
+    """Spectra in float32 are wrong by 0.1 here."""
+    time = np.arange(4000) / RATE
+    samples = 0.9 * np.sin(2 * np.pi * 1000 * time) + np.random.default_rng(0).normal(0, 1e-6, 4000)
+    samples = samples.astype(np.float32).astype(np.float64)
+    frames = np.stack([samples[start : start + 400] for start in range(0, 3601, 160)])
+    power = np.abs(np.fft.rfft(frames * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)))) ** 2
+    wanted = np.log10(np.maximum(power @ mel_bands(RATE, 40, 400).numpy(), 1e-10))
+    assert wanted.min() < -8 and wanted.max() > 3
+    np.testing.assert_allclose(log_mel(samples, RATE, 40, 400, 160).double(), wanted, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)

@@ -202,7 +202,7 @@ def test_the_usual_resize_makes_no_array_of_the_whole_image(family, monkeypatch)
         PilBackend, "process_image", lambda self, image, **k: seen.append(image.size) or usual(self, image, **k)
     )
     size = fitted(processor, PHOTOS[:1]).shape[-1]
-    assert min(seen[0]) == size < min(PHOTOS[0].size)
+    assert size < min(PHOTOS[0].size) and all(min(shape) == size for shape in seen)
 
 
 def test_squares_of_a_tower_from_scratch():

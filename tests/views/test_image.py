@@ -151,6 +151,9 @@ def test_plain_normalises_and_resizes_with_antialiasing() -> None:
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (view.mean, view.std))
     expected = (images / 255 - mean) / std
     torch.testing.assert_close(view.plain({"pixel_values": images})["pixel_values"], expected, atol=1e-5, rtol=0)
+    floats = images / 255
+    torch.testing.assert_close(view.plain({"pixel_values": floats})["pixel_values"], expected, atol=1e-5, rtol=0)
+    assert torch.equal(floats, images / 255)  # not changed in place
     stripes = torch.zeros(1, 3, 64, 48)
     stripes[..., ::2] = 1  # one pixel wide: without antialiasing some would survive
     small = view.plain({"pixel_values": stripes})["pixel_values"] * std + mean
