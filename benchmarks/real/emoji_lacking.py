@@ -41,9 +41,10 @@ def main() -> None:
     parser.add_argument("emoji", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.2, 0.5], help="that are gone")
     options = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {}
-    for share in (0.0, 0.2, 0.5):
+    for share in options.shares:
         for seed in range(1, options.seeds + 1):
             folder = options.output / f"data_{share}_{seed}"
             if not folder.exists():
