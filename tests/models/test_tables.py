@@ -62,6 +62,16 @@ def test_rows_become_numbers_and_categories():
     assert found["categories"].tolist() == [[2, 3, 2], [UNKNOWN, 2, MISSING], [MISSING, UNKNOWN, 3]]
 
 
+def test_equal_numbers_have_no_deviation_and_far_ones_are_told():
+    constant = find_cells([[0.1]] * 10)
+    assert constant[0]["std"] == 1 and constant[0]["mean"] == 0.1
+    tiny = {"kind": "table", "cells": find_cells([[1e-30], [2e-30]])}
+    with pytest.raises(ValueError, match="row 0 of modality 'table': cell '0' holds 1e\\+30, too far from"):
+        CoMMProcessor({"table": tiny}).stack("table", [[1e30]])
+    with pytest.raises(ValueError, match="modality 'table': there is no row"):
+        CoMMProcessor({"table": tiny}).stack("table", [])
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -69,6 +79,7 @@ def test_rows_become_numbers_and_categories():
         ({"ag": 1}, "there is no cell 'ag'; known: age, city, month, old"),
         (["young", "Rome", 1, True], "cell 'age' holds 'young', expected a number"),
         ([1, "Rome", 1, float("inf")], "a cell holds infinity"),
+        ([10**400, "Rome", 1, True], "a cell holds a number beyond 3.4e"),
         ([1, ["Rome"], 1, True], "a cell holds a list"),
         (3.0, "expected a list of cells"),
     ],
