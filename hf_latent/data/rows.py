@@ -315,8 +315,14 @@ class ModalityRows(Dataset):
         files = {c for name, own in reader.files.items() if own.opens for c in reader.values[name]}
         plain = [column for column in reader.columns if is_plain(features[column]) and column not in files]
         if plain:
-            for number, row in enumerate(self.dataset.select_columns(plain)):
-                for caption in range(self.reader.captions(row)):
+            captions: dict[int, list[int]] = {}
+            for number, caption in self.index:
+                captions.setdefault(number, []).append(caption)
+            chosen = self.dataset.select_columns(plain)
+            if len(captions) < len(chosen):
+                chosen = chosen.select(list(captions))
+            for number, row in zip(captions, chosen, strict=True):
+                for caption in captions[number]:
                     self.reader.read(number, row, caption)
 
     def read_column(self, name: str) -> Iterator[Any]:

@@ -68,6 +68,12 @@ def test_rows_are_dropped_and_counted(path, capsys):
     assert told in capsys.readouterr().out
 
 
+def test_a_row_with_nothing_is_dropped_too(tmp_path):
+    whole = [1.0] * WIDTH
+    columns = {"left": [whole, None, whole], "right": [whole, None, whole], "kind": ["a", "b", "c"]}
+    assert len(load(stored(tmp_path, train=columns), on_missing="drop").train) == 2
+
+
 def test_rows_are_used_with_what_they_have(path):
     found = load(path, on_missing="use", labels={"kind": "kind"})
     assert "missing in train: left in 15 of 60 rows, right in 9 of 60 rows; missing in validation" in found.summary
