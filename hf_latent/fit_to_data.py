@@ -109,13 +109,16 @@ def fit_encoders(config: LatentConfig, data: LoadedData) -> None:
         key, rows = data.columns[name], cast(Any, data.train)
         joined = rows.reader.values[key] if isinstance(rows, ModalityRows) and key in rows.reader.joined else None
         with blamed_on(f"modalities.{name}"):
-            config.modalities[name] = kind.fitted(spec, _values(rows, key), joined)
+            config.modalities[name] = kind.fitted(spec, _values(name, rows, key), joined)
 
 
-def _values(rows: Any, key: str) -> Iterator[Any]:
-    """The values of a column that are there, of the training rows; a UserError of a stream, which has no end."""
+def _values(name: str, rows: Any, key: str) -> Iterator[Any]:
+    """The values of a modality that are there, of the training rows; a UserError of a stream, which has no end."""
     if isinstance(rows, IterableDataset):
-        raise UserError("what a stream holds is not known before it is read: write data.streaming: false")
+        raise UserError(
+            f"model.modalities.{name}: its encoder is fitted to the training rows, and those of a stream are not "
+            "known before they are read: write data.streaming: false"
+        )
     values = rows.read_column(key) if isinstance(rows, ModalityRows) else (rows[i][key] for i in range(len(rows)))
     yield from (value for value in values if value is not None)
 

@@ -68,6 +68,16 @@ def test_rows_are_dropped_and_counted(path, capsys):
     assert told in capsys.readouterr().out
 
 
+def test_a_column_that_two_encoders_read_in_two_ways_is_told(tmp_path):
+    folder = stored(tmp_path, train=table(4))
+    for other in ({"encoder": "table"}, {"encoder": "features", "input_dim": WIDTH + 1}):
+        own = {"left": MODALITIES["left"], "right": other}
+        with pytest.raises(UserError, match="data.columns.right='left': 'left' reads this column in another way"):
+            HubData(folder, {"left": "left", "right": "left"}, on_missing="use").load_for(Reader(own))
+    both = HubData(folder, {"left": "left", "right": "left"}, on_missing="drop").load_for(Reader(MODALITIES)).train
+    assert both.reader.shapes == {"left": [(WIDTH,)]}
+
+
 def test_a_row_with_nothing_is_dropped_too(tmp_path):
     whole = [1.0] * WIDTH
     columns = {"left": [whole, None, whole], "right": [whole, None, whole], "kind": ["a", "b", "c"]}

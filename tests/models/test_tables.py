@@ -9,6 +9,7 @@ from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, experiment
 from hf_latent.data.hub_data import HubData
 from hf_latent.data.source import Reader
 from hf_latent.errors import UserError
+from hf_latent.fit_to_data import fit_encoders
 from hf_latent.models.encoders import build_encoder
 from hf_latent.models.tables import MISSING, UNKNOWN, find_cells
 from hf_latent.recipe import load_recipe
@@ -60,6 +61,23 @@ def test_rows_become_numbers_and_categories():
     assert found["values"].flatten().tolist() == pytest.approx([20 / spread, 0, -10 / spread])
     assert found["missing"].flatten().tolist() == [False, True, False]
     assert found["categories"].tolist() == [[2, 3, 2], [UNKNOWN, 2, MISSING], [MISSING, UNKNOWN, 3]]
+
+
+def test_cells_are_fitted_to_the_training_rows_alone(tmp_path):
+    """Rows that are validated on, and rows that cannot be read, tell the encoder nothing; a stream is refused."""
+    columns = {"size": [float(i) for i in range(9)] + [float("inf")], "shop": [f"s{i}" for i in range(10)]}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(columns)}).save_to_disk(tmp_path / "set")
+    spec = {"table": {"encoder": "table"}}
+    options = {"path": str(tmp_path / "set"), "columns": {"table": ["size", "shop"]}}
+    held = HubData(**options, on_bad_row="skip", validation_share=0.3).load_for(Reader(spec))
+    config = CoMMConfig(modalities=spec)
+    fit_encoders(config, held)
+    rows = [held.train[i]["size + shop"] for i in range(len(held.train))]
+    assert len(rows) == 6 and config.modalities["table"]["cells"] == find_cells(rows, ["size", "shop"])
+    stream = HubData(**options, streaming=True, shuffle_buffer=0).load_for(Reader(spec))
+    assert next(iter(stream.train))["size + shop"][1].startswith("s")
+    with pytest.raises(UserError, match="model.modalities.table: its encoder is fitted to the training rows"):
+        fit_encoders(CoMMConfig(modalities=spec), stream)
 
 
 def test_equal_numbers_have_no_deviation_and_far_ones_are_told():
