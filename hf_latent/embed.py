@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -112,7 +113,8 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
         raise UserError(
             f"{request.run} was trained to answer, which shapes no space of embeddings: name another model"
         )
-    rows, columns = _rows(request, folder, model.config.modalities)
+    with _as_options():
+        rows, columns = _rows(request, folder, model.config.modalities)
     normalize = request.normalize if request.normalize is not None else model.compared
     collate = _Collate(processor, columns, _examples(rows, columns, processor))
     model.to(state.device)
@@ -123,7 +125,10 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
             _begin(parts, told)
         state.wait_for_everyone()
         own = list(range(state.process_index, -(-len(rows) // PART), state.num_processes))
-        with tqdm(desc="Embedding", unit="row", disable=not (progress and state.is_main_process)) as bar:
+        with (
+            _as_options(),
+            tqdm(desc="Embedding", unit="row", disable=not (progress and state.is_main_process)) as bar,
+        ):
             for number, vectors in _embedded(request, model, collate, rows, parts, own, normalize, bar):
                 table = _table(request, rows, places_of(number, rows), vectors)
                 _write(table.replace_schema_metadata({"hf_latent": json.dumps(told)}), _path(parts, number))
@@ -133,6 +138,15 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
     if state.is_main_process:
         remove(parts)
     return output
+
+
+@contextmanager
+def _as_options() -> Iterator[None]:
+    """An error in here says what to write on the command line, and not in a recipe."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("write data.on_bad_row: skip", "add --skip-bad-rows")) from error
 
 
 def _rows(
@@ -179,6 +193,10 @@ def _check_ids(column: str, rows: ModalityRows) -> None:
     for number, value in zip(np.unique(rows.numbers), values, strict=True):
         if is_missing(value):
             raise UserError(f"--ids {column}: row {number} has none: give each row one, or leave --ids out")
+        if not isinstance(value, str | int):
+            raise UserError(
+                f"--ids {column}: row {number} holds a {type(value).__name__}: name a column of texts or whole numbers"
+            )
         if (other := first.setdefault(repr(value), number)) != number:
             raise UserError(
                 f"--ids {column}: rows {other} and {number} both have {value!r}: name a column that tells rows apart, "
@@ -199,7 +217,11 @@ def _columns(
         return dict(request.columns)
     written: Any = read_values(folder / RECIPE).get("data", {}) if (folder / RECIPE).is_file() else {}
     usual = written.get("columns") if isinstance(written, Mapping) else None
-    usual = {key: value for key, value in (usual or {}).items() if set(_parts(value)) <= set(there)}
+    usual = {
+        key: value
+        for key, value in (usual or {}).items()
+        if isinstance(value, str | list) and all(part in there for part in _parts(value))
+    }
     found = {name: usual.get(name, name) for name in modalities if name in usual or name in there}
     if not found:
         known = ", ".join(there)
