@@ -249,3 +249,17 @@ def test_cells_and_sound_may_be_missing_as_a_whole(tmp_path):
         "a + b": [True, True, False, False],
         "sound": [True, False, True, True],
     }
+
+
+def test_none_without_examples_is_told_by_row():
+    """Of rows from Python, which nobody has looked at."""
+    processor = CoMMProcessor({"left": {"kind": "table"}, "right": {"kind": "features"}})
+    whole = {"left": [1.0], "right": [2.0]}
+    with pytest.raises(UserError, match=r"row 1, column 'right' is None: leave the row out, or give .*examples="):
+        LatentCollator(processor)([whole, {"left": [1.0], "right": None}])
+    with pytest.raises(UserError, match="row 1, column 'right' is not there, but in other rows"):
+        LatentCollator(processor, examples=whole)([whole, {"left": [1.0]}])
+    with pytest.raises(UserError, match="examples has no value of right: give one of each"):
+        LatentCollator(processor, examples={"left": [1.0], "right": None})
+    with pytest.raises(ValueError, match="row 0 of modality 'left' is None, expected numbers"):
+        processor({"left": [None]})
