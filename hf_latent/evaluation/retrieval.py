@@ -61,7 +61,8 @@ class Retrieval(Benchmark):
                     raise UserError(f"between: no modality {name!r}: {suggest(name, known)}")
         if len(data.columns) < 2:
             raise UserError(f"retrieval is between two modalities: there is {', '.join(data.columns) or 'none'}")
-        for names in combinations(data.columns, 2) if self.between is None else self.between:
+        pairs = self.between if self.between is not None else [list(pair) for pair in combinations(data.columns, 2)]
+        for names in pairs:
             if not len(data.test.having(*names)) and (self.between or not self._between(data)):
                 raise UserError(f"no row to measure has {' and '.join(names)}: leave them out")
         if not self.k or min(self.k) < 1 or self.rerank < 0:

@@ -100,6 +100,16 @@ def test_rows_are_used_with_what_they_have(path):
     assert all(value is not None for own in sample_of(found).values.values() for value in own)
 
 
+def test_rows_that_lack_a_modality_are_not_shown(tmp_path):
+    """Nor where there are training rows alone."""
+    found = load(stored(tmp_path / "one", train=table(12)), on_missing="use")
+    assert len(sample_of(found).values["left"]) == 7 and None not in sample_of(found).values["right"]
+    lacking = {"left": [None] * 9, "right": [[1.0] * WIDTH] * 9, "kind": list("abcabcabc")}
+    data = load(stored(tmp_path / "two", train=table(12), test=lacking), on_missing="use")
+    with pytest.raises(UserError, match="of the held-out rows, 0 can be shown, and 9 lack a modality: 4 are needed"):
+        sample_of(data)
+
+
 def test_without_the_word_a_batch_says_nothing_of_it(path):
     found = load(path, on_missing="drop")
     assert found.examples is None and not found.evaluation.test.present
