@@ -149,7 +149,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         default=[],
         metavar="modality=column",
-        help="what to embed; by default the columns of training, or those that are called as the modalities",
+        help="what to embed, of a table also modality=column+column; by default the columns of training, or those "
+        "that are called as the modalities",
     )
     embed.add_argument("--output", type=Path, required=True, metavar="FILE", help="the parquet file")
     embed.add_argument("--split", help="such as test or train[:90%%]; by default the only one that there is")
@@ -302,7 +303,7 @@ def _embed(options: argparse.Namespace) -> Result:
     copied = ("data", "output", "split", "ids", "keep", "normalize", "batch_size", "workers", "revision")
     request = Request(
         options.model,
-        columns={modality: column for modality, _, column in pairs} or None,
+        columns={modality: column.split("+") if "+" in column else column for modality, _, column in pairs} or None,
         on_bad_row="skip" if options.skip_bad_rows else "error",
         **{name: getattr(options, name) for name in copied},
     )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from . import __version__
+from .data.cells import is_missing
 from .data.collator import fill_missing
 from .data.hub_data import HubData
 from .data.rows import ModalityRows, Row
@@ -24,6 +26,7 @@ from .data.source import Reader
 from .errors import UserError, blamed_on, suggest
 from .files import remove, replace
 from .finished import find_run, load_finished
+from .kinds import kind_of
 from .models.embeddings import Embeddings
 from .recipe_file import read_values
 from .runs import RECIPE, read_json
@@ -46,10 +49,11 @@ class Request:
         data: What `data.path` of a recipe is: the id of a data set on the Hub, a folder; or a file of rows (csv, tsv,
             json, jsonl, parquet).
         output: The parquet file.
-        columns: Of each modality to embed; by default those of the run's recipe that the data has, and else columns
-            with the names of the modalities.
+        columns: Of each modality to embed, of a table also several; by default those of the run's recipe that the
+            data has, and else columns with the names of the modalities.
         split: By default the only one that there is.
-        ids: The column that tells rows apart, which becomes `id`; by default the number of the row.
+        ids: The column that tells rows apart, which becomes `id`; by default the number of the row. Rows of several
+            captions of one row have its id.
         keep: Further columns to copy.
         normalize: Write vectors of unit length. By default where the model compares its modalities by cosine.
         batch_size: Rows that are embedded at a time.
@@ -61,7 +65,7 @@ class Request:
     run: str
     data: str
     output: Path
-    columns: Mapping[str, str] | None = None
+    columns: Mapping[str, str | list[str]] | None = None
     split: str | None = None
     ids: str | None = None
     keep: Sequence[str] = ()
@@ -109,7 +113,8 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
         raise UserError(
             f"{request.run} was trained to answer, which shapes no space of embeddings: name another model"
         )
-    rows, columns = _rows(request, folder, model.config.modalities)
+    with _as_options():
+        rows, columns = _rows(request, folder, model.config.modalities)
     normalize = request.normalize if request.normalize is not None else model.compared
     collate = _Collate(processor, columns, _examples(rows, columns, processor))
     model.to(state.device)
@@ -120,7 +125,10 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
             _begin(parts, told)
         state.wait_for_everyone()
         own = list(range(state.process_index, -(-len(rows) // PART), state.num_processes))
-        with tqdm(desc="Embedding", unit="row", disable=not (progress and state.is_main_process)) as bar:
+        with (
+            _as_options(),
+            tqdm(desc="Embedding", unit="row", disable=not (progress and state.is_main_process)) as bar,
+        ):
             for number, vectors in _embedded(request, model, collate, rows, parts, own, normalize, bar):
                 table = _table(request, rows, places_of(number, rows), vectors)
                 _write(table.replace_schema_metadata({"hf_latent": json.dumps(told)}), _path(parts, number))
@@ -132,53 +140,97 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
     return output
 
 
+@contextmanager
+def _as_options() -> Iterator[None]:
+    """An error in here says what to write on the command line, and not in a recipe."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("write data.on_bad_row: skip", "add --skip-bad-rows")) from error
+
+
 def _rows(
     request: Request, folder: Path, modalities: Mapping[str, Mapping[str, Any]]
 ) -> tuple[ModalityRows, dict[str, str]]:
-    """The rows, and the column of each modality to embed."""
-    path, options = Path(request.data), {}
-    name = request.data
-    if path.is_file():
-        if path.suffix not in FORMATS:
-            raise UserError(f"{path}: files of rows end in {', '.join(FORMATS)}")
-        name, options = FORMATS[path.suffix], {"data_files": str(path)}
-        options |= {"sep": "\t"} if path.suffix == ".tsv" else {}
-    source = HubData(name, {}, on_missing="use", on_bad_row=cast(Any, request.on_bad_row), options=options)
+    """The rows, and the key in them of each modality to embed."""
+    file, options = Path(request.data), {}
+    path = request.data
+    if file.is_file():
+        if file.suffix not in FORMATS:
+            raise UserError(f"{file}: files of rows end in {', '.join(FORMATS)}")
+        path, options = FORMATS[file.suffix], {"data_files": str(file)}
+        options |= {"sep": "\t"} if file.suffix == ".tsv" else {}
+    source = HubData(path, {}, on_missing="use", on_bad_row=cast(Any, request.on_bad_row), options=options)
     known = source.known_splits()
     split = request.split or (known[0] if len(known) == 1 else "train" if not known else None)
     if split is None:
         raise UserError(f"--split is missing: {request.data} has {', '.join(known)}")
     there = source.columns_of(split)
     columns = _columns(request, folder, list(modalities), there)
-    source = HubData(name, dict(columns), on_missing="use", on_bad_row=source.on_bad_row, options=options)
+    for name, column in columns.items():
+        kind = kind_of(modalities[name])
+        if not isinstance(column, str) and not (kind is not None and kind.joins(modalities[name])):
+            raise UserError(f"{name}={'+'.join(column)}: several columns are for tables of cells: write one")
+    if left := [name for name in modalities if name not in columns] if request.columns is None else []:
+        print(f"Not embedded: {', '.join(left)}, of which {request.data} has no column")
+    source = HubData(path, columns, on_missing="use", on_bad_row=source.on_bad_row, options=options)
     for column in (*request.keep, *filter(None, [request.ids])):
         if column not in there:
             raise UserError(f"no column {column!r} in {request.data}: {suggest(column, there)}")
     taken = {ID, f"{FUSED}{ENDING}", *(f"{modality}{ENDING}" for modality in columns)}
     if wrong := [column for column in request.keep if column in taken]:
         raise UserError(f"--keep {wrong[0]}: the file has a column of this name of its own: rename it")
-    return source.rows_of(split, Reader(modalities)), columns
+    rows = source.rows_of(split, Reader(modalities))
+    if request.ids is not None:
+        _check_ids(request.ids, rows)
+    return rows, source.row_columns
 
 
-def _columns(request: Request, folder: Path, modalities: Sequence[str], there: Sequence[str]) -> dict[str, str]:
-    for modality, column in (request.columns or {}).items():
-        if modality not in modalities:
-            raise UserError(f"{modality}={column}: no such modality; {suggest(modality, modalities)}")
-        if column not in there:
-            raise UserError(f"{modality}={column}: no such column; {suggest(column, there)}")
+def _check_ids(column: str, rows: ModalityRows) -> None:
+    """A UserError where the ids of rows are missing or repeated."""
+    values, _ = rows.values(column)
+    first: dict[str, int] = {}
+    for number, value in zip(np.unique(rows.numbers), values, strict=True):
+        if is_missing(value):
+            raise UserError(f"--ids {column}: row {number} has none: give each row one, or leave --ids out")
+        if not isinstance(value, str | int):
+            raise UserError(
+                f"--ids {column}: row {number} holds a {type(value).__name__}: name a column of texts or whole numbers"
+            )
+        if (other := first.setdefault(repr(value), number)) != number:
+            raise UserError(
+                f"--ids {column}: rows {other} and {number} both have {value!r}: name a column that tells rows apart, "
+                "or write --keep for it"
+            )
+
+
+def _columns(
+    request: Request, folder: Path, modalities: Sequence[str], there: Sequence[str]
+) -> dict[str, str | list[str]]:
+    for modality, columns in (request.columns or {}).items():
+        for column in _parts(columns):
+            if modality not in modalities:
+                raise UserError(f"{modality}={column}: no such modality; {suggest(modality, modalities)}")
+            if column not in there:
+                raise UserError(f"{modality}={column}: no such column; {suggest(column, there)}")
     if request.columns:
         return dict(request.columns)
     written: Any = read_values(folder / RECIPE).get("data", {}) if (folder / RECIPE).is_file() else {}
     usual = written.get("columns") if isinstance(written, Mapping) else None
-    usual = {key: value for key, value in (usual or {}).items() if isinstance(value, str)}
-    found = {name: usual.get(name, name) for name in modalities}
-    found = {
-        name: column if column in there else name for name, column in found.items() if {column, name} & set(there)
+    usual = {
+        key: value
+        for key, value in (usual or {}).items()
+        if isinstance(value, str | list) and all(part in there for part in _parts(value))
     }
+    found = {name: usual.get(name, name) for name in modalities if name in usual or name in there}
     if not found:
         known = ", ".join(there)
         raise UserError(f"{request.data} has the columns {known}: write what one holds, as {modalities[0]}=COLUMN")
     return found
+
+
+def _parts(columns: Any) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .errors import UserError, blamed_on
 from .fit_to_data import build_processor, fit_image_sizes, fit_recipe
 from .hub.push import push_run
 from .hub.trainer import LatentTrainer
-from .measuring import benchmarks_of, measure, validation_of
+from .measuring import benchmarks_of, benchmarks_to_choose_by, measure, validation_of
 from .memory import check_model_memory
 from .models.text_towers import check_text_tower
 from .pretrained import check_vocabulary, load_pretrained_head
@@ -146,7 +146,8 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     benchmarks = benchmarks_of(recipe, trainer, data)  # what cannot be measured is said before training
     if (validation := validation_of(recipe, data)) is not None:
         with blamed_on("training"):
-            trainer.measure_with(benchmarks, replace(cast(Any, data.evaluation), test=validation))
+            chosen_by = replace(cast(Any, data.evaluation), test=validation)
+            trainer.measure_with(benchmarks_to_choose_by(recipe, benchmarks, chosen_by), chosen_by)
     if main:
         report_texts(data, processor, contrasted=task is None)
     with blamed_on("the first batch cannot be embedded"):

@@ -1,9 +1,11 @@
 """What the data decides of a run: vocabularies, classes, and the processor that reads it."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
+
+from torch.utils.data import IterableDataset
 
 from .data.loaded import LoadedData
 from .data.rows import ModalityRows
@@ -106,9 +108,19 @@ def fit_encoders(config: LatentConfig, data: LoadedData) -> None:
             continue
         key, rows = data.columns[name], cast(Any, data.train)
         joined = rows.reader.values[key] if isinstance(rows, ModalityRows) and key in rows.reader.joined else None
-        values = rows.read_column(key) if isinstance(rows, ModalityRows) else (row[key] for row in rows)
         with blamed_on(f"modalities.{name}"):
-            config.modalities[name] = kind.fitted(spec, values, joined)
+            config.modalities[name] = kind.fitted(spec, _values(name, rows, key), joined)
+
+
+def _values(name: str, rows: Any, key: str) -> Iterator[Any]:
+    """The values of a modality that are there, of the training rows; a UserError of a stream, which has no end."""
+    if isinstance(rows, IterableDataset):
+        raise UserError(
+            f"model.modalities.{name}: its encoder is fitted to the training rows, and those of a stream are not "
+            "known before they are read: write data.streaming: false"
+        )
+    values = rows.read_column(key) if isinstance(rows, ModalityRows) else (rows[i][key] for i in range(len(rows)))
+    yield from (value for value in values if value is not None)
 
 
 def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:

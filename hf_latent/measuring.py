@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from .data.loaded import LoadedData, Split
+from .data.loaded import EvaluationData, LoadedData, Split
 from .data.texts import check_known
 from .errors import UserError, blamed_on
 from .evaluation import Chosen, choose, described, draw, flat, measured
+from .evaluation.benchmark import fits
 from .evaluation.chosen import Found
 from .evaluation.curves import plot_evaluations
 from .hub.card import write_card
@@ -63,6 +64,19 @@ def benchmarks_of(recipe: Recipe, trainer: LatentTrainer, data: LoadedData) -> C
             except UserError as error:
                 raise UserError(f"evaluation.benchmarks.{name}: {error}; or use other words") from None
     return chosen
+
+
+def benchmarks_to_choose_by(recipe: Recipe, benchmarks: Chosen, data: EvaluationData) -> Chosen:
+    """Those of the benchmarks that are measured during training: what nobody asked for may not fit these rows.
+
+    Args:
+        recipe: Of the run.
+        benchmarks: Of the run.
+        data: What is measured during training.
+    """
+    if recipe.evaluation.benchmarks is not None:
+        return benchmarks
+    return {name: own for name, own in benchmarks.items() if fits(own, data, f"{name} during training")}
 
 
 def measure(

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from hf_latent import CoMMProcessor, LatentCLIPProcessor
+from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentCLIPProcessor
 from hf_latent import embed as module
 from hf_latent.cli import main
 from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.models.tables import find_cells
 from tests.models.small import small_clip, small_model
 
 ROWS = 23
@@ -149,6 +150,31 @@ def test_rows_may_lack_a_modality(comm, tmp_path):
     np.testing.assert_allclose(vectors(found, "fused_embedding")[0], alone[0], rtol=1e-5, atol=1e-6)
 
 
+def test_a_table_of_several_columns_is_embedded_and_ids_are_whole(tmp_path, capsys):
+    """The columns are those of the recipe, or of the command line; what the data has not is told."""
+    cells = find_cells([[1, "a"], [3, "b"]], ["size", "shop"])
+    towers = {"table": {"encoder": "table", "cells": cells}, "features": {"encoder": "features", "input_dim": 2}}
+    run = tmp_path / "run"
+    CoMMModel(CoMMConfig(modalities=towers, embed_dim=16, fusion_heads=4)).save_pretrained(run)
+    CoMMProcessor({"table": {"kind": "table", "cells": cells}, "features": {"kind": "features"}}).save_pretrained(run)
+    (run / "recipe.yaml").write_text("data: {columns: {table: [size, shop], features: null}}")
+    path = tmp_path / "rows.csv"
+    path.write_text("size,shop,key\n1,a,x\n,b,\n,,z\n")
+    asked = ["embed", str(run), str(path), "--output"]
+    assert main([*asked, str(tmp_path / "error.parquet")]) == 2
+    assert (
+        "row 2 has none of the columns size + shop: repair or remove it, or add --skip-bad-rows"
+        in capsys.readouterr().err
+    )
+    assert main([*asked, str(tmp_path / "one.parquet"), "--skip-bad-rows"]) == 0
+    assert f"Not embedded: features, of which {path} has no column" in capsys.readouterr().out
+    assert main([*asked, str(tmp_path / "two.parquet"), "--skip-bad-rows", "table=size+shop"]) == 0
+    one, two = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("one", "two"))
+    assert one.column_names == ["id", "table_embedding"] and one.num_rows == 2 and one.equals(two)
+    assert main([*asked, str(tmp_path / "ids.parquet"), "--skip-bad-rows", "--ids", "key"]) == 2
+    assert "--ids key: row 1 has none: give each row one, or leave --ids out" in capsys.readouterr().err
+
+
 def test_processes_share_the_parts(clip, data, tmp_path, small_parts, monkeypatch):
     """As two processes, one after the other: the first joins what both have written."""
     own, output = module.PartialState, tmp_path / "vectors.parquet"
@@ -176,6 +202,9 @@ def test_processes_share_the_parts(clip, data, tmp_path, small_parts, monkeypatc
         ([], "has the columns picture, caption, key: write what one holds, as image=COLUMN"),
         (["image=picture", "--ids", "keys"], "no column 'keys' in "),
         (["image=picture", "--keep", "nothing"], "no column 'nothing' in "),
+        (["image=picture", "--ids", "caption"], "--ids caption: rows 0 and 3 both have 'red square': name a column"),
+        (["image=picture", "--ids", "picture"], "--ids picture: row 0 holds a "),
+        (["image=picture+caption"], "image=picture+caption: several columns are for tables of cells"),
         (["image=picture", "--split", "tests"], "cannot be opened"),
         (["image=picture", "--batch-size", "0"], "--batch-size 0: write 1 or more"),
         (["text=picture"], "text=picture: row 0 of modality 'text': expected a sentence"),

@@ -49,9 +49,10 @@ class LatentCollator:
         word_ids: Collection[str] = (),
         examples: Mapping[str, Any] | None = None,
     ) -> None:
-        lacking = set(processor.modalities) - set(examples) if examples is not None else set()
+        names = processor.modalities if examples is not None else ()
+        lacking = [name for name in names if (examples or {}).get(name) is None]
         if lacking:
-            raise UserError(f"examples has no value of {', '.join(sorted(lacking))}: give one of each modality")
+            raise UserError(f"examples has no value of {', '.join(lacking)}: give one of each modality")
         self.processor = processor
         self.examples = examples
         self.raw = raw
@@ -76,7 +77,7 @@ class LatentCollator:
         for name, column in self.columns.items():
             if column not in rows[0]:
                 raise UserError(f"modality {name!r}: the rows have no column {column!r}; {suggest(column, rows[0])}")
-            values[name] = [row[column] for row in rows]
+            values[name] = [self._value(name, place, row, column) for place, row in enumerate(rows)]
         present = None if self.examples is None else fill_missing(values, self.examples)
         try:
             batch = self._batch(values, rows)
@@ -94,6 +95,17 @@ class LatentCollator:
         elif all(_is_whole(row.get("label")) for row in rows):
             batch["labels"] = torch.tensor([int(row["label"]) for row in rows])
         return batch
+
+    def _value(self, name: str, place: int, row: dict[str, Any], column: str) -> Any:
+        where = f"row {getattr(row, 'number', place)}, column {column!r}"
+        if column not in row:
+            raise UserError(f"{where} is not there, but in other rows of the batch: write None where it is missing")
+        if row[column] is None and self.examples is None:
+            raise UserError(
+                f"{where} is None: leave the row out, or give LatentCollator(..., examples={{{name!r}: ...}}), with a "
+                "value of each modality, to use rows with what they have"
+            )
+        return row[column]
 
     def _batch(self, values: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if not self.raw:

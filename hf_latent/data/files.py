@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants
 
+from ..errors import UserError
 from ..kinds import Shape, kind_of
 from ..kinds.base import Decoder
 
@@ -81,6 +83,54 @@ def format_of(spec: Mapping[str, Any], folders: Sequence[str]) -> Format:
     if kind is not None and (decoder := kind.decoder(spec)) is not None:
         return Files(decoder, tuple(folders), kind.OPENS_FILES)
     return () if kind is None else kind.shapes(spec)
+
+
+def formats_of(
+    specs: Mapping[str, Mapping[str, Any]],
+    columns: Mapping[str, str | list[str]],
+    keys: Mapping[str, str],
+    folders: Sequence[str],
+) -> dict[str, Format]:
+    """What is read of each key of a row, where its values are not read by the type of their column.
+
+    Args:
+        specs: Of the encoder of each modality.
+        columns: The columns of each modality, as a recipe writes them.
+        keys: The key of each modality in a row.
+        folders: As of [`Files`].
+
+    Raises:
+        UserError: If two encoders read one column in two ways.
+    """
+    found: dict[str, Format] = {}
+    first: dict[str, str] = {}
+    for name, spec in specs.items():
+        key, format = keys[name], format_of(spec, folders)
+        other = first.setdefault(key, name)
+        joint = format if other == name else _joint(found[key], format)
+        if joint is None or columns[other] != columns[name]:
+            raise UserError(
+                f"data.columns.{name}={key!r}: {other!r} reads this column in another way: copy it under another name"
+            )
+        found[key] = joint
+    return {key: format for key, format in found.items() if format}
+
+
+def _joint(first: Format, second: Format) -> Format | None:
+    """What two encoders read of one column; None where no value is read by both."""
+    if isinstance(first, Files) and isinstance(second, Files):
+        return first if _what(first.decoder) == _what(second.decoder) else None
+    if isinstance(first, Files) or isinstance(second, Files):
+        return None
+    both = [shape for shape in first if shape in second]
+    return both if both or not (first or second) else None
+
+
+def _what(decoder: Decoder) -> tuple[Any, ...]:
+    """What a decoder does; equal partials are not equal."""
+    if isinstance(decoder, partial):
+        return decoder.func, decoder.args, decoder.keywords
+    return (decoder,)
 
 
 def folders_of(path: str, options: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from ..errors import UserError, suggest
 from ..kinds import kind_of
 from .columns import check_column, label_columns, read_labels, split_of
 from .description import Description, on_the_hub
-from .files import Format, folders_of, format_of
+from .files import Format, folders_of, formats_of
 from .hub_sample import hub_sample
 from .loaded import EvaluationData, Label, LoadedData, Regions
 from .opening import NAMES, Opener, check_split, choose_splits
@@ -324,8 +324,7 @@ class HubData(Source):
         """What the encoder of each column reads, see `data.rows.RowReader`."""
         folders = [] if self.is_on_hub else folders_of(self.path, self.options)
         read = {name: spec for name, spec in encoders.items() if name in self.columns}
-        found = {self.row_columns[name]: format_of(spec, folders) for name, spec in read.items()}
-        return {column: format for column, format in found.items() if format}
+        return formats_of(read, self.columns, self.row_columns, folders)
 
     def _summary(
         self,
@@ -408,7 +407,7 @@ class HubData(Source):
         opened = self._open(opener, "train", split, streaming=True)
         skip = self.on_bad_row == "skip"
         columns = list(self.row_columns.values())
-        options = (self.shuffle_buffer, skip, self.is_on_hub, shapes, self.on_missing)
+        options = (self.shuffle_buffer, skip, self.is_on_hub, shapes, self.on_missing, self.joined)
         return ModalityStream(opened, columns, self.ids, *options)
 
     def _open(self, opener: Opener, role: str, split: str, streaming: bool = False) -> Any:

@@ -315,14 +315,24 @@ class ModalityRows(Dataset):
         files = {c for name, own in reader.files.items() if own.opens for c in reader.values[name]}
         plain = [column for column in reader.columns if is_plain(features[column]) and column not in files]
         if plain:
-            for number, row in enumerate(self.dataset.select_columns(plain)):
-                for caption in range(self.reader.captions(row)):
+            for number, row, captions in self._of_columns(plain):
+                for caption in captions:
                     self.reader.read(number, row, caption)
 
     def read_column(self, name: str) -> Iterator[Any]:
-        """The values of one modality, row by row, without those of the others."""
-        for number, row in enumerate(self.dataset.select_columns(self.reader.values[name])):
+        """The values of one modality, of each row of the data set that is read, without those of the others."""
+        for number, row, _ in self._of_columns(self.reader.values[name]):
             yield self.reader.read(number, row, 0)[name]
+
+    def _of_columns(self, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any], list[int]]]:
+        """Each row of the data set that is read: its number, these columns of it, and the captions that are read."""
+        captions: dict[int, list[int]] = {}
+        for number, caption in self.index:
+            captions.setdefault(number, []).append(caption)
+        chosen = self.dataset.select_columns(list(dict.fromkeys(columns)))
+        if len(captions) < len(chosen):
+            chosen = chosen.select(list(captions))
+        return zip(captions, chosen, captions.values(), strict=True)
 
     def _agree(self) -> None:
         """Where rows of several shapes can be read, but not in one batch, the commonest shape is that of all."""

@@ -91,7 +91,8 @@ def sample_of_split(
         kept.append(place)
         read.append(row)
     if len(kept) < FEWEST:
-        raise UserError(f"the {kind} are {len(kept)} that can be read: {FEWEST} are needed")
+        lack = f", and {len(split) - len(complete):,} lack a modality" if len(complete) < len(split) else ""
+        raise UserError(f"of the {kind}, {len(kept)} can be shown{lack}: {FEWEST} are needed")
     whole = f"the {len(kept):,}" if len(kept) == len(split) else f"{len(kept):,} of the {len(split):,}"
     values = {name: [row[column] for row in read] for name, column in data.columns.items()}
     known = {name: array[kept] for name, array in split.labels.items() if name in data.labels}
@@ -112,6 +113,7 @@ def _of_training(loaded: LoadedData, rows: int) -> Sample:
                 continue
     else:
         read = list(islice(iter(train), rows))
+    read = [row for row in read if all(row[column] is not None for column in loaded.columns.values())]
     if len(read) < FEWEST:
         raise UserError(f"{len(read)} training rows can be read: {FEWEST} are needed")
     values = {name: [row[column] for row in read] for name, column in loaded.columns.items()}

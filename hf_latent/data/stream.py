@@ -29,6 +29,7 @@ class ModalityStream(IterableDataset):
         skip: Leave rows out that cannot be read, instead of stopping.
         from_hub, shapes: As of [`RowReader`].
         on_missing: As of [`HubData`].
+        joined: As of [`RowReader`].
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class ModalityStream(IterableDataset):
         from_hub: bool = False,
         shapes: Mapping[str, Format] | None = None,
         on_missing: str = "error",
+        joined: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self.reader = RowReader(dataset.features, columns, from_hub, shapes, missing=on_missing != "error")
+        self.reader = RowReader(dataset.features, columns, from_hub, shapes, joined, missing=on_missing != "error")
         self.drop = on_missing == "drop"
         self.ordered = self.reader.undecoded(dataset, keep=[] if ids is None else [ids])
         self.buffer = buffer

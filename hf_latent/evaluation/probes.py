@@ -67,6 +67,9 @@ class Probes(Benchmark):
             return {}
         known = [name for name, label in data.labels.items() if label.kind in PROBED]
         read = [name for name in known if fits(cls(labels=[name]), data, f"probes of {name!r}")]
+        for name, source in ((name, source) for name in read for source in data.columns):
+            if reason := cls()._unread(name, source, data):
+                print(f"Not measured: probes of {name!r} from {source!r}: {reason}")
         return {"probes": cls(labels=read)} if read else {}
 
     def check(self, data: EvaluationData) -> None:
@@ -81,16 +84,15 @@ class Probes(Benchmark):
                 raise UserError(f"labels: no label {name!r} in data.labels; {suggest(name, data.labels)}")
             if data.labels[name].kind not in PROBED:
                 raise UserError(f"labels: {name!r} is a {data.labels[name].kind}: probes read {', '.join(PROBED)}")
-            first = reference_modality(data)
-            train, test = (split.labels[name][_rows(split, name, first, data)] for split in (data.train, data.test))
-            if len(train) < 2 or not len(test):
-                raise UserError(f"label {name!r} is known in {len(train)} training rows and {len(test)} test rows")
-            if data.labels[name].kind == "class":
-                try:
-                    check_probe_labels(train, test, self.protocol)
-                except ValueError as error:
-                    raise UserError(f"label {name!r}: {error}") from None
-                if max(self.shots, default=0) > (most := int(np.bincount(train).max())):
+            sources = [source for source in self.of or (*data.columns, FUSED) if source in (*data.columns, FUSED)]
+            wrong = {source: self._unread(name, source, data) for source in (reference_modality(data), *sources)}
+            reasons = [reason for reason in wrong.values() if reason]
+            if reasons and (self.of or len(reasons) == len(wrong)):
+                raise UserError(reasons[0])
+            if data.labels[name].kind == "class" and self.shots:
+                source = next(source for source, reason in wrong.items() if not reason)
+                most = int(np.bincount(data.train.labels[name][_rows(data.train, name, source, data)]).max())
+                if max(self.shots) > most:
                     raise UserError(
                         f"shots={list(self.shots)}: no class of {name!r} has more than {most} training rows"
                     )
@@ -188,8 +190,25 @@ class Probes(Benchmark):
             (name, source)
             for name in self._labels(data)
             for source in given
-            if source in wanted and (source != FULL or set(data.labels[name].of) != set(data.columns))
+            if source in wanted
+            and (source != FULL or set(data.labels[name].of) != set(data.columns))
+            and not self._unread(name, source, data)
         ]
+
+    def _unread(self, name: str, source: str, data: EvaluationData) -> str:
+        """Why a label cannot be read from a representation, of which few rows may have the modality; "" where it
+        can."""
+        assert data.train is not None
+        train, test = (split.labels[name][_rows(split, name, source, data)] for split in (data.train, data.test))
+        having = f" that have {source!r}" if source in {**data.train.present, **data.test.present} else ""
+        if len(train) < 2 or not len(test):
+            return f"label {name!r} is known in {len(train)} training rows and {len(test)} test rows{having}"
+        if data.labels[name].kind == "class":
+            try:
+                check_probe_labels(train, test, self.protocol)
+            except ValueError as error:
+                return f"label {name!r}{', of the rows' + having if having else ''}: {error}"
+        return ""
 
     def _read(
         self, encode: Encode, data: EvaluationData, split: Split | None, name: str, source: str

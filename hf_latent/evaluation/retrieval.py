@@ -61,6 +61,10 @@ class Retrieval(Benchmark):
                     raise UserError(f"between: no modality {name!r}: {suggest(name, known)}")
         if len(data.columns) < 2:
             raise UserError(f"retrieval is between two modalities: there is {', '.join(data.columns) or 'none'}")
+        pairs = self.between if self.between is not None else [list(pair) for pair in combinations(data.columns, 2)]
+        for names in pairs:
+            if not len(data.test.having(*names)) and (self.between or not self._between(data)):
+                raise UserError(f"no row to measure has {' and '.join(names)}: leave them out")
         if not self.k or min(self.k) < 1 or self.rerank < 0:
             raise UserError(f"k={list(self.k)}, rerank={self.rerank}: write cut-offs of 1 or more, and 0 or more")
 
@@ -132,7 +136,8 @@ class Retrieval(Benchmark):
         return found
 
     def _between(self, data: EvaluationData) -> list[tuple[str, str]]:
-        pairs = combinations(data.columns, 2) if self.between is None else self.between
+        every = [pair for pair in combinations(data.columns, 2) if len(data.test.having(*pair))]
+        pairs = every if self.between is None else self.between
         return [
             ("image", "text") if {first, second} == {"image", "text"} else (first, second) for first, second in pairs
         ]

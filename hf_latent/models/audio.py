@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ ZEROS = 16  # zero crossings of the sinc of the resampling filter, to either sid
 ROLLOFF = 0.95  # its cutoff, as a share of the lower of the two Nyquist frequencies
 LARGEST_FILTER = 2**22  # numbers
 FILTERS = 64  # that are applied at once
+HIGHEST_RATE = 10_000_000  # samples a second; what a broken header says may be far more
+LARGEST = 1e15  # of a sample, whose square is a number in float32
 FLOOR = 1e-10  # of the power in a mel band, whose logarithm is -10
 
 
@@ -50,12 +53,16 @@ def open_audio(value: Any, seconds: float | None = None) -> tuple[np.ndarray, in
     """As [`read_audio`], at the rate that the sound has: float32 `(samples,)`, and samples a second, None of a plain
     array, which is then not cut."""
     array, own = _samples(value, seconds)
-    if own is not None and (own < 1 or own != int(own)):
-        raise ValueError(f"sampling_rate={own!r}: give the samples a second, a whole number")
+    if own is not None and (not 1 <= own <= HIGHEST_RATE or own != int(own)):
+        raise ValueError(f"sampling_rate={own!r}: give the samples a second, a whole number, at most {HIGHEST_RATE:,}")
     if own is not None and seconds is not None:
         array = array[: math.ceil(seconds * own)]
+    if not len(array):
+        raise ValueError("it holds no sample")
     if not np.isfinite(array).all():
         raise ValueError("it holds NaN or infinity")
+    if np.abs(array).max() > LARGEST:
+        raise ValueError(f"it holds numbers above {LARGEST:g}, where full scale is 1")
     return array.astype(np.float32), None if own is None else int(own)
 
 
@@ -64,7 +71,7 @@ def _samples(value: Any, seconds: float | None) -> tuple[np.ndarray, float | Non
     if isinstance(value, Mapping):
         if value.get("array") is not None:
             own = value.get("sampling_rate")
-            if not isinstance(own, int | float | np.number) or not np.isfinite(own):
+            if not isinstance(own, int | float | np.number) or isinstance(own, bool) or not np.isfinite(own):
                 raise ValueError(f"sampling_rate={own!r}: give the samples a second, a whole number")
             return _one_channel(_scaled(value["array"])), float(own)
         if value.get("bytes") is None:
@@ -98,13 +105,18 @@ def _decoded(file: Any, seconds: float | None) -> tuple[np.ndarray, float]:
             samples = _scaled(sound.read(frames, dtype=width, always_2d=True))
             return _mean(samples.T), float(sound.samplerate)
     except (OSError, RuntimeError, TypeError, ValueError) as error:  # its own errors are RuntimeErrors
+        if not isinstance(file, bytes) and not Path(file).is_file():
+            raise ValueError(f"there is no file {file}") from error
         raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _scaled(value: Any) -> np.ndarray:
     """Numbers as floats, integers by their full scale; float32 where that is exact, else float64."""
     try:
-        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        if isinstance(value, Tensor):
+            value = value.detach().cpu()
+            value = (value.double() if value.is_floating_point() else value).numpy()  # NumPy has no bfloat16
+        array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"expected numbers, found a {type(value).__name__} ({error})") from error
     if array.size == 0:
@@ -181,7 +193,7 @@ def _resampled_one_by_one(samples: np.ndarray, step: int, phases: int, reach: in
     """The same of rates that have no large common divisor: a filter for each result, made for some at a time."""
     padded = F.pad(torch.from_numpy(samples), (reach, reach + 1)).double()
     done = []
-    for block in torch.arange(length).split(8192):
+    for block in torch.arange(length).split(max(1, LARGEST_FILTER // (2 * reach + 1))):
         whole, part = block * step // phases, (block * step % phases).double() / phases
         taps = torch.arange(-reach, reach + 1)
         near = padded[(whole[:, None] + taps + reach).clamp(max=len(padded) - 1)]

@@ -1,7 +1,4 @@
-"""What the families of audio models differ in: feature extractor, length, mask and what a whole model calls the tower.
-
-A family that is not named here reads waveforms, with an attention mask, as wav2vec 2.0, HuBERT and WavLM.
-"""
+"""What families of audio models differ in: feature extractor, length, mask, and what a whole model calls the tower."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,6 +12,12 @@ from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_M
 from .kind_audio import MAX_SECONDS, check_seconds, feature_extractor
 
 WAVEFORMS = "Wav2Vec2FeatureExtractor"
+# Families that read waveforms, and whether their attention mask keeps padding out of every layer: where it does not,
+# as in the position convolutions of data2vec, all sound is padded to one length.
+READS_WAVEFORMS = {
+    **dict.fromkeys(("hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"), True),
+    **dict.fromkeys(("data2vec-audio", "sew", "sew-d", "wav2vec2-conformer"), False),
+}
 # Random choices of a model's own, for whole batches or for layers: a batch in parts would have others, and processes
 # would wait for gradients of what was left out. Views mask instead.
 UNUSED = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
@@ -79,9 +82,13 @@ def audio_options(config: Any, settings: Mapping[str, Any] | None, max_seconds: 
         max_seconds: As written; by default 10, or as long as its features are.
 
     Raises:
-        ValueError: If `max_seconds` is longer than these, or there is no such feature extractor.
+        ValueError: If `max_seconds` is longer than these, there is no such feature extractor, or the model is of
+            another family.
     """
     family = FAMILIES.get(config.model_type)
+    if family is None and config.model_type not in READS_WAVEFORMS:
+        known = ", ".join(sorted({*FAMILIES, *READS_WAVEFORMS}))
+        raise ValueError(f"how a {config.model_type!r} model reads sound is not known here: write one of {known}")
     if settings is None:
         name = EXTRACTORS.get(config.model_type) or FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type, WAVEFORMS)
         made = getattr(transformers, name)(**(family.settings(config) if family else {}))
@@ -96,7 +103,7 @@ def audio_options(config: Any, settings: Mapping[str, Any] | None, max_seconds: 
     options |= {"window": _receptive_field(config) if family is None else getattr(made, "fft_window_size", 400)}
     if family is not None and family.bins_first:
         options["bins_first"] = True
-    if not reads_mask(config):
+    if not reads_mask(config) or not READS_WAVEFORMS.get(config.model_type, True):
         options["padding"] = "max_length"
     return options
 

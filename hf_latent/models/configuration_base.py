@@ -55,6 +55,11 @@ class LatentConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_misspellings(kwargs)
         # Copies: what is filled in below is not written into the caller's dictionaries.
+        if not isinstance(self.modalities, Mapping | None):
+            raise ValueError(f"modalities={self.modalities!r}: write {{name: {{'encoder': ...}}}}")
+        for name, spec in (self.modalities or {}).items():
+            if not isinstance(spec, Mapping):
+                raise ValueError(f"modalities.{name}={spec!r}: write the encoder, such as {{'encoder': 'cnn'}}")
         self.modalities = {name: copy.deepcopy(dict(spec)) for name, spec in (self.modalities or {}).items()}
         self.fill_heads()
         self.fill_plugins()

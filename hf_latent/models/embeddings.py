@@ -434,6 +434,18 @@ def text_inputs(*inputs: Tensor | None) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in zip(names, inputs, strict=True) if tensor is not None}
 
 
+def check_inputs(modalities: Any) -> None:
+    """A ValueError unless these are the inputs of modalities by their names."""
+    if not isinstance(modalities, Mapping):
+        raise ValueError(f"modalities is a {type(modalities).__name__}: give {{name: inputs}}, as the processor does")
+    for name, inputs in modalities.items():
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"modalities[{name!r}] is a {type(inputs).__name__}: give the inputs of its encoder by their names, "
+                "such as {'values': tensor}, as the processor does"
+            )
+
+
 def checked_presence(present: Mapping[str, Tensor] | None, rows: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """`present` of a batch, of the modalities that were given, as bools.
 

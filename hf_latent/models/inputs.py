@@ -128,6 +128,8 @@ def stack_series(name: str, values: Sequence[Any]) -> dict[str, Tensor]:
 
 
 def _numbers(name: str, row: int, value: Any) -> Tensor:
+    if value is None:
+        raise ValueError(f"row {row} of modality {name!r} is None, expected numbers")
     tensor = torch.as_tensor(np.asarray(value, dtype=np.float32))
     if not torch.isfinite(tensor).all():
         raise ValueError(f"row {row} of modality {name!r} holds NaN or infinity")

@@ -1,5 +1,6 @@
 """Clips as frames of pixels."""
 
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -53,7 +54,8 @@ def read_clip(value: Any, frames: int) -> list[Image.Image]:
     Args:
         value: A list of frames, each as `images.read_image` takes it or a `pathlib.Path`; an array
             `(frames, height, width, 3)`, or a tensor `(frames, 3, height, width)`; or a `pathlib.Path` to a folder of
-            frames, in the order of their names. No name as a text, as of images.
+            frames, in the order of their names, in which numbers are counted: `2.png` stands before `10.png`. No
+            name as a text, as of images.
         frames: How many to read.
 
     Raises:
@@ -62,7 +64,8 @@ def read_clip(value: Any, frames: int) -> list[Image.Image]:
     if isinstance(value, PathLike):
         if not Path(value).is_dir():
             raise ValueError(f"there is no folder of frames {value}")
-        value = sorted(path for path in Path(value).iterdir() if path.suffix.lower() in SUFFIXES)
+        images = (path for path in Path(value).iterdir() if path.suffix.lower() in SUFFIXES)
+        value = sorted((path for path in images if not path.name.startswith(".")), key=_counted)
     if isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple):
         try:
             value = np.asarray(value)  # as datasets stores arrays
@@ -82,6 +85,12 @@ def read_clip(value: Any, frames: int) -> list[Image.Image]:
     chosen = chosen_frames(len(value), frames)
     read = {place: _frame(place, value[place]) for place in dict.fromkeys(chosen)}
     return [read[place] for place in chosen]
+
+
+def _counted(path: Path) -> tuple[list[str | int], str]:
+    """A name with its numbers as numbers."""
+    parts = re.split("([0-9]+)", path.name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
 def _frame(place: int, value: Any) -> Image.Image:

@@ -10,7 +10,14 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_comm import CoMMConfig
-from .embeddings import Embeddings, LatentPreTrainedModel, checked_presence, concatenate_views, full_precision
+from .embeddings import (
+    Embeddings,
+    LatentPreTrainedModel,
+    check_inputs,
+    checked_presence,
+    concatenate_views,
+    full_precision,
+)
 from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype
 from .fusion import FusionTransformer
 from .latent_converter import LatentConverter
@@ -201,6 +208,7 @@ class CoMMModel(LatentPreTrainedModel):
 
     def _check(self, modalities: Modalities) -> list[str]:
         """The given modalities in the order of the config."""
+        check_inputs(modalities)
         for name in modalities:
             if name not in self.encoders:
                 raise ValueError(f"unknown modality {name!r}: {nearest(name, list(self.encoders))}")

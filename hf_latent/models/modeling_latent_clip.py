@@ -10,7 +10,7 @@ from transformers import AutoModel
 from transformers.utils import can_return_tuple
 
 from .configuration_latent_clip import LatentCLIPConfig
-from .embeddings import checked_presence, concatenate_views, fit_together, image_inputs, text_inputs
+from .embeddings import check_inputs, checked_presence, concatenate_views, fit_together, image_inputs, text_inputs
 from .encoders import AutoEncoder, couples_rows
 from .image_text import IMAGE_TEXT, ImageTextOutput, SharedSpacePreTrainedModel, is_paired
 
@@ -137,6 +137,7 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
         self, modalities: Modalities | None, image: Mapping[str, Tensor], text: Mapping[str, Tensor]
     ) -> dict[str, Any]:
         """The inputs of each modality that is given."""
+        check_inputs(modalities or {})
         found: dict[str, Any] = {name: inputs for name, inputs in (modalities or {}).items() if inputs}
         self.check_names(found)
         for kind, inputs in (("image", image), ("text", text)):

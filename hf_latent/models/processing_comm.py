@@ -106,6 +106,8 @@ class CoMMProcessor(ProcessorMixin):
         """`stack`; `text` are arguments of `tokenize` in place of those of the modality."""
         if name not in self.modalities:
             raise ValueError(f"unknown modality {name!r}: {nearest(name, list(self.modalities))}")
+        if not len(values):
+            raise ValueError(f"modality {name!r}: there is no row")
         return self._kinds[name].stack(values, **text)
 
     def crop_of(self, name: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 MISSING, UNKNOWN, KNOWN = 0, 1, 2  # the numbers of categories; those that are known follow
 MOST_VALUES = 1000  # categories of a column; the rarer ones count as unknown
+LARGEST = float(np.finfo(np.float32).max)  # of a number, as models read it
 QUANTILES = 21  # of the numbers of a column: the lowest, each twentieth, and the highest
 
 
@@ -18,7 +19,7 @@ def check_cell(value: Any) -> Any:
     """A cell as it is, None of one that is missing (None, NaN, text without a letter).
 
     Raises:
-        ValueError: If it is neither a number nor a text.
+        ValueError: If it is neither a number that float32 holds nor a text.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -28,6 +29,8 @@ def check_cell(value: Any) -> Any:
         if math.isnan(value):
             return None
         raise ValueError("a cell holds infinity")
+    if isinstance(value, int | float) and abs(value) > LARGEST:
+        raise ValueError(f"a cell holds a number beyond {LARGEST:.1e}")
     if not isinstance(value, bool | int | float | str):
         raise ValueError(f"a cell holds a {type(value).__name__}, expected a number, a text or nothing")
     return value
@@ -100,6 +103,8 @@ def _cell(name: str, column: Sequence[Any], is_category: bool) -> dict[str, Any]
         }
     numbers = np.array(there, dtype=np.float64)
     mean, std = float(numbers.mean()), float(numbers.std()) or 1.0
+    if numbers.min() == numbers.max():  # which rounding hides: ten times 0.1 has a deviation of 1e-17
+        mean, std = float(numbers[0]), 1.0
     quantiles = np.quantile((numbers - mean) / std, np.linspace(0, 1, QUANTILES))
     return {**cell, "mean": mean, "std": std, "quantiles": quantiles.tolist()}
 
@@ -162,4 +167,7 @@ def stack_cells(name: str, values: Sequence[Any], cells: Sequence[Mapping[str, A
 def _standardised(cell: Mapping[str, Any], value: Any) -> float:
     if isinstance(value, str):
         raise ValueError(f"cell {cell['name']!r} holds {value!r}, expected a number")
-    return 0.0 if value is None else (float(value) - cell["mean"]) / cell["std"]
+    number = 0.0 if value is None else (float(value) - cell["mean"]) / cell["std"]
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"cell {cell['name']!r} holds {value!r}, too far from the training rows to be a number")
+    return number

@@ -61,7 +61,7 @@ class SeriesView(View):
 @VIEWS.register("table")
 @dataclass(frozen=True)
 class TableView(View):
-    """Gaussian noise of standard deviation `noise` on floating `values` (B, F) of a row, with `noise_probability`.
+    """Gaussian noise of standard deviation `noise` on floating `values` (B, ...) of a row, with `noise_probability`.
 
     Args:
         noise: standard deviation of the noise, in the unit of the values.
@@ -78,9 +78,9 @@ class TableView(View):
         check(self, "noise_probability", *PROBABILITY)
 
     def draw(self, rows: int, inputs: Inputs, generator: Generator) -> Inputs:
-        (features,) = take(inputs, "values", "table").shape[1:]
-        scale = self.noise * (torch.rand(rows, 1, generator=generator) < self.noise_probability)
-        return {"noise": _normal((rows, features), generator) * scale}
+        shape = take(inputs, "values", "table").shape[1:]
+        noisy = torch.rand(rows, generator=generator) < self.noise_probability
+        return {"noise": _normal((rows, *shape), generator) * self.noise * noisy.view(-1, *(1 for _ in shape))}
 
     def augment(self, inputs: Inputs, noise: Inputs) -> Inputs:
         values = take(inputs, "values", "table")

@@ -68,6 +68,22 @@ def test_rows_are_dropped_and_counted(path, capsys):
     assert told in capsys.readouterr().out
 
 
+def test_a_column_that_two_encoders_read_in_two_ways_is_told(tmp_path):
+    folder = stored(tmp_path, train=table(4))
+    for other in ({"encoder": "table"}, {"encoder": "features", "input_dim": WIDTH + 1}):
+        own = {"left": MODALITIES["left"], "right": other}
+        with pytest.raises(UserError, match="data.columns.right='left': 'left' reads this column in another way"):
+            HubData(folder, {"left": "left", "right": "left"}, on_missing="use").load_for(Reader(own))
+    both = HubData(folder, {"left": "left", "right": "left"}, on_missing="drop").load_for(Reader(MODALITIES)).train
+    assert both.reader.shapes == {"left": [(WIDTH,)]}
+
+
+def test_a_row_with_nothing_is_dropped_too(tmp_path):
+    whole = [1.0] * WIDTH
+    columns = {"left": [whole, None, whole], "right": [whole, None, whole], "kind": ["a", "b", "c"]}
+    assert len(load(stored(tmp_path, train=columns), on_missing="drop").train) == 2
+
+
 def test_rows_are_used_with_what_they_have(path):
     found = load(path, on_missing="use", labels={"kind": "kind"})
     assert "missing in train: left in 15 of 60 rows, right in 9 of 60 rows; missing in validation" in found.summary
@@ -82,6 +98,16 @@ def test_rows_are_used_with_what_they_have(path):
     assert len(test.having("left", "right")) == 29 == len(test.distinct("left", "right"))
     assert len(test.pairs("left", "right")) == 29
     assert all(value is not None for own in sample_of(found).values.values() for value in own)
+
+
+def test_rows_that_lack_a_modality_are_not_shown(tmp_path):
+    """Nor where there are training rows alone."""
+    found = load(stored(tmp_path / "one", train=table(12)), on_missing="use")
+    assert len(sample_of(found).values["left"]) == 7 and None not in sample_of(found).values["right"]
+    lacking = {"left": [None] * 9, "right": [[1.0] * WIDTH] * 9, "kind": list("abcabcabc")}
+    data = load(stored(tmp_path / "two", train=table(12), test=lacking), on_missing="use")
+    with pytest.raises(UserError, match="of the held-out rows, 0 can be shown, and 9 lack a modality: 4 are needed"):
+        sample_of(data)
 
 
 def test_without_the_word_a_batch_says_nothing_of_it(path):
@@ -233,3 +259,17 @@ def test_cells_and_sound_may_be_missing_as_a_whole(tmp_path):
         "a + b": [True, True, False, False],
         "sound": [True, False, True, True],
     }
+
+
+def test_none_without_examples_is_told_by_row():
+    """Of rows from Python, which nobody has looked at."""
+    processor = CoMMProcessor({"left": {"kind": "table"}, "right": {"kind": "features"}})
+    whole = {"left": [1.0], "right": [2.0]}
+    with pytest.raises(UserError, match=r"row 1, column 'right' is None: leave the row out, or give .*examples="):
+        LatentCollator(processor)([whole, {"left": [1.0], "right": None}])
+    with pytest.raises(UserError, match="row 1, column 'right' is not there, but in other rows"):
+        LatentCollator(processor, examples=whole)([whole, {"left": [1.0]}])
+    with pytest.raises(UserError, match="examples has no value of right: give one of each"):
+        LatentCollator(processor, examples={"left": [1.0], "right": None})
+    with pytest.raises(ValueError, match="row 0 of modality 'left' is None, expected numbers"):
+        processor({"left": [None]})

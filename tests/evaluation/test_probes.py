@@ -1,5 +1,7 @@
 """Linear probes of labels, on embeddings whose numbers are known by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -245,3 +247,20 @@ def test_what_cannot_be_probed_is_said():
         Probes().check(
             data_of(split(80, {"size": np.ones(80)}), train=split(80, numbers), labels={"size": Label("number")})
         )
+
+
+def test_what_no_row_has_is_not_probed(capsys):
+    """No test row has a text; the image is read as before."""
+    train, (test, vectors) = two_factors()
+    test = replace(test, present={"text": np.zeros(20, bool)})
+    measured = values(run(train, (test, vectors)))
+    assert measured["probe_shape"] == 95 and not [key for key in measured if key.endswith("_text")]
+    with pytest.raises(UserError, match="'shape' is known in 80 training rows and 0 test rows that have 'text'"):
+        run(train, (test, vectors), of=["text"])
+    capsys.readouterr()
+    data = data_of(test, train=train[0], labels=LABELS)
+    assert Probes.by_default(Planted(train, (test, vectors)), data)["probes"].labels == ["shape", "texture"]
+    assert "Not measured: probes of 'shape' from 'text': label 'shape' is known" in capsys.readouterr().out
+    none = replace(test, present={"text": np.zeros(20, bool), "image": np.arange(20) < 0})
+    with pytest.raises(UserError, match="0 test rows that have 'image'"):
+        Probes(of=["image", "text"]).check(data_of(none, train=train[0], labels=LABELS))

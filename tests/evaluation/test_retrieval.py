@@ -1,5 +1,7 @@
 """Retrieval, on embeddings whose numbers are known by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -206,3 +208,15 @@ def test_options_that_say_nothing_are_refused(options, said):
 def test_one_modality_has_nothing_to_look_for():
     with pytest.raises(UserError, match="retrieval is between two modalities: there is image"):
         found(split(4), "image")
+
+
+def test_pairs_that_no_row_has_are_left_out():
+    three = embeddings(image=E[[0, 1]], text=E[[0, 1]], sound=E[[0, 1]])
+    test = replace(split(2), present={"text": np.array([True, False]), "sound": np.array([False, True])})
+    measured = values(found(test, "image", "text", "sound", vectors=three))
+    assert measured["image_to_text_median_rank"] == 1 and "text_to_sound_median_rank" not in measured
+    assert "image_to_sound_median_rank" in measured
+    with pytest.raises(UserError, match="no row to measure has text and sound: leave them out"):
+        found(test, "image", "text", "sound", vectors=three, between=[["text", "sound"]])
+    with pytest.raises(UserError, match="no row to measure has text and sound"):
+        found(test, "text", "sound", vectors=three)

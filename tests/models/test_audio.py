@@ -3,6 +3,7 @@
 import io
 import math
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,10 +57,11 @@ def sounds(*lengths, seed=0):
 
 
 def encoder_of(model_type, **options):
-    if "conv_dim" in CONFIGS[model_type]:
+    own = CONFIGS.get(model_type, WAVES)
+    if "conv_dim" in own:
         options["max_seconds"] = 0.5
     torch.manual_seed(0)
-    return build_encoder({"encoder": "auto", "config": {"model_type": model_type, **CONFIGS[model_type]}, **options})
+    return build_encoder({"encoder": "auto", "config": {"model_type": model_type, **own}, **options})
 
 
 def processor_of(encoder):
@@ -80,6 +82,7 @@ def test_files_arrays_and_records_are_one_sound(tmp_path):
     for value in (
         *(tmp_path / "sound.wav", wav(wanted), {"bytes": wav(wanted), "path": None}, wanted, wanted.tolist(), scaled),
         *({"array": scaled, "sampling_rate": RATE}, torch.from_numpy(scaled)),
+        torch.from_numpy(wanted),
     ):
         assert np.array_equal(read_audio(value, RATE), scaled.astype(np.float32))
     assert np.array_equal(read_audio(stereo, RATE), (scaled / 2).astype(np.float32))
@@ -109,7 +112,11 @@ def test_files_of_every_width_are_read_as_in_float64(subtype, channels):
         ({"bytes": None, "path": "/etc/hostname"}, "expected array and sampling_rate, or bytes; found bytes, path"),
         ({"array": [0.0], "sampling_rate": None}, "sampling_rate=None"),
         ({"array": [0.0], "sampling_rate": 0}, "sampling_rate=0"),
+        ({"array": [0.0], "sampling_rate": 10**12}, "a whole number, at most 10,000,000"),
         ([0.0, math.nan], "holds NaN or infinity"),
+        ([0.0, 1e300], "holds numbers above 1e+15"),
+        (np.zeros(0), "it holds no sample"),
+        (Path("no/such/file.wav"), "there is no file no/such/file.wav"),
         (["a", "b"], "expected numbers"),
         (np.zeros((2, 3)), "expected (samples,), found (2, 3)"),
         ({"array": np.zeros((0, 3)), "sampling_rate": 8000}, "(channels, samples), found (0, 3)"),
@@ -177,11 +184,11 @@ def test_a_quiet_band_beside_a_loud_tone_is_exact():
     np.testing.assert_allclose(log_mel(samples, RATE, 40, 400, 160).double(), wanted, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("model_type", CONFIGS)
+@pytest.mark.parametrize("model_type", [*CONFIGS, "data2vec-audio"])
 def test_towers_embed_a_sound_whatever_stands_beside_it(model_type):
     encoder = encoder_of(model_type)
     assert encoder.kind == "audio" and ENCODERS["auto"].kind_of({"config": {"model_type": model_type}}) == "audio"
-    rows = sounds(3000, 7000, 1, 0)
+    rows = sounds(3000, 7000, 1, 2)
     together = embedded(encoder, rows)
     assert together.tokens.shape[::2] == (4, encoder.hidden_size) and together.pool().isfinite().all()
     alone = torch.cat([embedded(encoder, [row]).pool() for row in rows])
@@ -220,7 +227,7 @@ def test_the_convolutional_encoder_sees_no_padding():
 
 def test_the_convolutional_encoder_embeds_any_sound():
     encoder = build_encoder({"encoder": "audio_cnn", "channels": [8, 16], "max_seconds": 0.2})
-    values = [np.zeros(0), np.zeros(1), np.zeros(2000), np.ones(2000), sounds(9000)[0]]
+    values = [np.zeros(3), np.zeros(1), np.zeros(2000), np.ones(2000), sounds(9000)[0]]
     found = embedded(encoder, values)
     assert found.pool().isfinite().all() and found.tokens.shape[1] == math.ceil((1 + (3200 - 400) // 160) / 4)
     alone = torch.cat([embedded(encoder, [value]).pool() for value in values])
@@ -250,6 +257,7 @@ def test_the_features_are_those_of_the_checkpoints_extractor():
         ({"encoder": "auto", "config": {"model_type": "whisper", "max_source_positions": 60}}, "50 for each second"),
         ({"encoder": "auto", "max_seconds": 31, "config": {"model_type": "whisper", **CONFIGS["whisper"]}}, "reads 1"),
         ({"encoder": "auto", "max_seconds": 1, "config": {"model_type": "bert"}}, "are of sound"),
+        ({"encoder": "auto", "config": {"model_type": "wav2vec2-bert", **TOWER}}, "reads sound is not known"),
         ({"encoder": "auto", "max_length": 9, "config": {"model_type": "hubert", **WAVES}}, "max_length is of text"),
         (
             {

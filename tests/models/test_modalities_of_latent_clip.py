@@ -147,6 +147,8 @@ def test_any_modality_alone_and_rows_that_do_not_depend_on_each_other():
         (lambda m, b: m(pixel_values=b["image"]["pixel_values"]), "2 are image: say which is meant, by modalities="),
         (lambda m, b: m(input_ids=b["text"]["input_ids"]), "0 are text: say which is meant"),
         (lambda m, b: m.get_image_features(b["image"]["pixel_values"]), r"get_features\(name, \*\*inputs\)"),
+        (lambda m, b: m(modalities={"left": b["image"]["pixel_values"]}), r"modalities\['left'\] is a Tensor: give"),
+        (lambda m, b: m(modalities=[b["image"]]), "modalities is a list: give"),
         (lambda m, b: m(modalities={"lft": b["image"]}), "unknown modality 'lft': did you mean 'left'"),
         (lambda m, b: m.get_features("righ", **b["image"]), "did you mean 'right'"),
         (
@@ -176,6 +178,10 @@ def test_mistakes_of_a_config_say_what_to_write():
         small_clip(anchor="txt")
     with pytest.raises(ValueError, match="modality 'text': this encoder reads image"):
         towers(image=ENCODERS["image"], text=ENCODERS["image"])
+    with pytest.raises(ValueError, match=r"modalities=\[\{.*write \{name: \{'encoder': ...\}\}"):
+        LatentCLIPConfig(modalities=[ENCODERS["image"]])
+    with pytest.raises(ValueError, match="modalities.image=None: write the encoder"):
+        LatentCLIPConfig(modalities={"image": None, "text": ENCODERS["series"]})
     bridge = {"brownian_bridge": {}}
     options = {"modalities": {name: ENCODERS[name] for name in ("series", "table")}, "regularizers": bridge}
     with pytest.raises(

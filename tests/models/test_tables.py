@@ -9,6 +9,7 @@ from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, experiment
 from hf_latent.data.hub_data import HubData
 from hf_latent.data.source import Reader
 from hf_latent.errors import UserError
+from hf_latent.fit_to_data import fit_encoders
 from hf_latent.models.encoders import build_encoder
 from hf_latent.models.tables import MISSING, UNKNOWN, find_cells
 from hf_latent.recipe import load_recipe
@@ -62,6 +63,33 @@ def test_rows_become_numbers_and_categories():
     assert found["categories"].tolist() == [[2, 3, 2], [UNKNOWN, 2, MISSING], [MISSING, UNKNOWN, 3]]
 
 
+def test_cells_are_fitted_to_the_training_rows_alone(tmp_path):
+    """Rows that are validated on, and rows that cannot be read, tell the encoder nothing; a stream is refused."""
+    columns = {"size": [float(i) for i in range(9)] + [float("inf")], "shop": [f"s{i}" for i in range(10)]}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(columns)}).save_to_disk(tmp_path / "set")
+    spec = {"table": {"encoder": "table"}}
+    options = {"path": str(tmp_path / "set"), "columns": {"table": ["size", "shop"]}}
+    held = HubData(**options, on_bad_row="skip", validation_share=0.3).load_for(Reader(spec))
+    config = CoMMConfig(modalities=spec)
+    fit_encoders(config, held)
+    rows = [held.train[i]["size + shop"] for i in range(len(held.train))]
+    assert len(rows) == 6 and config.modalities["table"]["cells"] == find_cells(rows, ["size", "shop"])
+    stream = HubData(**options, streaming=True, shuffle_buffer=0).load_for(Reader(spec))
+    assert next(iter(stream.train))["size + shop"][1].startswith("s")
+    with pytest.raises(UserError, match="model.modalities.table: its encoder is fitted to the training rows"):
+        fit_encoders(CoMMConfig(modalities=spec), stream)
+
+
+def test_equal_numbers_have_no_deviation_and_far_ones_are_told():
+    constant = find_cells([[0.1]] * 10)
+    assert constant[0]["std"] == 1 and constant[0]["mean"] == 0.1
+    tiny = {"kind": "table", "cells": find_cells([[1e-30], [2e-30]])}
+    with pytest.raises(ValueError, match="row 0 of modality 'table': cell '0' holds 1e\\+30, too far from"):
+        CoMMProcessor({"table": tiny}).stack("table", [[1e30]])
+    with pytest.raises(ValueError, match="modality 'table': there is no row"):
+        CoMMProcessor({"table": tiny}).stack("table", [])
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -69,6 +97,7 @@ def test_rows_become_numbers_and_categories():
         ({"ag": 1}, "there is no cell 'ag'; known: age, city, month, old"),
         (["young", "Rome", 1, True], "cell 'age' holds 'young', expected a number"),
         ([1, "Rome", 1, float("inf")], "a cell holds infinity"),
+        ([10**400, "Rome", 1, True], "a cell holds a number beyond 3.4e"),
         ([1, ["Rome"], 1, True], "a cell holds a list"),
         (3.0, "expected a list of cells"),
     ],

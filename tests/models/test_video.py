@@ -40,6 +40,15 @@ def test_the_middles_of_equal_parts_are_read():
     assert chosen_frames(4, 4) == [0, 1, 2, 3] and chosen_frames(2, 4) == [0, 0, 1, 1] and chosen_frames(9, 1) == [4]
 
 
+def test_names_of_frames_are_counted_and_hidden_files_left_out(tmp_path):
+    for place, frame in enumerate(clip(12)):
+        Image.fromarray(frame).save(tmp_path / f"frame{place}.png")
+    (tmp_path / "._frame0.png").write_bytes(b"what macOS leaves")
+    assert greys(CoMMProcessor({"clip": {"kind": "video", "size": 16, "frames": 12}}).stack("clip", [tmp_path])) == [
+        [10 * place for place in range(12)]
+    ]
+
+
 def test_frames_come_in_many_forms(tmp_path):
     frames = clip(10)
     for place, frame in enumerate(frames):

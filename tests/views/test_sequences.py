@@ -51,6 +51,9 @@ def test_series_and_table_noise_has_its_spread_and_probability() -> None:
     noisy = (change != 0).any(1)
     assert abs(noisy.double().mean() - 0.5) < 0.04
     assert abs(change[noisy].std() - 0.2) < 0.005
+    tokens = {"values": torch.ones(400, 2, 8)}  # features of several tokens
+    noisy = (table.augment(tokens, draw(table, 400, tokens))["values"] != 1).flatten(1)
+    assert torch.equal(noisy.any(1), noisy.all(1)) and 0.4 < noisy.float().mean() < 0.6
 
 
 def test_series_and_table_of_probability_zero_are_plain() -> None:
