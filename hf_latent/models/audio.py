@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-INSTALL = "reading files of sound needs soundfile: pip install soundfile, or the extra hf_latent[audio]"
+INSTALL = "reading files of sound needs soundfile: pip install soundfile"
 ZEROS = 16  # zero crossings of the sinc of the resampling filter, to either side
 ROLLOFF = 0.95  # its cutoff, as a share of the lower of the two Nyquist frequencies
 LARGEST_FILTER = 2**22  # numbers
