@@ -99,7 +99,8 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
 
     def _fit_to(self, model: nn.Module) -> None:
         """What depends on the model, which `model_init` makes anew: BatchNorms, and the views that are augmented."""
-        missing = getattr(self.data_collator, "examples", None) is not None
+        collator = getattr(self, "data_collator", None)  # with `model_init` the base class makes a model before it
+        missing = getattr(collator, "examples", None) is not None
         keep_rows_apart(without_adapters(model), self.args, missing)
         self._augmented_first = self._first_views_to_augment(cast(LatentPreTrainedModel, model))
         _ = model.objective  # what does not fit is said now
