@@ -98,7 +98,7 @@ def ours(folder: Path, kind: str, size: int) -> Way:
     options: dict[str, Any] = {"cache_dir": str(folder / "cache"), "data_dir": str(folder)}
     if kind == "audio":
         names = [path.name for path in sorted(folder.glob("*.wav"))]
-        (folder / "train.csv").write_text("\n".join(["audio", *names]), encoding="utf-8")
+        (folder / "train.csv").write_text("\n".join(["audio", *names]), encoding="utf-8", newline="\n")
         options = {**options, "data_dir": None, "data_files": {"train": str(folder / "train.csv")}}
     data = HubData(path=source, columns={kind: kind}, options=options)
     rows = data.load_for(Reader({kind: encoder}), find=False).train

@@ -60,7 +60,7 @@ def main() -> None:
                     ]
                     fixed = ["training.eval_strategy=no", "training.save_strategy=no", "training.disable_tqdm=true"]
                     experiment.train(load_recipe(RECIPE, fixed, changes))
-                metrics = json.loads((place / "metrics.json").read_text())
+                metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
                 title = f"{share:.0%} of each gone, {how}" if share else "whole"
                 found.setdefault(title, []).append({key: metrics[key] for key in KEYS})
     print("\n| | " + " | ".join(KEYS) + " |\n" + "|---" * (len(KEYS) + 1) + "|")

@@ -194,7 +194,7 @@ def run(folder: Path, output: Path, seeds: int, split: str, only: str | None) ->
             if not (place / "metrics.json").exists():
                 train(folder, place, names, seed, model)
             found.setdefault(method, []).append(measured(place, folder, folder, names, split))
-    (output / f"{split}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (output / f"{split}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8", newline="\n")
     print(f"\nAccuracy of a linear probe on the {split} split, %\n\n{told(found)}")
 
 
@@ -214,7 +214,7 @@ def lacking(source: Path, output: Path, seeds: int, split: str) -> None:
                         train(folder, place, NAMES, seed, {}, on_missing=how)
                     own = measured(place, whole, whole, NAMES, split)
                     found.setdefault(f"{share:.0%} of each modality gone, {how}", []).append(own)
-    (output / f"lacking_{split}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (output / f"lacking_{split}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8", newline="\n")
     print(f"\nAccuracy of a linear probe on the {split} split, %\n\n{told(found)}")
 
 

@@ -87,7 +87,7 @@ def run(folder: Path, output: Path, seeds: int) -> None:
                     "training": {"seed": seed, "output_dir": str(place)},
                 }
                 experiment.train(load_recipe(RECIPE, changes=[OmegaConf.create(changes)]))
-            metrics = json.loads((place / "metrics.json").read_text())
+            metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
             own = {title: metrics[key] for key, title in keys.items()}
             found.setdefault(name, []).append({**own, "speaker": speaker(place, folder)})
     print("\n| | " + " | ".join([*keys.values(), "speaker, by a probe"]) + " |")

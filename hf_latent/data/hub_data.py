@@ -284,7 +284,8 @@ class HubData(Source):
             UserError: If it cannot be opened.
         """
         check_split("--split", split, self.known_splits())
-        return self._opener().open(split).column_names
+        opener = self._opener()
+        return opener.open(split).column_names
 
     def rows_of(self, split: str, reader: Reader, progress: bool = False) -> ModalityRows:
         """The rows of one split, with no more than what the columns of the modalities hold.
