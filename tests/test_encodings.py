@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for name in ("hf_latent", "spaces", "examples", "benchmarks") for path in (ROOT / name).rglob("*.py")]
 # The mode that a function opens files in by default.
 OPENERS = {"open": "r", "fdopen": "r", "NamedTemporaryFile": "w+b", "TemporaryFile": "w+b"}
-# Objects whose `open` opens no text: a picture, a sound, a page of the browser, an archive, a descriptor, our own method.
+# Objects whose `open` opens no text: a picture, a sound, a page of the browser, an archive, a descriptor, our own.
 NO_TEXT = {"Image", "webbrowser", "tarfile", "wave", "zipfile", "opener", "os", "self"}
 
 
