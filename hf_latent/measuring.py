@@ -56,14 +56,21 @@ def benchmarks_of(recipe: Recipe, trainer: LatentTrainer, data: LoadedData) -> C
     defaults = {"protocol": evaluation.protocol, "rerank": evaluation.rerank}
     chosen = choose(evaluation.benchmarks, encode, data.evaluation, defaults)
     tokenizers = cast(Any, trainer.processing_class).tokenizers
-    if len(tokenizers) == 1:  # that of the text tower which embeds sentences
-        (tokenizer,) = tokenizers.values()
-        for name, benchmark in chosen.items():
-            try:
-                check_known(tokenizer, benchmark.sentences(data.evaluation), benchmark.reads)
-            except UserError as error:
+    if len(tokenizers) != 1:
+        return chosen
+    (tokenizer,) = tokenizers.values()  # of the text tower which embeds sentences
+    known = {}
+    for name, benchmark in chosen.items():
+        try:
+            check_known(tokenizer, benchmark.sentences(data.evaluation), benchmark.reads)
+        except UserError as error:
+            if evaluation.benchmarks is not None:
                 raise UserError(f"evaluation.benchmarks.{name}: {error}; or use other words") from None
-    return chosen
+            if trainer.args.should_save:
+                print(f"Not measured: {name}: {error}")
+            continue
+        known[name] = benchmark
+    return known
 
 
 def benchmarks_to_choose_by(recipe: Recipe, benchmarks: Chosen, data: EvaluationData) -> Chosen:

@@ -1,8 +1,13 @@
 """Zero-shot classification, on embeddings whose numbers are known by hand."""
 
+import json
+
+import datasets
 import numpy as np
 import pytest
+from PIL import Image
 
+from hf_latent.cli import main
 from hf_latent.data.loaded import Label
 from hf_latent.errors import UserError
 from hf_latent.evaluation import ZeroShot
@@ -114,3 +119,34 @@ def test_labels_that_cannot_be_measured_are_refused(labels, said):
     values = {"kind": [0, 0], "a": [0, 1], "b": [0, 1], "none": [-1, -1]}
     with pytest.raises(UserError, match=said):
         ZeroShot().check(data_of(split(2, values), labels=labels))
+
+
+def test_classes_of_unknown_words_are_left_out_unless_they_were_asked_for(tmp_path, capsys):
+    """A tokenizer of the captions may not know the names of a label that is only to be probed."""
+    colors = ["red", "blue"]
+    rows = {
+        "image": [Image.new("RGB", (16, 16), colors[i % 2]) for i in range(16)],
+        "text": [f"a {colors[i % 2]} thing" for i in range(16)],
+        "kind": [f"unheard{i % 2}" for i in range(16)],
+    }
+    made = datasets.Dataset.from_dict(rows)
+    datasets.DatasetDict({"train": made, "test": made}).save_to_disk(str(tmp_path / "set"))
+    bert = {"model_type": "bert", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    text = {"encoder": "auto", "pooling": "mean", "config": {**bert, "num_attention_heads": 2}}
+    recipe = {
+        "model": {"type": "latent_clip", "modalities": {"image": {"encoder": "cnn", "channels": [8]}, "text": text}},
+        "data": {
+            **{"name": "dataset", "path": str(tmp_path / "set"), "columns": {"image": "image", "text": "text"}},
+            **{"labels": {"kind": "kind"}, "tokenizers": {"text": "words"}},
+        },
+        "views": {"image": {"kind": "image", "size": 16, "fit": "squash"}, "text": {"kind": "none"}},
+        "training": {"global_batch_size": 8, "max_steps": 1, "use_cpu": True, "output_dir": str(tmp_path / "run")},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8", newline="\n")
+    asked = ["train", str(tmp_path / "recipe.yaml")]
+    assert main([*asked, "evaluation.benchmarks={zero_shot: {}}"]) == 2
+    assert "evaluation.benchmarks.zero_shot: the tokenizer does not know the word" in capsys.readouterr().err
+    assert main(asked) == 0
+    assert "Not measured: zero_shot: the tokenizer does not know the word 'unheard0'" in capsys.readouterr().out
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["measurements"]
+    assert "probe_kind" in found and not any(key.startswith("zero_shot") for key in found)
