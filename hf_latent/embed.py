@@ -115,8 +115,8 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
         )
     with _as_options():
         rows, columns = _rows(request, folder, model.config.modalities)
+        collate = _Collate(processor, columns, _examples(rows, columns, processor))
     normalize = request.normalize if request.normalize is not None else model.compared
-    collate = _Collate(processor, columns, _examples(rows, columns, processor))
     model.to(state.device)
     told = _told(request, folder, columns, rows, model, normalize)
     parts = output.with_name(f"{output.name}.parts")

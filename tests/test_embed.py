@@ -234,3 +234,13 @@ def test_the_example_searches_the_file(clip, data, tmp_path, index, monkeypatch,
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and all("'caption': 'green square'" in line for line in lines)
     assert all(line.startswith(("1.000", "0.999")) for line in lines)
+
+
+def test_a_bad_first_row_says_what_to_add_to_the_command(clip, tmp_path, capsys):
+    features = datasets.Features({"image": datasets.Image()})
+    rows = datasets.Dataset.from_dict({"image": [{"bytes": b"no picture", "path": None}]}, features=features)
+    rows.save_to_disk(str(tmp_path / "set"))
+    asked = ["embed", str(clip), str(tmp_path / "set"), "image=image", "--output", str(tmp_path / "v.parquet")]
+    assert main(asked) == 2
+    told = capsys.readouterr().err
+    assert "row 0, column 'image' is not an image" in told and "add --skip-bad-rows" in told and "data." not in told
