@@ -17,6 +17,7 @@ from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentCLIP, LatentCL
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.hub.card import render, render_card, write_card
 from hf_latent.training.lora import Lora, add_lora
+from tests.hub.cards import clip_card
 from tests.models.small import small_clip
 
 CAPTIONS = ["a photo of a red star", "a photo of a blue circle", "a photo of a cat", "a photo of a dog", "a sentence"]
@@ -152,3 +153,14 @@ def test_a_repository_of_adapters_alone_loads(folder, run_code):
     named = render("pushed", {**config, "clip": "openai/clip-vit-base-patch32"}, {}, {}, set(), adapters="")
     data = ModelCard(named).data
     assert (data.base_model, data.base_model_relation) == ("openai/clip-vit-base-patch32", "adapter")
+
+
+def test_the_code_of_two_towers_imports_what_their_examples_need():
+    towers = {
+        "sound": {"encoder": "audio_cnn"},
+        "clip": {"encoder": "cnn", "frames": 2},
+        "numbers": {"encoder": "table", "input_dim": 3},
+    }
+    (code, *_) = re.findall(r"```python\n(.*?)```", clip_card(modalities=towers), re.DOTALL)
+    for line in ("from pathlib import Path", "from PIL import Image", "import numpy as np"):
+        assert code.count(f"{line}\n") == 1
