@@ -123,5 +123,5 @@ def test_rows_of_the_hub_name_no_file_of_this_machine(folder):
 
 def test_what_is_missing_is_said(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "soundfile", None)
-    with pytest.raises(UserError, match=r"pip install soundfile, or the extra hf_latent\[audio\]"):
+    with pytest.raises(UserError, match="reading files of sound needs soundfile: pip install soundfile"):
         HubData(path=str(folder), columns={"audio": "file"}).load_for(READER)
