@@ -16,7 +16,6 @@ from transformers.training_args import OptimizerNames
 from . import __version__
 from .data.collator import LatentCollator
 from .data.loaded import LoadedData
-from .data.source import Reader
 from .data.texts import check_known, report_texts
 from .errors import UserError, blamed_on
 from .fit_to_data import build_processor, fit_image_sizes, fit_recipe
@@ -26,6 +25,7 @@ from .measuring import benchmarks_of, benchmarks_to_choose_by, measure, validati
 from .memory import check_model_memory
 from .models.text_towers import check_text_tower
 from .pretrained import check_vocabulary, load_pretrained_head
+from .reading import reader_of
 from .recipe import Recipe, load_run, without_progress
 from .recipe_file import PLUGINS, read_values
 from .results import read, table
@@ -224,9 +224,7 @@ def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
 
 
 def _load(recipe: Recipe, progress: bool) -> LoadedData:
-    task = task_of(recipe.model_class)
-    head: dict[str, Any] = {} if task is None else {"labels": task.labels, "images": task.images}
-    return recipe.data.load_for(Reader(recipe.config.modalities, **head), progress)
+    return recipe.data.load_for(reader_of(recipe.model_class, recipe.config), progress)
 
 
 def _without_weights(recipe: Recipe) -> Any:

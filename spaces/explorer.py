@@ -63,11 +63,7 @@ class Explorer:
         self.recipe = read_recipe(folder)
         self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
         task = task_of(type(self.model))
-        reader = Reader(self.model.config.modalities)
-        if task is not None:
-            classes = self.model.config.num_labels if task.labels == "classes" else None
-            reader = Reader(self.model.config.modalities, task.labels, task.images, classes)
-        self.reader = reader
+        reader = self.reader = reader_of(type(self.model), self.model.config)
         self.source, self.rows, self.note = find_sample(
             self.recipe, self.processor.modalities, reader, folder, trust_recipe
         )

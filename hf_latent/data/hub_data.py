@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +53,9 @@ class HubData(Source):
         labels: What columns tell of the rows: `{name: column}`, or `{name: {column: ..., kind: class | multilabel |
             number | text, of: [modality, ...], title: ..., names: [...]}}`. See [`read_labels`] for what a column is
             taken for, and [`LabelColumn`] for the keys. A label that is missing does not make a row a bad one.
-        target: What a head is trained to say: a column, or `{column: ..., names: [...], groups: ...}`; see
-            [`read_target`] and [`TargetColumn`]. A model with a head needs it, and no other may have it.
+        target: What a head is trained to say, or the classes that the objective `supcon` contrasts: a column, or
+            `{column: ..., names: [...], groups: ...}`; see [`read_target`] and [`TargetColumn`]. Models that read it
+            need it, and no other may have it.
         regions: The columns of phrases and of their boxes, `{phrases: ..., boxes: ...}`, for the benchmark
             `grounding`; see [`RegionColumns`].
         ids: A column whose equal values make rows positives of each other, such as the column of the captions. By
@@ -142,9 +143,9 @@ class HubData(Source):
             there = {"train": rows, **held}
         cut, found = ["validation"] if self.validation_share else [], None
         if target is not None and reader.labels is not None:
-            found = read_target(
-                target, reader.labels, there, cut, {own.name: own.kind for own in columns}, self.on_bad_row == "skip"
-            )
+            target = replace(target, problem=reader.problem)
+            kinds = {own.name: own.kind for own in columns}
+            found = read_target(target, reader.labels, there, cut, kinds, self.on_bad_row == "skip")
             there = found.splits
             rows, held = there["train"], {role: there[role] for role in held}
         answers = None if found is None else found.labels[TARGET]
@@ -192,6 +193,10 @@ class HubData(Source):
             UserError: If a head has none, another model has one, or it is a stream.
         """
         target = target_column(self.target)
+        if target is None and reader.labels == "contrast":
+            raise UserError(
+                "data.target is missing: this model contrasts the classes of rows, so write the column that holds them"
+            )
         if target is None and reader.labels is not None:
             raise UserError("data.target is missing: this model has a head, so write the column that it should say")
         if target is not None and reader.labels is None and reader.encoders:
