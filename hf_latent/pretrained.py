@@ -112,7 +112,8 @@ def pretrained_options(
         if key in options and options[key] != found.get(key, getattr(config_class, key)):
             was = found.get(key, getattr(config_class, key))
             raise UserError(f"model.{key}={options[key]}: {source} was trained with {was}, which stays: leave it out")
-    left = {key: value for key, value in found.items() if key not in _OF_A_FILE}
+    left_out = {*_OF_A_FILE, *config_class.not_inherited}
+    left = {key: value for key, value in found.items() if key not in left_out}
     if "num_labels" in options or "id2label" in options:
         for key in ("id2label", "label2id", "num_labels"):
             left.pop(key, None)

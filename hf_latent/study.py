@@ -103,6 +103,9 @@ def _panels(found: Mapping[str, Mapping[str, Measurement]]) -> dict[str, Bars]:
     return panels
 
 
+KINDS = get_args(TargetKind)  # a group each
+
+
 def _is_drawn(measurement: Measurement) -> bool:
     return measurement.headline or bool(measurement.short)
 
@@ -113,7 +116,7 @@ def _chance(measurement: Measurement) -> float:
 
 def _label(measurement: Measurement) -> str:
     """What a measure is called below its bars."""
-    if measurement.group in ("answers", "classes") and measurement.headline:
+    if measurement.group in KINDS and measurement.headline:
         return f"all {measurement.group}"
     return (measurement.short or measurement.key).replace("yes_no", "yes/no").replace("_", " ")
 
@@ -123,7 +126,7 @@ def _accuracies(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
     return {
         _label(measurement): measurement
         for measurement in found.values()
-        if measurement.group in ("answers", "classes") and _is_drawn(measurement)
+        if measurement.group in KINDS and measurement.unit == "%" and _is_drawn(measurement)
     }
 
 

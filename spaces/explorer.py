@@ -17,7 +17,7 @@ from usual import Usual
 
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.sample import WORDS_SHOWN, Sample
-from hf_latent.data.source import Reader
+from hf_latent.reading import reader_of
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.finished import find_run, load_finished
 from hf_latent.kinds import KINDS

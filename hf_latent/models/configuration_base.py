@@ -51,6 +51,8 @@ class LatentConfig(PreTrainedConfig):
 
     # The options that a model keeps which begins with the weights of another one.
     fixed: ClassVar[tuple[str, ...]] = ("projection_dim", "fusion_layers")
+    # The options of a model that training begins with which say nothing of the model that begins.
+    not_inherited: ClassVar[tuple[str, ...]] = ()
     # Set by `import hf_latent`, which knows what each regularizer reads.
     heads_of: ClassVar[Callable[[Mapping[str, Mapping[str, Any]], bool], Iterable[str]] | None] = None
 
