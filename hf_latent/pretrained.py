@@ -24,7 +24,7 @@ _OF_A_FILE = (
 
 
 class HeadOptions(TypedDict):
-    """What a recipe writes of a model with a head, beside the options of its config.
+    """What a recipe writes of a model with a head, beside the options of its config; `pretrained` of others, too.
 
     Attributes:
         pretrained: The model that training begins with: the folder of a finished run, or its name on the Hub.
@@ -40,10 +40,10 @@ class HeadOptions(TypedDict):
 def model_options(config_class: type[LatentConfig], model_class: type[LatentPreTrainedModel]) -> dict[str, Any]:
     """The keys that a recipe may write for a model, with their types."""
     options = {key: kind for key, kind in config_class.options().items() if key not in model_class.unread_options}
-    if model_class.task is None:
-        return options
     own = get_type_hints(HeadOptions)
-    return options | (own if model_class.label_layer is not None else {"pretrained": own["pretrained"]})
+    if model_class.label_layer is None:
+        own = {"pretrained": own["pretrained"]}
+    return options | (own if model_class.begins_pretrained else {})
 
 
 def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedModel], name: str) -> None:
@@ -138,7 +138,13 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def check_vocabulary(source: str, tokenizer: Any) -> None:
+def tokenizers_of(source: str, config: LatentConfig) -> dict[str, str]:
+    """Where the tokenizers of a pre-trained model lie, by the modalities of its texts."""
+    texts = [name for name, kind in config.kinds.items() if kind == "text"]
+    return {name: f"{source}/tokenizer_{name}" if config.by_modality else source for name in texts}
+
+
+def check_vocabulary(source: str, tokenizer: Any, modality: str = "text") -> None:
     """Refuse a tokenizer whose numbers stand for other words than those of the pre-trained model, if that came with
     one."""
     try:
@@ -148,7 +154,7 @@ def check_vocabulary(source: str, tokenizer: Any) -> None:
     known = tokenizer.get_vocab()
     if any(known.get(word) != number for word, number in own.get_vocab().items()):
         raise UserError(
-            f"data.tokenizers.text: its vocabulary is not that which {source} was trained with; leave it out"
+            f"data.tokenizers.{modality}: its vocabulary is not that which {source} was trained with; leave it out"
         )
 
 

@@ -53,6 +53,8 @@ class LatentConfig(PreTrainedConfig):
     fixed: ClassVar[tuple[str, ...]] = ("projection_dim", "fusion_layers")
     # The options of a model that training begins with which say nothing of the model that begins.
     not_inherited: ClassVar[tuple[str, ...]] = ()
+    # Whether what is saved beside its models has image settings of each modality, and its tokenizer in a folder.
+    by_modality: ClassVar[bool] = False
     # Set by `import hf_latent`, which knows what each regularizer reads.
     heads_of: ClassVar[Callable[[Mapping[str, Mapping[str, Any]], bool], Iterable[str]] | None] = None
 

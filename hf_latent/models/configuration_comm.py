@@ -74,6 +74,7 @@ class CoMMConfig(LatentConfig):
         *("embed_dim", "fusion_layers", "fusion_heads", "fusion_pooling", "projection_hidden_dim", "projection_dim"),
     )
 
+    by_modality: ClassVar[bool] = True
     not_inherited: ClassVar[tuple[str, ...]] = ("classifier_dropout", "frozen", "modality_dropout", "problem_type")
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -69,8 +69,9 @@ class CoMMModel(LatentPreTrainedModel):
     supports_missing = True
     scoring_modules = frozenset({"head", "extra_heads"})
     unread_options = frozenset({"problem_type", "frozen", "classifier_dropout"})
-    # The heads of other models on the same config.
-    _keys_to_ignore_on_load_unexpected = [r"^(?!(encoders|converters|fusion|head|extra_heads)\.)"]
+    begins_pretrained = True
+    # The heads of other models on the same config, and those of regularizers that it has no more.
+    _keys_to_ignore_on_load_unexpected = [r"^(?!(encoders|converters|fusion|head)\.)"]
 
     def __init__(self, config: CoMMConfig) -> None:
         super().__init__(config)

@@ -53,7 +53,6 @@ class CoMMForSequenceClassification(CoMMModel):
         {"extra_heads", "loss_terms", "loss_weights", "objective", "projection_dim", "projection_hidden_dim"}
         | {"regularizers", "temperature"}
     )
-    _keys_to_ignore_on_load_unexpected = [*CoMMModel._keys_to_ignore_on_load_unexpected, r"^extra_heads\."]
 
     def __init__(self, config: CoMMConfig) -> None:
         if config.regularizers and config.objective == self.task:
