@@ -24,7 +24,7 @@ from hf_latent import (
     build_view,
 )
 
-NOISE = {"clear": 0.5, "noisy": 0.9, "noisier": 1.3}
+NOISE = {"quiet": 0.5, "noisy": 0.9, "noisier": 1.3}
 CLASSES, WIDTH = 4, 8
 MODALITIES = {name: {"encoder": "table", "input_dim": WIDTH} for name in NOISE}
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from heads import Head
 from PIL import Image
+from row_heads import RowHead
 from sample import find_sample, read_recipe
 from thumbnails import player, thumbnail
 from torch import Tensor
@@ -67,7 +68,8 @@ class Explorer:
         self.source, self.rows, self.note = find_sample(
             self.recipe, self.processor.modalities, reader, folder, trust_recipe
         )
-        self.head = None if task is None else Head(self.model, self.processor, task, self.rows)
+        kind = Head if task is not None and task.sentence else RowHead
+        self.head = None if task is None else kind(self.model, self.processor, task, self.rows)
         if self.head is not None:
             self.note = self.note or self.head.note
             return
@@ -117,7 +119,7 @@ class Explorer:
         """Why the model embeds nothing to compare; None where it does."""
         if self.head is None:
             return None
-        return "It was trained to answer, which shapes no space of embeddings: see the tab Questions."
+        return f"It was trained to answer, which shapes no space of embeddings: see the tab {self.head.tab}."
 
     @property
     def no_space(self) -> str | None:
