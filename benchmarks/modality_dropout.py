@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 import torch
-from transformers import set_seed
+from transformers import logging, set_seed
 
 from hf_latent import (
     CoMMConfig,
@@ -24,7 +24,7 @@ from hf_latent import (
     build_view,
 )
 
-NOISE = {"quiet": 0.5, "noisy": 0.9, "noisier": 1.3}
+NOISE = {"quiet": 0.3, "noisy": 0.8, "noisier": 1.2}
 CLASSES, WIDTH = 4, 8
 MODALITIES = {name: {"encoder": "table", "input_dim": WIDTH} for name in NOISE}
 
@@ -38,9 +38,7 @@ def rows(count: int, seed: int) -> list[dict]:
         name: (centers[place, classes] + noise * draw.normal(size=(count, WIDTH))).astype("float32")
         for place, (name, noise) in enumerate(NOISE.items())
     }
-    return [
-        {**{name: table[i] for name, table in tables.items()}, "labels": int(classes[i])} for i in range(count)
-    ]
+    return [{**{name: table[i] for name, table in tables.items()}, "labels": int(classes[i])} for i in range(count)]
 
 
 def trainer(model, folder: str, train: list[dict], epochs: int, seed: int) -> LatentTrainer:
@@ -90,6 +88,7 @@ def measured(seed: int, train: list[dict], test: list[dict], epochs: int) -> dic
 
 
 def main() -> None:
+    logging.set_verbosity_error()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1000)

@@ -171,7 +171,6 @@ class LatentCollator:
         length = max(2, *map(len, rows))  # rows without an answer are read, too
         return torch.tensor([row + [IGNORED] * (length - len(row)) for row in rows])
 
-
     def _numbers(self, labels: Sequence[Any]) -> torch.Tensor:
         """Numbers that are no classes."""
         shapes = {np.shape(label) for label in labels}

@@ -208,9 +208,7 @@ def _read(
     return label, {name: own[TARGET] for name, own in values.items()}
 
 
-def _several_numbers(
-    column: TargetColumn, splits: Mapping[str, ModalityRows]
-) -> tuple[Label, dict[str, np.ndarray]]:
+def _several_numbers(column: TargetColumn, splits: Mapping[str, ModalityRows]) -> tuple[Label, dict[str, np.ndarray]]:
     where, width, arrays = f"{column.where}: the column {column.column!r}", 0, {}
     for name, rows in splits.items():
         values, places = rows.values(column.column)
@@ -227,8 +225,7 @@ def _several_numbers(
         there = array[np.isfinite(array).all(axis=1)]
         if len(there) == 0 or (np.ptp(there, axis=0) == 0).any():
             raise UserError(
-                f"{where} holds the same in all {name} rows in one of its places, which tells nothing: "
-                f"{column.remedy}"
+                f"{where} holds the same in all {name} rows in one of its places, which tells nothing: {column.remedy}"
             )
     if column.names and len(column.names) != width:
         raise UserError(f"{column.where}.names: {len(column.names)} names, write one for each of the {width} numbers")

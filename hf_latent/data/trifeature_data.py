@@ -160,7 +160,9 @@ class TrifeatureData(RenderedSource):
         if self.target is not None and reader.labels is None and reader.encoders:
             raise UserError(f"data.target={self.target}: this model reads no labels: leave it out")
         if reader.labels not in (None, "any", "classes", "contrast"):
-            raise UserError(f"model.problem_type={reader.problem}: {self.target} is a class of each pair: leave it out")
+            raise UserError(
+                f"model.problem_type={reader.problem}: {self.target} is a class of each pair: leave it out"
+            )
 
     def composer(self) -> Composer:
         trifeature = drawn(self.image_size, self.seed, self.texture_period)

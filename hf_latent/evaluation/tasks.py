@@ -66,9 +66,10 @@ class Tasks(Benchmark):
 
     def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
         task, _ = _task(data)
-        return [*(_others(data) if task.kind in ("labels", "numbers") else self._accuracies(data, encode)), *(
-            measurement for measurement, _ in _alone(encode, data)
-        )]
+        return [
+            *(_others(data) if task.kind in ("labels", "numbers") else self._accuracies(data, encode)),
+            *(measurement for measurement, _ in _alone(encode, data)),
+        ]
 
     def sentences(self, data: EvaluationData) -> list[str]:
         task, label = _task(data)

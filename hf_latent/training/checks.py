@@ -59,9 +59,7 @@ def check_missing(
     UserError: If the model, its objective or a regularizer needs every modality of every row.
     """
     if not model.supports_missing:
-        raise UserError(
-            f"{key}: {type(model).__name__} needs every modality of every row: write {remedy}"
-        )
+        raise UserError(f"{key}: {type(model).__name__} needs every modality of every row: write {remedy}")
     objective = model.objective
     for name, own in getattr(objective, "regularizers", {}).items():
         if not own.regularizer.supports_missing:

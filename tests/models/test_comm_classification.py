@@ -110,7 +110,10 @@ def test_it_begins_as_a_pretrained_model(tmp_path):
     assert model.config.regularizers == {} and model.config.objective == "labels"
     own = model.state_dict()
     assert all(torch.equal(own[name], value) for name, value in first.state_dict().items() if name in own)
-    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"classifier.weight", "classifier.bias"}
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {
+        "classifier.weight",
+        "classifier.bias",
+    }
     model.train()
     assert not model.fusion.training and not model.encoders.training and model.classifier.training
     whole = CoMMForSequenceClassification.from_pretrained(tmp_path, num_labels=4)

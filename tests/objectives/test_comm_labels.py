@@ -19,9 +19,7 @@ def unit(k, rows=4, dim=3):
 
 
 def embeddings(labels, rows=4, **options):
-    return Embeddings(
-        fused=unit(1, rows), fused_augmented=unit(2, rows), labels=torch.tensor(labels), **options
-    )
+    return Embeddings(fused=unit(1, rows), fused_augmented=unit(2, rows), labels=torch.tensor(labels), **options)
 
 
 def plain(z, scale, classes):
@@ -70,7 +68,9 @@ def test_the_model_contrasts_fused_vectors_without_its_head():
     labels = torch.tensor([0, 1, 0, 1, 1, -1])
     found = model(first, second, labels=labels)
     raw = model(first, second, labels=labels, return_loss=False)
-    vectors = {name: torch.nn.functional.normalize(getattr(raw, name), dim=-1) for name in ("fused", "fused_augmented")}
+    vectors = {
+        name: torch.nn.functional.normalize(getattr(raw, name), dim=-1) for name in ("fused", "fused_augmented")
+    }
     torch.testing.assert_close(found.loss, plain(Embeddings(**vectors), 1 / 0.07, "abcbbz".replace("c", "a")))
     found.loss.backward()
     assert all(p.grad is None and not p.requires_grad for p in model.head.parameters())

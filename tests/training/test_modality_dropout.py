@@ -45,9 +45,7 @@ def test_what_a_row_lacks_stays_away():
 @pytest.mark.parametrize("views", [True, False])
 def test_training_drops_and_evaluation_keeps(tmp_path, monkeypatch, views):
     seen = []
-    trainer = build_trainer(
-        tmp_path, problem="classes", options={"modality_dropout": 0.5}, max_steps=2, views=views
-    )
+    trainer = build_trainer(tmp_path, problem="classes", options={"modality_dropout": 0.5}, max_steps=2, views=views)
     real = trainer.model.forward
 
     def forward(**batch):
