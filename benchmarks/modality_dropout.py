@@ -1,7 +1,7 @@
 """What single modalities tell a fine-tuned CoMM, with and without modality dropout: one minute of a CPU core.
 
-Three tables of eight numbers each tell one of four classes, each with another noise. CoMM is pre-trained on them without
-labels, and then fine-tuned whole by `CoMMForSequenceClassification`, with `modality_dropout` 0 and 0.3.
+Three tables of eight numbers each tell one of four classes, each with another noise. CoMM is pre-trained on them
+without labels, and then fine-tuned whole by `CoMMForSequenceClassification`, with `modality_dropout` 0 and 0.3.
 
     python benchmarks/modality_dropout.py
 """

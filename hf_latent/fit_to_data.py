@@ -26,7 +26,6 @@ from .recipe import Recipe
 from .tasks import task_of
 from .views import VIEWS, ImageView, View
 
-
 PROBLEM_OF = {
     "class": "single_label_classification",
     "multilabel": "multi_label_classification",

@@ -298,7 +298,7 @@ def _checkpoint_images(
     config: LatentConfig, whole: str | None, views: Mapping[str, Any], stored: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """The image processors of the checkpoints that image towers, or the whole model, begin with; none where the view
-    says itself how to make a square. `stored` are settings by modality, of which those of a processor are taken out."""
+    says itself how to make a square. `stored` are settings by modality; those of a processor are taken out of them."""
     found: dict[str, Any] = {}
     for name, spec in config.modalities.items():
         if name in stored:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from . import experiment
+from .data.loaded import TargetKind
 from .errors import UserError, blamed_on, suggest
 from .evaluation import Measurement
 from .plots import MAX_RUNS, PERCENT, Axis, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs

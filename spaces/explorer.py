@@ -18,7 +18,6 @@ from usual import Usual
 
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.sample import WORDS_SHOWN, Sample
-from hf_latent.reading import reader_of
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.finished import find_run, load_finished
 from hf_latent.kinds import KINDS
@@ -26,6 +25,7 @@ from hf_latent.metrics import retrieval
 from hf_latent.models.embeddings import Embeddings
 from hf_latent.models.images import read_image
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
+from hf_latent.reading import reader_of
 from hf_latent.runs import METRICS, RECIPE, read_metrics
 from hf_latent.tasks import task_of
 from hf_latent.views import Views, build_view

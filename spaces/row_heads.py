@@ -1,4 +1,4 @@
-"""Models with a head, which reads rows of any modalities: what one says of a row, from all it has or from one alone."""
+"""Models with a head that reads rows of any modalities: what one says of a row, from all it has or from one alone."""
 
 from typing import Any
 

@@ -38,8 +38,8 @@ class LatentCollator:
     Rows are dicts with a value a column and, optionally, `ids` and `labels`: whole numbers become `labels`
     (batch,); strings are tokenised as the text is, between the same special tokens, and become (batch, length) with
     -100 behind their ends. A list of strings holds the answers of several annotators, one behind the other. Whole
-    numbers in a column `label` are labels where there is no column `labels`. Other numbers, and lists of numbers, become
-    float32 (batch,) and (batch, numbers), as of several labels of a row.
+    numbers in a column `label` are labels where there is no column `labels`. Other numbers, and lists of numbers,
+    become float32 (batch,) and (batch, numbers), as of several labels of a row.
     """
 
     def __init__(

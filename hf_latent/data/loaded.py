@@ -45,8 +45,8 @@ class Split:
         rows: A data set of rows, keyed by column.
         ids: `(rows,)` int64; rows with equal ids are right for each other.
         labels: Name -> the value of each row: `(rows,)` int64 of a class, `(rows, classes)` bool of a multilabel,
-            `(rows,)` float64 of a number, `(rows, numbers)` of several, `(rows,)` str of a text, `(rows, annotators)` int64 of answers. A value that
-            is missing is -1, a row of False, NaN, "", or a row of -1.
+            `(rows,)` float64 of a number, `(rows, numbers)` of several, `(rows,)` str of a text, `(rows, annotators)`
+            int64 of answers. A value that is missing is -1, a row of False, NaN, "", or a row of -1.
         items: Modality -> `(rows,)` int64, equal where rows hold the same item, such as an image that has several
             captions, or a caption that several images have. A modality that is left out has an item a row.
         present: Modality -> `(rows,)` bool, the rows that have it; all have a modality that is left out.

@@ -21,8 +21,8 @@ class Reader:
 
     Attributes:
         encoders: The encoder of each modality, as in a model's config.
-        labels: Of a head, what it says; `any` where the data are to decide. `contrast` of a model whose objective reads
-            the classes of rows, which may be missing. None of others.
+        labels: Of a head, what it says; `any` where the data are to decide. `contrast` of a model whose objective
+            reads the classes of rows, which may be missing. None of others.
         images: How many images a head reads with a sentence.
         classes: How many classes a head tells apart; None of others.
         problem: The `problem_type` of the config of a head, where one is written.

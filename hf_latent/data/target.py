@@ -136,12 +136,12 @@ def read_target(
     A class is what a column of `data.labels` of the kind `class` is; see `read_labels`. An answer is a string, a
     number or a class by its name; a list holds the answers of several annotators, and so does a list of records with a
     field `answer`, as VQA v2 has them. Answers are the same where they are equal but for case and spaces. Labels are
-    lists of classes, numbers are floats or whole numbers, and lists of floats, as many in each row, are several numbers.
+    lists of classes, numbers are floats or whole numbers, and lists of floats, as many in each row, several numbers.
 
     Args:
         column: What to read.
-        kind: What the head gives; `any` for what the column holds, of which floats are numbers, lists of floats several,
-            other lists labels, and all else what a column of `data.labels` would be. `contrast` for classes that may be
+        kind: What the head gives; `any` for what the column holds: floats are numbers, lists of floats several, other
+            lists labels, and all else what a column of `data.labels` would be. `contrast` for classes that may be
             missing.
         splits, cut: As of `read_labels`.
         labels: The names of `data.labels`, which `groups` may name, each with the kind that is written.

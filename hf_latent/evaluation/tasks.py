@@ -29,8 +29,8 @@ class Tasks(Benchmark):
     """How often the model picks the right answer of a list, or the right class: of all rows, and of each kind; or how
     good the labels (F1) or numbers (R2, squared and absolute error) are that it says.
 
-    Of a model that can do with some of its modalities, the first of these is also measured from each alone, on the rows
-    that have it: `class_accuracy_<modality>_alone`. Of others that read a text, beside it stands a guess by the text
+    Of a model that can do with some of its modalities, the first of these is also measured from each alone, on the
+    rows that have it: `class_accuracy_<modality>_alone`. Of others that read a text, beside it stands a guess by the text
     alone, where the training rows are known: the commonest answer of the training rows with the same text, or of all
     where there is none. What is above it was read from the images.
     """
@@ -123,7 +123,7 @@ class Tasks(Benchmark):
         if groups is not None:
             endings = _endings(data.labels[task.groups or ""], data)
             names = np.array([endings.get(int(number), "") for number in groups])
-        found = task_accuracy(_said(encode, data), truth, names, kind=task.kind)
+        found = task_accuracy(_said(encode, data), truth, names, kind=cast(Any, task.kind))
         if _can_guess(encode, data):
             found[f"{PREFIXES[task.kind]}_accuracy_text_only"] = 100 * float(row_scores(_guessed(data), truth).mean())
         return {key: value for key, value in found.items() if not key.endswith("_")} | alone  # rows of no group

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class CoMMForSequenceClassification(CoMMModel):
 
     def build(self) -> None:
         self.dropout = nn.Dropout(self.config.classifier_dropout)
-        self.classifier = nn.Linear(self.config.embed_dim, self.config.num_labels)
+        self.classifier = nn.Linear(self.config.embed_dim, cast(int, self.config.num_labels))
 
     @torch.no_grad()
     def initialize_weights(self) -> None:
@@ -168,9 +168,8 @@ class CoMMForSequenceClassification(CoMMModel):
     def _of_classes(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if labels.shape != logits.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ValueError(
-                f"labels {tuple(labels.shape)} {labels.dtype}: classes are whole numbers, one a row, ({len(logits)},); "
-                "for several labels of a row or for numbers write problem_type: multi_label_classification or "
-                "regression"
+                f"labels {tuple(labels.shape)} {labels.dtype}: classes are whole numbers, one a row, ({len(logits)},); for "
+                "several labels of a row or for numbers write problem_type: multi_label_classification or regression"
             )
         classes, known = logits.shape[1], labels != IGNORED
         wrong = known & ((labels < 0) | (labels >= classes))

@@ -258,7 +258,7 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         if not probability or "modalities" not in inputs:
             return inputs
         seed = self.args.seed if self.views is None else self.views.seed
-        told = {"seed": seed, "present": inputs.get("present"), "device": self.args.device}
+        told: dict[str, Any] = {"seed": seed, "present": inputs.get("present"), "device": self.args.device}
         return {**inputs, "present": kept_modalities(inputs["modalities"], probability, **told, **key)}
 
     def _first_views_to_augment(self, model: LatentPreTrainedModel) -> list[str]:

@@ -65,8 +65,8 @@ PROBLEMS = {
 
 
 class LabelledPairs(RandomPairs):
-    """The same rows with labels, of which some are missing: a class, three labels, or three numbers of each row; or the
-    class of the objective supcon."""
+    """The same rows with labels, of which some are missing: a class, three labels, or three numbers of each row; or
+    the class of the objective supcon."""
 
     def __init__(self, rows=52, problem="classes"):
         super().__init__(rows)
