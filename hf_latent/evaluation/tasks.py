@@ -31,8 +31,8 @@ class Tasks(Benchmark):
 
     Of a model that can do with some of its modalities, the first of these is also measured from each alone, on the
     rows that have it: `class_accuracy_<modality>_alone`. Of others that read a text, beside it stands a guess by the
-    text alone, where the training rows are known: the commonest answer of the training rows with the same text, or of all
-    where there is none. What is above it was read from the images.
+    text alone, where the training rows are known: the commonest answer of the training rows with the same text, or of
+    all where there is none. What is above it was read from the images.
     """
 
     groups: ClassVar[Mapping[str, Group]] = {

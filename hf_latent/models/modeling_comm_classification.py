@@ -168,8 +168,8 @@ class CoMMForSequenceClassification(CoMMModel):
     def _of_classes(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if labels.shape != logits.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ValueError(
-                f"labels {tuple(labels.shape)} {labels.dtype}: classes are whole numbers, one a row, ({len(logits)},); "
-                "several labels of a row or numbers need problem_type: multi_label_classification or regression"
+                f"labels {tuple(labels.shape)} {labels.dtype}: classes are whole numbers, one a row, ({len(logits)},)"
+                "; several labels of a row or numbers need problem_type: multi_label_classification or regression"
             )
         classes, known = logits.shape[1], labels != IGNORED
         wrong = known & ((labels < 0) | (labels >= classes))
