@@ -1,4 +1,4 @@
-"""What single modalities tell a fine-tuned CoMM, with and without modality dropout: one minute of a CPU core.
+"""What single modalities tell a fine-tuned CoMM, with and without modality dropout: three minutes of a CPU core.
 
 Three tables of eight numbers each tell one of four classes, each with another noise. CoMM is pre-trained on them
 without labels, and then fine-tuned whole by `CoMMForSequenceClassification`, with `modality_dropout` 0 and 0.3.
