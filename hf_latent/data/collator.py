@@ -148,7 +148,7 @@ class LatentCollator:
         return text
 
     def _labels(self, labels: Sequence[Any]) -> torch.Tensor:
-        if any(map(_is_of_numbers, labels)):
+        if all(map(_is_of_numbers, labels)):
             return self._numbers(labels)
         if not isinstance(labels[0], str | list):
             for row, label in enumerate(labels):
