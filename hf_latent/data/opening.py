@@ -11,6 +11,8 @@ from ..errors import UserError, suggest
 
 NAMES = {"train": ("train",), "validation": ("validation", "val", "dev", "valid"), "test": ("test",)}
 """What each split is called in data sets, the first one that exists is taken."""
+# What the readers of datasets say of files without rows; that of JSON raises StopIteration, that of saved ones IndexError.
+NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0", "No columns to parse from file")
 
 
 def choose_splits(written: Mapping[str, str | None], known: Collection[str]) -> dict[str, str]:
@@ -131,8 +133,15 @@ class Opener:
         except UserError:
             raise
         except Exception as error:  # the builders of datasets raise what they like
-            cause = f" ({error.__cause__})" if error.__cause__ is not None else ""  # what datasets found while it read
-            raise UserError(f"data.path={self.path!r} cannot be opened: {error}{cause}") from error
+            raise UserError(f"data.path={self.path!r} cannot be opened: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    cause = f" ({error.__cause__})" if error.__cause__ is not None else ""  # what datasets found while it read
+    text = f"{error}{cause}" or type(error).__name__
+    if isinstance(error, StopIteration | IndexError) or any(words in text for words in NO_ROWS):
+        return f"one of its files or splits holds no row: {text}"
+    return text
 
 
 def check_split(where: str, split: str, known: Collection[str]) -> None:

@@ -337,3 +337,21 @@ def test_the_kept_recipe_names_the_splits_that_were_found():
     assert with_splits({"data": {"test_split": "dev"}}, {"train": "train", "test": "dev"})["data"] == {
         "test_split": "dev"
     }
+
+
+def _without_rows(folder, kind):
+    if kind == "saved":
+        return stored(folder / "saved", train=6, test=0), {}
+    file = folder / f"rows.{kind}"
+    if kind == "parquet":
+        rows(0, 0).to_parquet(file)
+    else:
+        file.write_text("a,group\n" if kind == "csv" else "", encoding="utf-8", newline="")
+    return kind, {"options": {"data_files": {"train": str(file)}}}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet", "saved"])
+def test_files_without_rows_are_told(kind, tmp_path):
+    path, options = _without_rows(tmp_path, kind)
+    with pytest.raises(UserError, match="one of its files or splits holds no row"):
+        HubData(path, COLUMNS, **options).load()
