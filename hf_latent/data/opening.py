@@ -11,7 +11,7 @@ from ..errors import UserError, suggest
 
 NAMES = {"train": ("train",), "validation": ("validation", "val", "dev", "valid"), "test": ("test",)}
 """What each split is called in data sets, the first one that exists is taken."""
-# What the readers of datasets say of files without rows; that of JSON raises StopIteration, that of saved ones IndexError.
+# What the readers of datasets say of files without rows; that of JSON raises StopIteration, of saved ones IndexError.
 NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0", "No columns to parse from file")
 
 

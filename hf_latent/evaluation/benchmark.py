@@ -107,6 +107,11 @@ class Benchmark:
         for ability in sorted(self.needs - encode.abilities):
             raise UserError(f"a model that can {WORDS[ability]} is needed here: leave it out")
 
+    def local_reads(self) -> Mapping[str, str]:
+        """The options that make this machine read something beside the data, with their values: what the recipe of a
+        stranger may not name."""
+        return {}
+
     def sentences(self, data: EvaluationData) -> list[str]:
         """What the text tower will read beside the rows: it should know the words."""
         return []

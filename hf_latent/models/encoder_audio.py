@@ -54,7 +54,7 @@ class AudioCNNEncoder(Encoder):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in channels)
         self.hidden_size = channels[-1]
-        self._sound = {"sampling_rate": sampling_rate, "max_seconds": max_seconds}
+        self._sound: dict[str, Any] = {"sampling_rate": sampling_rate, "max_seconds": max_seconds}
         self._sound |= {"bins": bins, "window": window, "hop": hop, "normalize": normalize}
 
     @property

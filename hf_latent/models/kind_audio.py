@@ -72,8 +72,8 @@ class AudioKind(InputKind):
         rows = [self.read(row, value) for row, value in enumerate(values)]
         if self.extractor is None:
             rate, bins, window, hop = (self.options[key] for key in ("sampling_rate", "bins", "window", "hop"))
-            made = (log_mel(samples, rate, bins, window, hop) for samples in rows)
-            return _padded("input_features", [normalized(row, self.options["normalize"]) for row in made])
+            spectrograms = (log_mel(samples, rate, bins, window, hop) for samples in rows)
+            return _padded("input_features", [normalized(row, self.options["normalize"]) for row in spectrograms])
         made = [self.extractor(samples, **self._call(), return_tensors="np") for samples in rows]
         key = next(key for key in FEATURES if key in made[0])
         features = [torch.from_numpy(np.asarray(row[key][0], dtype=np.float32)) for row in made]
