@@ -108,8 +108,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_quiet(train, "")
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="measure a run again")
-    evaluate.add_argument("path", metavar="RUN", type=Path, help=RUN)
+    evaluate = commands.add_parser("evaluate", help="measure a run again, or on other data")
+    evaluate.add_argument("path", metavar="RUN", help=f"{RUN}; with --on also the id of a model on the Hub")
+    evaluate.add_argument(
+        "--on",
+        metavar="NAME|FILE",
+        help="measure on the data of benchmark files, separated by commas, instead of the run's own: YAML with the "
+        "sections data and evaluation of a recipe, or names that hf-latent list benchmark_files tells",
+    )
     evaluate.add_argument("--trust-recipe", action="store_true", help=TRUST)
     _add_json(evaluate, "the content of metrics.json")
     _add_quiet(evaluate, "the table of results")
@@ -255,9 +261,17 @@ def _evaluate(options: argparse.Namespace) -> Result:
     from . import experiment
     from .results import read, table
 
-    metrics = experiment.evaluate(options.path, options.trust_recipe, progress=not options.quiet)
-    found = read(metrics)
-    return Result(table({options.path.resolve().name: found}) if found else "", metrics)
+    if options.on is None:
+        metrics = experiment.evaluate(Path(options.path), options.trust_recipe, progress=not options.quiet)
+        found = read(metrics)
+    else:
+        from .benchmark_files import measure_on
+
+        names = [name.strip() for name in options.on.split(",")]
+        metrics = measure_on(options.path, names, options.trust_recipe, progress=not options.quiet)
+        found = {key: one for key, one in read(metrics).items() if one.data in {Path(name).stem for name in names}}
+        print("\n" + table({Path(options.path).resolve().name: found}))
+    return Result(table({Path(options.path).resolve().name: found}) if found else "", metrics)
 
 
 def _compare(options: argparse.Namespace) -> Result:

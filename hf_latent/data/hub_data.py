@@ -124,8 +124,8 @@ class HubData(Source):
                 raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, self.columns)}")
         if "train" in self.written_splits and self.written_splits["train"] is None:
             raise UserError("data.splits.train=None: write the rows to train on")
-        target = self._target(reader)
         splits_of = SplitReader.for_model(self, reader)
+        target = splits_of.source._target(reader)
         splits = self._choose(splits_of.opener, find)
         rows: ModalityRows | ModalityStream
         if self.streaming:
@@ -159,10 +159,10 @@ class HubData(Source):
         Raises:
             UserError: As of `load_for`; or if there are no rows to measure on.
         """
-        target = self._target(reader)
         if train and self.written_splits.get("train", "") is None:
             raise UserError("data.splits.train=None: a benchmark fits probes, write the rows to fit them on")
         splits_of = SplitReader.for_model(self, reader)
+        target = splits_of.source._target(reader)
         splits = self._choose(splits_of.opener, find=True, train=train)
         role = next((role for role in reversed(HELD) if role in splits), None)
         if role is None:
@@ -380,6 +380,8 @@ class HubData(Source):
         plain = ("name", "revision")  # of a configuration, and of a branch or commit
         options = {key: value for key, value in self.options.items() if key not in plain or not isinstance(value, str)}
         path = {} if self.is_on_hub else {"data.path": self.path}
+        names = self.target.get("names") if isinstance(self.target, Mapping) else None
+        path |= {"data.target.names": names} if isinstance(names, str) else {}
         return path | {f"data.options.{key}": value for key, value in options.items()}
 
 

@@ -1,7 +1,7 @@
 """The splits of a data set of the Hub or of the disk, as rows that a model reads."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ class SplitReader:
             UserError: If they cannot be read; it names the row.
         """
         source, images = self.source, self.images
-        opened, columns = self.open(role, split), list(source.row_columns.values())
+        opened, columns = self.dataset(role, split), list(source.row_columns.values())
         reading: dict[str, Any] = {"from_hub": source.is_on_hub, "shapes": self.shapes, "images": images}
         missing = source.on_missing != "error"
         rows = ModalityRows(opened, columns, source.ids, joined=source.joined, missing=missing, **reading)
@@ -97,13 +97,13 @@ class SplitReader:
         source = self.source
         if not self.opener.is_saved and set(split) & set("[+"):
             raise UserError(f"{source.key_of('train')}={split!r}: a stream reads a whole split; write its name alone")
-        opened = self.open("train", split, streaming=True)
+        opened = self.dataset("train", split, streaming=True)
         skip = source.on_bad_row == "skip"
         columns = list(source.row_columns.values())
         options = (source.shuffle_buffer, skip, source.is_on_hub, self.shapes, source.on_missing, source.joined)
         return ModalityStream(opened, columns, source.ids, *options)
 
-    def open(self, role: str, split: str, streaming: bool = False) -> Any:
+    def dataset(self, role: str, split: str, streaming: bool = False) -> Any:
         """A split as `datasets` has it; a UserError where it lacks a column that is named."""
         source = self.source
         opened = self.opener.open(split, streaming)
@@ -196,30 +196,35 @@ def _check_images(source: "HubData", reader: Reader) -> None:
 
 def _with_found_columns(source: "HubData", opener: Opener) -> "HubData":
     """The data with one column in place of each `a|b`, the first that there is."""
-    named = {column for own in source.columns.values() for column in ([own] if isinstance(own, str) else own)}
-    labels = label_columns(source.labels, source.columns)
-    if not any(OR in column for column in (*named, *(label.column for label in labels))):
+    sections: dict[str, Any] = {
+        name: getattr(source, name) for name in ("columns", "labels", "target", "regions") if getattr(source, name)
+    }
+    if not any(OR in text for section in sections.values() for text in _texts(section)):
         return source
     known = opener.known()
     splits = choose_splits(source.written_splits, known).values()
     split = next((split for split in splits if not known or bases(split) <= {"all", *known}), "train")
     there = opener.open(split, source.streaming).column_names
+    return replace(source, **{name: _found(section, there) for name, section in sections.items()})
 
-    def found(column: str) -> str:
-        return column if column in there else next((part for part in column.split(OR) if part in there), column)
 
-    columns = {
-        name: found(own) if isinstance(own, str) else [found(column) for column in own]
-        for name, own in source.columns.items()
-    }
-    return replace(
-        source,
-        columns=columns,
-        labels={
-            name: found(own) if isinstance(own, str) else {**own, "column": found(own["column"])}
-            for name, own in source.labels.items()
-        },
-    )
+def _texts(section: Any) -> Iterator[str]:
+    if isinstance(section, str):
+        yield section
+    elif isinstance(section, Mapping | list):
+        for part in section.values() if isinstance(section, Mapping) else section:
+            yield from _texts(part)
+
+
+def _found(section: Any, there: Sequence[str]) -> Any:
+    """A section with the first column that there is in place of each `a|b`; other texts stay."""
+    if isinstance(section, Mapping):
+        return {key: _found(part, there) for key, part in section.items()}
+    if isinstance(section, list):
+        return [_found(part, there) for part in section]
+    if not isinstance(section, str) or section in there:
+        return section
+    return next((part for part in section.split(OR) if part in there), section)
 
 
 def _with_lines(opened: Any, source: "HubData", streaming: bool) -> Any:

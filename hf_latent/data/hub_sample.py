@@ -47,7 +47,7 @@ def hub_sample(reader: SplitReader, rows: int, role: Role) -> Sample:
         note = {True: AMONG_THEM, False: "", None: MAYBE}[shared]
     name = Path(str(source.options.get("data_dir") or source.path)).name
     if stored:
-        found = _rows(reader, reader.open("test", split))
+        found = _rows(reader, reader.dataset("test", split))
         if cut:
             train, validation = found.cut(source.validation_share)
             found = validation if role == "test" else train
@@ -70,7 +70,7 @@ def hub_sample(reader: SplitReader, rows: int, role: Role) -> Sample:
 def _streamed(reader: SplitReader, split: str, rows: int) -> tuple[ModalityRows, bool]:
     """The first rows of a split, and whether they are of the part of it that is written, not of the whole split."""
     source = reader.source
-    stream, start = reader.open("test", _whole(split), streaming=True), _start(reader.opener, split)
+    stream, start = reader.dataset("test", _whole(split), streaming=True), _start(reader.opener, split)
     if start:
         stream = stream.skip(start)
     keep = [column.column for column in label_columns(source.labels, source.columns)]

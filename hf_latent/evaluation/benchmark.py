@@ -83,6 +83,7 @@ class Benchmark:
         figures: The files that `draw` writes, with what they show; a card has them behind the first group.
         needs: The abilities of [`Encode`] that it cannot do without.
         reads: What its `sentences` are, in errors about unknown words.
+        reads_train: It reads training rows, as to fit probes on.
     """
 
     kind: ClassVar[str] = ""
@@ -90,6 +91,7 @@ class Benchmark:
     figures: ClassVar[Mapping[str, str]] = {}
     needs: ClassVar[frozenset[str]] = frozenset()
     reads: ClassVar[str] = "sentence"
+    reads_train: ClassVar[bool] = False
 
     @classmethod
     def by_default(cls, encode: Encode, data: EvaluationData) -> "Mapping[str, Benchmark]":

@@ -98,22 +98,18 @@ class ZeroShot(Benchmark):
     def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
         name, prompts = chosen_label(data, self.label, ("class",)), self._prompts(data)
         truth, classes = self._truth(data, name, prompts), len(prompts.names)
-        what = data.labels[name].title or name
-        reading = ""
+        what, of = data.labels[name].title or name, f"nearest of {classes}"
         if self.prompts is not None or len(prompts.templates) > 1:
-            reading = f"{len(prompts.templates)} templates, prompts {prompts.digest}"
+            of += f", {len(prompts.templates)} templates, prompts {prompts.digest}"
         found = [
             Measurement(
                 f"zero_shot_top{k}",
                 np.nan,
-                f"{what.capitalize()}: nearest of {classes}"
-                if k == 1
-                else f"{what.capitalize()}: among the nearest {k}",
+                f"{what.capitalize()}: {of}" if k == 1 else f"{what.capitalize()}: among the nearest {k}",
                 "zero_shot",
                 "%",
                 top_k_chance(truth, k),
                 rows=len(truth),
-                reading=reading,
                 headline=k == min(self.k),
                 short="zero_shot" if k == min(self.k) else "",
                 metric="accuracy" if k == 1 else f"top_{k}_accuracy",
@@ -125,14 +121,9 @@ class ZeroShot(Benchmark):
         ]
         if self.mean_per_class:
             chance = balanced_chance(truth)
-            title = f"{what.capitalize()}: nearest of {classes}, mean over the classes"
-            options: dict[str, Any] = {
-                "rows": len(truth),
-                "reading": reading,
-                "metric": "balanced_accuracy",
-                "task": TASK,
-            }
-            found.append(Measurement("zero_shot_mean_per_class", np.nan, title, "zero_shot", "%", chance, **options))
+            title = f"{what.capitalize()}: {of}, mean over the classes"
+            said: dict[str, Any] = {"rows": len(truth), "metric": "balanced_accuracy", "task": TASK}
+            found.append(Measurement("zero_shot_mean_per_class", np.nan, title, "zero_shot", "%", chance, **said))
         return found
 
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
