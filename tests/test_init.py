@@ -12,7 +12,10 @@ from PIL import Image
 
 from hf_latent.cli import main
 from hf_latent.data.collator import LatentCollator
+from hf_latent.data.files import format_of
+from hf_latent.data.rows import ModalityRows
 from hf_latent.data.source import Reader
+from hf_latent.errors import UserError
 from hf_latent.fit_to_data import build_processor, fit_recipe
 from hf_latent.init import Column
 from hf_latent.init.roles import as_modality
@@ -355,3 +358,13 @@ def test_a_table_of_names_of_images_is_read(place):
         rows = HubData(path, {"image": column}, options=own).load_for(Reader({"image": {"encoder": "cnn"}})).train
         for row, name in enumerate(names):
             assert rows[row][column].tobytes() == Image.open(place / "three_ways" / name).tobytes()
+
+
+def test_rows_of_the_hub_open_no_file_of_this_machine(place):
+    file = place / "private.png"
+    picture(0).save(file)
+    rows = datasets.Dataset.from_dict({"image": [str(file)]})
+    shapes = {"image": format_of({"encoder": "cnn"}, [])}
+    assert ModalityRows(rows, ["image"], shapes=shapes)[0]["image"].size == picture(0).size
+    with pytest.raises(UserError, match=r"private\.png is no file of the data set"):
+        ModalityRows(rows, ["image"], from_hub=True, shapes=shapes)[0]
