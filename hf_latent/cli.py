@@ -101,6 +101,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(json=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    init = commands.add_parser("init", help="look at your data, and write a recipe that trains on it")
+    init.add_argument(
+        "data", metavar="DATA", help="a folder, a file of rows (csv, tsv, json, parquet, tar), or the id of a data set"
+    )
+    init.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="modality=column",
+        help="the columns of the modalities, of a table also modality=column+column; by default they are guessed",
+    )
+    init.add_argument(
+        "--output", type=Path, metavar="FILE", help="the recipe; by default NAME.yaml, as the data is called"
+    )
+    init.add_argument("--name", metavar="CONFIG", help="the configuration of a data set of the Hub that has several")
+    init.add_argument("--force", action="store_true", help="write over a file that is there")
+    _add_quiet(init, "the path of the recipe")
+    init.set_defaults(run=_init)
+
     train = commands.add_parser("train", help="train a recipe, measure the result, and write its card")
     train.add_argument("recipe", help="a YAML file, or the name of a recipe of the package")
     train.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="changes to the recipe")
@@ -108,8 +127,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_quiet(train, "")
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="measure a run again")
-    evaluate.add_argument("path", metavar="RUN", type=Path, help=RUN)
+    evaluate = commands.add_parser("evaluate", help="measure a run again, or on other data")
+    evaluate.add_argument("path", metavar="RUN", help=f"{RUN}; with --on also the id of a model on the Hub")
+    evaluate.add_argument(
+        "--on",
+        metavar="NAME|FILE",
+        help="measure on the data of benchmark files, separated by commas, instead of the run's own: YAML with the "
+        "sections data and evaluation of a recipe, or names that hf-latent list benchmark_files tells",
+    )
     evaluate.add_argument("--trust-recipe", action="store_true", help=TRUST)
     _add_json(evaluate, "the content of metrics.json")
     _add_quiet(evaluate, "the table of results")
@@ -237,6 +262,22 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 # The commands import what they need: `hf-latent --help` waits for torch and transformers alone.
 
 
+def _init(options: argparse.Namespace) -> Result:
+    from .init import init
+
+    columns = _columns(options.overrides)
+    return Result(str(init(options.data, options.output, columns, options.name, options.force)))
+
+
+def _columns(words: Sequence[str]) -> dict[str, str | list[str]]:
+    """What `modality=column` and `modality=column+column` say."""
+    pairs = [word.partition("=") for word in words]
+    for modality, equals, column in pairs:
+        if not (modality and equals and column):
+            raise UserError(f"{modality}{equals}{column} names no column: write modality=column")
+    return {modality: column.split("+") if "+" in column else column for modality, _, column in pairs}
+
+
 def _train(options: argparse.Namespace) -> Result:
     if not _is_first():
         # One process speaks, for as long as all run.
@@ -255,9 +296,17 @@ def _evaluate(options: argparse.Namespace) -> Result:
     from . import experiment
     from .results import read, table
 
-    metrics = experiment.evaluate(options.path, options.trust_recipe, progress=not options.quiet)
-    found = read(metrics)
-    return Result(table({options.path.resolve().name: found}) if found else "", metrics)
+    if options.on is None:
+        metrics = experiment.evaluate(Path(options.path), options.trust_recipe, progress=not options.quiet)
+        found = read(metrics)
+    else:
+        from .benchmark_files import measure_on
+
+        names = [name.strip() for name in options.on.split(",")]
+        metrics = measure_on(options.path, names, options.trust_recipe, progress=not options.quiet)
+        found = {key: one for key, one in read(metrics).items() if one.data in {Path(name).stem for name in names}}
+        print("\n" + table({Path(options.path).resolve().name: found}))
+    return Result(table({Path(options.path).resolve().name: found}) if found else "", metrics)
 
 
 def _compare(options: argparse.Namespace) -> Result:
@@ -296,14 +345,10 @@ def _embed(options: argparse.Namespace) -> Result:
     from .embed import Request, embed
     from .training.distributed import shut_down
 
-    pairs = [word.partition("=") for word in options.overrides]
-    for modality, equals, column in pairs:
-        if not (modality and equals and column):
-            raise UserError(f"{modality}{equals}{column} names no column: write modality=column")
     copied = ("data", "output", "split", "ids", "keep", "normalize", "batch_size", "workers", "revision")
     request = Request(
         options.model,
-        columns={modality: column.split("+") if "+" in column else column for modality, _, column in pairs} or None,
+        columns=_columns(options.overrides) or None,
         on_bad_row="skip" if options.skip_bad_rows else "error",
         **{name: getattr(options, name) for name in copied},
     )

@@ -21,6 +21,7 @@ from . import __version__
 from .data.cells import is_missing
 from .data.collator import fill_missing
 from .data.hub_data import HubData
+from .data.opening import FORMATS, separator
 from .data.rows import ModalityRows, Row
 from .data.source import Reader
 from .errors import UserError, blamed_on, suggest
@@ -35,7 +36,6 @@ from .training.run_lock import locked
 from .trust import use_plugins
 
 PART = 4096  # rows of a part, which is written whole or not at all
-FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 ID, FUSED, ENDING = "id", "fused", "_embedding"
 BEGUN = "begun.json"
 
@@ -158,8 +158,7 @@ def _rows(
     if file.is_file():
         if file.suffix not in FORMATS:
             raise UserError(f"{file}: files of rows end in {', '.join(FORMATS)}")
-        path, options = FORMATS[file.suffix], {"data_files": str(file)}
-        options |= {"sep": "\t"} if file.suffix == ".tsv" else {}
+        path, options = FORMATS[file.suffix], {"data_files": str(file), **separator(file)}
     source = HubData(path, {}, on_missing="use", on_bad_row=cast(Any, request.on_bad_row), options=options)
     known = source.known_splits()
     split = request.split or (known[0] if len(known) == 1 else "train" if not known else None)

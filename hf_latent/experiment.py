@@ -1,7 +1,7 @@
 """One run: train a recipe, measure what it learned, and leave its folder behind."""
 
 import copy
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +14,12 @@ from transformers import AutoProcessor, TrainerState, set_seed
 from transformers.training_args import OptimizerNames
 
 from . import __version__
+from .benchmark_files import BenchmarkFile, files_of, keep, measure_files
 from .data.collator import LatentCollator
 from .data.loaded import LoadedData
 from .data.texts import check_known, report_texts
 from .errors import UserError, blamed_on
+from .finished import load_finished
 from .fit_to_data import build_processor, fit_image_sizes, fit_recipe
 from .hub.push import push_run
 from .hub.trainer import LatentTrainer
@@ -96,6 +98,7 @@ def train(recipe: Recipe, resume: bool = False) -> dict[str, Any]:
 def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkpoint: Path | None) -> dict[str, Any]:
     """Train a recipe in a folder that is this run's alone."""
     main = arguments.should_save
+    others = files_of(recipe.evaluation)
     data = _load(recipe, progress=main and not arguments.disable_tqdm)
     if not isinstance(data.train, Sized) and arguments.max_steps < 1:
         raise UserError("training.max_steps is missing: a stream has no end, so say how many steps to train")
@@ -170,7 +173,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             metrics |= {"train_runtime": None, "train_samples_per_second": None}
     metrics = measure(run, trainer, data, benchmarks, metrics if main else {})
     if main:
-        _report(run, metrics)
+        _report(run, _measure_others(run, others, metrics, not arguments.disable_tqdm))
         _push(run, recipe)
     return metrics
 
@@ -202,11 +205,12 @@ def evaluate(run: Path, trust_recipe: bool = False, progress: bool = True) -> di
     training = {key: recipe.training[key] for key in EVALUATION_ARGUMENTS if key in recipe.training}
     recipe = replace(recipe, data=source, training={**training, "output_dir": str(run)})
     recipe = recipe if progress else without_progress(recipe)
+    others = files_of(recipe.evaluation, run, trust_recipe)
     with locked(run):
-        return _evaluate(run, recipe, processor)
+        return _evaluate(run, recipe, processor, others)
 
 
-def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
+def _evaluate(run: Path, recipe: Recipe, processor: Any, others: Sequence[BenchmarkFile]) -> dict[str, Any]:
     with blamed_on(f"{run} holds no model that can be loaded"):
         model, report = cast(Any, recipe.model_class).from_pretrained(run, output_loading_info=True)
     strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
@@ -221,7 +225,17 @@ def _evaluate(run: Path, recipe: Recipe, processor: Any) -> dict[str, Any]:
             metrics = read_metrics(run)
         except UserError:
             metrics = _training_metrics(trainer, recipe)
-    return _report(run, measure(run, trainer, data, benchmarks_of(recipe, trainer, data), metrics))
+    metrics = measure(run, trainer, data, benchmarks_of(recipe, trainer, data), metrics)
+    return _report(run, _measure_others(run, others, metrics, not trainer.args.disable_tqdm))
+
+
+def _measure_others(
+    run: Path, files: Sequence[BenchmarkFile], metrics: dict[str, Any], progress: bool
+) -> dict[str, Any]:
+    """Measure the model in a run folder on other data, too. One process does it, and no other waits for it."""
+    if not files:
+        return metrics
+    return keep(run, measure_files(files, *load_finished(str(run), run), progress))
 
 
 def _load(recipe: Recipe, progress: bool) -> LoadedData:

@@ -25,7 +25,7 @@ from .pretrained import HeadOptions, model_options
 from .recipe import models
 from .recipe_file import read_values
 from .regularizers import REGULARIZERS
-from .resources import available_resources, resource_path
+from .resources import Kind, available_resources, resource_path
 from .tasks import TASKS, task_of
 from .views import VIEWS
 
@@ -184,13 +184,22 @@ def _width() -> int:
 
 
 def _recipes() -> Iterable[Entry]:
-    for file in available_resources("training_args"):
-        path = resource_path("training_args", file)
-        if path.suffix != ".yaml":
-            continue
+    for path, text in _files("training_args"):
         kind = "study" if "structures" in read_values(path) else "run"
-        text = " ".join(_first_comment(path).split())
         yield Entry(path.stem, first_sentence(text), (text,), facts={"kind": kind, "file": str(path)})
+
+
+def _benchmark_files() -> Iterable[Entry]:
+    for path, text in _files("training_args/benchmarks"):
+        yield Entry(path.stem, first_sentence(text), (text,), facts={"file": str(path)})
+
+
+def _files(kind: Kind) -> Iterable[tuple[Path, str]]:
+    """The YAML files of a kind of resource, with the comment that each begins with."""
+    for file in available_resources(kind):
+        path = resource_path(kind, file)
+        if path.suffix == ".yaml":
+            yield path, " ".join(_first_comment(path).split())
 
 
 def _first_comment(path: Path) -> str:
@@ -261,6 +270,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "recipes": Family("what hf-latent train runs, and hf-latent study the studies", _recipes, "{kind}"),
+    "benchmark_files": Family("what hf-latent evaluate --on measures, and evaluation.also names", _benchmark_files),
     "models": Family("model.type in a recipe; options are keys of the section model", _models),
     "encoders": Family("model.modalities.<name>.encoder in a recipe", _encoders, "{reads}"),
     "views": Family("views.<modality>.kind in a recipe, how its inputs are augmented", _views, "{of}"),

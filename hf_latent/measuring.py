@@ -1,7 +1,6 @@
 """What a run is measured with, while it trains and after it."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,7 @@ from .hub.card import write_card
 from .hub.trainer import LatentTrainer
 from .plots import plot_losses
 from .recipe import Recipe
-from .results import BLOCK, written
+from .results import renewed
 from .runs import METRICS
 from .training.checkpoints import staged_files
 from .training.encode import TrainerEncode
@@ -115,7 +114,7 @@ def measure(
     if not trainer.args.should_save:
         return {}
     measurements = flat(benchmarks, found)
-    metrics = _without_measurements(metrics) | written(measurements)
+    metrics = renewed(metrics, measurements)
     history = trainer.state.log_history
     with staged_files(run) as staging:
         (staging / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8", newline="\n")
@@ -131,10 +130,3 @@ def measure(
                 draw(benchmarks, encode, evaluation, found, staging / "figures", run.resolve().name)
     write_card(run)
     return metrics
-
-
-def _without_measurements(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What a run keeps beside the measurements that are made anew."""
-    old = metrics.get(BLOCK)
-    kept = {key: value for key, value in metrics.items() if key != BLOCK}
-    return {key: value for key, value in kept.items() if not isinstance(old, Mapping) or key not in old}

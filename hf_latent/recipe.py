@@ -57,12 +57,15 @@ class Evaluation:
         rerank: In retrieval, so many candidates of each query are ordered anew by a model that can tell pairs.
         benchmarks: Name -> options, `{}` for the defaults; by default all that columns, labels and the model allow. A
             name other than that of a benchmark needs `benchmark` among its options, and its keys begin with it.
+        also: Benchmark files, by the names of those of the package or as YAML files, whose data the trained model is
+            measured on, too.
     """
 
     protocol: str = "standard"
     batch_size: int = 256
     rerank: int = 16
     benchmarks: dict[str, Any] | None = None
+    also: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -205,14 +208,8 @@ def _recipe(
     """The checked sections of a recipe whose model is known."""
     training = {"output_dir": f"{OUTPUTS}/{name}", "seed": 42, **values.get("training", {})}
     training = checked("training", training, LatentTrainingArguments)
-    evaluation = Evaluation(**checked("evaluation", values.get("evaluation", {}), Evaluation))
-    for key in ("batch_size", "rerank"):
-        if getattr(evaluation, key) < 1:
-            raise UserError(f"evaluation.{key}={getattr(evaluation, key)}: write 1 or more")
-    build_benchmarks(evaluation.benchmarks or {})
-    if evaluation.protocol not in PROTOCOLS:
-        raise UserError(f"evaluation.protocol={evaluation.protocol!r}: {suggest(evaluation.protocol, PROTOCOLS)}")
-    data = _data(values["data"])
+    evaluation = parse_evaluation(values.get("evaluation", {}))
+    data = parse_data(values["data"])
     for modality in getattr(data, "columns", {}):
         if modality not in config.modalities:
             raise UserError(f"data.columns.{modality}: no such modality; {suggest(modality, config.modalities)}")
@@ -262,7 +259,20 @@ def _model_type(section: Mapping[str, Any]) -> tuple[type[LatentConfig], type[La
     return models()[name]
 
 
-def _data(section: Mapping[str, Any]) -> Source:
+def parse_evaluation(section: Mapping[str, Any]) -> Evaluation:
+    """The section `evaluation` of a recipe, checked."""
+    evaluation = Evaluation(**checked("evaluation", section, Evaluation))
+    for key in ("batch_size", "rerank"):
+        if getattr(evaluation, key) < 1:
+            raise UserError(f"evaluation.{key}={getattr(evaluation, key)}: write 1 or more")
+    build_benchmarks(evaluation.benchmarks or {})
+    if evaluation.protocol not in PROTOCOLS:
+        raise UserError(f"evaluation.protocol={evaluation.protocol!r}: {suggest(evaluation.protocol, PROTOCOLS)}")
+    return evaluation
+
+
+def parse_data(section: Mapping[str, Any]) -> Source:
+    """The section `data` of a recipe, checked; nothing of the data is read."""
     options = dict(section)
     name = str(options.pop("name", None))
     if name not in SOURCES:

@@ -9,7 +9,9 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Literal, get_args
 
-Kind = Literal["training_args", "model_cards", "spaces"]
+Kind = Literal["training_args", "training_args/benchmarks", "model_cards", "spaces"]
+
+KINDS = get_args(Kind)
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -18,12 +20,12 @@ def resource_path(kind: Kind, name: str) -> Path:
     """The path of the shipped file (or, for a Space, folder) `name` of the given kind.
 
     Args:
-        kind: the folder it lies in: `"training_args"`, `"model_cards"` or `"spaces"`.
+        kind: the folder it lies in: `"training_args"`, `"training_args/benchmarks"`, `"model_cards"` or `"spaces"`.
         name: its name inside that folder, suffix included, as in `"comm_trifeature_quick.yaml"`.
 
     Raises:
         FileNotFoundError: nothing has that name; the message lists what there is, the nearest name first.
-        ValueError: `kind` is not one of the three.
+        ValueError: `kind` is none of these.
     """
     if name.strip():
         for folder in _folders(kind):
@@ -39,17 +41,15 @@ def resource_path(kind: Kind, name: str) -> Path:
 
 
 def available_resources(kind: Kind) -> list[str]:
-    """The names that `resource_path` knows for this kind, sorted."""
-    names = {
-        entry.name for folder in _folders(kind) for entry in folder.iterdir() if not entry.name.startswith((".", "__"))
-    }
-    return sorted(names)
+    """The names that `resource_path` knows for this kind, sorted, but for folders that are kinds of their own."""
+    entries = [entry for folder in _folders(kind) for entry in folder.iterdir() if f"{kind}/{entry.name}" not in KINDS]
+    return sorted({entry.name for entry in entries if not entry.name.startswith((".", "__"))})
 
 
 def _folders(kind: Kind) -> list[Path]:
     """The existing folders of this kind: that of the installed package first, then that of the source checkout."""
-    if kind not in get_args(Kind):
-        raise ValueError(f"unknown kind of resource {kind!r}; the kinds are: {', '.join(get_args(Kind))}.")
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of resource {kind!r}; the kinds are: {', '.join(KINDS)}.")
     roots = [_PACKAGE / "_share"]
     # Beside an installed package lie other people's packages, one of which may well have a folder of that name.
     if (_PACKAGE.parent / "pyproject.toml").is_file():

@@ -1,7 +1,7 @@
 """The measurements in `metrics.json`, and runs side by side as tables."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -24,6 +24,22 @@ def written(found: Iterable[Measurement]) -> dict[str, Any]:
     found = list(found)
     block = {measurement.key: measurement.described() for measurement in found if measurement.group}
     return {measurement.key: measurement.value for measurement in found} | {BLOCK: block}
+
+
+def renewed(metrics: Mapping[str, Any], found: Iterable[Measurement], data: Collection[str] = ("",)) -> dict[str, Any]:
+    """The content of `metrics.json` with new measurements of some data in place of those that it holds of them.
+
+    Args:
+        metrics: The content.
+        found: The measurements.
+        data: What `Measurement.data` of those that are replaced is; by default those of the run's own data.
+    """
+    block = metrics.get(BLOCK)
+    described = block if isinstance(block, Mapping) else {}
+    old = {key for key, told in described.items() if not isinstance(told, Mapping) or told.get("data", "") in data}
+    added = written(found)
+    kept = {key: value for key, value in metrics.items() if key != BLOCK and key not in old}
+    return kept | added | {BLOCK: {key: told for key, told in described.items() if key not in old} | added[BLOCK]}
 
 
 def read(metrics: Mapping[str, Any]) -> dict[str, Measurement]:
@@ -61,7 +77,7 @@ def _measurement(key: str, value: float, described: Mapping[str, Any]) -> Measur
         item = described.get(spec.name)
         if spec.name in CHOICES:
             kept |= {spec.name: item} if item in CHOICES[spec.name] else {}
-        elif spec.name in ("title", "group", "unit", "reading", "short", "metric", "task"):
+        elif spec.name in ("title", "group", "unit", "reading", "short", "metric", "task", "data"):
             if isinstance(item, str) and len(item) <= LONGEST and item.strip():
                 kept[spec.name] = " ".join(printable(item).split())
         elif spec.name == "headline" and isinstance(item, bool):

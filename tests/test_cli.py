@@ -275,6 +275,7 @@ def test_quiet_prints_results_alone(run, tmp_path, capfd):
     assert not told.out and "holds no recipe.yaml" in told.err
 
 
+@pytest.mark.slow
 def test_quiet_training_prints_nothing_and_is_the_same_run(run, tmp_path, monkeypatch, capfd):
     (tmp_path / "tiny.yaml").write_text(BASE)
     monkeypatch.chdir(tmp_path)

@@ -12,12 +12,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor, LatentCLIPProcessor
+from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor
 from hf_latent import embed as module
 from hf_latent.cli import main
-from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.models.tables import find_cells
-from tests.models.small import small_clip, small_model
+from tests.models.small import save_small_clip, small_model
 
 ROWS = 23
 
@@ -25,12 +24,7 @@ ROWS = 23
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """A run folder of an image and a text tower."""
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = word_tokenizer(["red green blue square"])
-    model = small_clip(vocab_size=len(tokenizer), dtype=torch.float32)
-    model.save_pretrained(folder)
-    LatentCLIPProcessor.for_size(16, tokenizer).save_pretrained(folder)
-    return folder
+    return save_small_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")

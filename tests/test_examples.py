@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
+@pytest.mark.slow
 def test_finetune_clip(tmp_path):
     colors = ["red", "green", "blue", "white"]
     pictures = tmp_path / "pictures"

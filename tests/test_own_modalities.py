@@ -108,6 +108,7 @@ def test_every_pair_and_every_modality_is_measured(run):
         assert "loss_contrastive_note_force" not in entry and "loss_in_modal" in entry
 
 
+@pytest.mark.slow
 def test_it_is_measured_again_and_compared(run, capsys):
     before = json.loads((run / "metrics.json").read_text())
     assert main(["evaluate", str(run), "--quiet"]) == 0

@@ -1,11 +1,13 @@
 """LatentCLIP on spoken digits: the word from the sound of speakers never heard, and the speaker, private to the sound.
 
     python benchmarks/real/spoken_digits.py make recordings digits
+    python benchmarks/real/spoken_digits.py choose digits outputs/digits_chosen
     python benchmarks/real/spoken_digits.py run digits outputs/digits
 
 The recordings are those of the repository Jakobovski/free-spoken-digit-dataset (CC BY-SA 4.0): 3,000 files at 8 kHz,
 ten digits said 50 times by each of six speakers. Recordings 10 to 49 of four speakers are trained on, their others are
-for validation and for the probe of the speaker, and two speakers are held out.
+for validation and for the probe of the speaker, and two speakers are held out. What is subtracted from spectrograms is
+chosen by `choose`, which leaves out one of the four speakers at a time and never reads the two.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from omegaconf import OmegaConf
 
 from hf_latent import experiment
 from hf_latent.metrics import linear_probe
+from hf_latent.models.audio import MEANS
 from hf_latent.recipe import load_recipe
 
 RECIPE = Path(__file__).with_name("spoken_digits.yaml")
@@ -72,6 +75,42 @@ def speaker(run: Path, folder: Path) -> float:
     return linear_probe(train, np.searchsorted(names, labels), held, np.searchsorted(names, right)).accuracy
 
 
+def trained(files: dict[str, str], place: Path, seed: int, model: dict[str, Any]) -> dict[str, float]:
+    """The metrics of a run; a finished one is not trained again."""
+    if not (place / "metrics.json").exists():
+        changes = {
+            "model": model,
+            "data": {"options": {"data_files": files}},
+            "training": {"seed": seed, "output_dir": str(place)},
+        }
+        experiment.train(load_recipe(RECIPE, changes=[OmegaConf.create(changes)]))
+    return json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+
+
+def choose(folder: Path, output: Path) -> None:
+    """Word of a sound for each of the speakers of training, by a model of the others, for each way to normalise."""
+    with (folder / "train.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    speakers = sorted({row["speaker"] for row in rows})
+    print("\n| normalize | " + " | ".join(speakers) + " | mean |\n" + "|---" * (len(speakers) + 2) + "|")
+    for normalize in MEANS:
+        found = []
+        for speaker in speakers:
+            place = output / f"without_{speaker}"
+            place.mkdir(parents=True, exist_ok=True)
+            files = {split: str((place / f"{split}.csv").resolve()) for split in ("train", "test")}
+            for split, path in files.items():
+                own = [row for row in rows if (row["speaker"] == speaker) == (split == "test")]
+                with open(path, "w", newline="", encoding="utf-8") as file:
+                    csv.writer(file).writerows([("file", "word", "speaker"), *(row.values() for row in own)])
+            files["validation"] = files["test"]
+            model = {"in_modal": True, "modalities": {"audio": {"normalize": normalize}}}
+            metrics = trained(files, output / f"{normalize}_{speaker}", 1, model)
+            found.append(metrics["audio_to_text_r1"])
+        cells = [f"{value:.1f}" for value in [*found, np.mean(found)]]
+        print(f"| {normalize} | {' | '.join(cells)} |", flush=True)
+
+
 def run(folder: Path, output: Path, seeds: int) -> None:
     """All structures, all seeds; finished runs are not trained again."""
     keys = {"audio_to_text_r1": "word of a sound", "text_to_audio_r1": "sound of a word"}
@@ -80,14 +119,7 @@ def run(folder: Path, output: Path, seeds: int) -> None:
     for name, model in STRUCTURES.items():
         for seed in range(1, seeds + 1):
             place = output / f"{name.replace(' ', '_').replace(',', '')}_{seed}"
-            if not (place / "metrics.json").exists():
-                changes = {
-                    "model": model,
-                    "data": {"options": {"data_files": files}},
-                    "training": {"seed": seed, "output_dir": str(place)},
-                }
-                experiment.train(load_recipe(RECIPE, changes=[OmegaConf.create(changes)]))
-            metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+            metrics = trained(files, place, seed, model)
             own = {title: metrics[key] for key, title in keys.items()}
             found.setdefault(name, []).append({**own, "speaker": speaker(place, folder)})
     print("\n| | " + " | ".join([*keys.values(), "speaker, by a probe"]) + " |")
@@ -100,13 +132,15 @@ def run(folder: Path, output: Path, seeds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["make", "run"])
-    parser.add_argument("source", type=Path, help="the recordings; of run the folder that make has written")
+    parser.add_argument("command", choices=["make", "choose", "run"])
+    parser.add_argument("source", type=Path, help="the recordings; then the folder that make has written")
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     if options.command == "make":
         make(options.source, options.output)
+    elif options.command == "choose":
+        choose(options.source, options.output)
     else:
         run(options.source, options.output, options.seeds)
 

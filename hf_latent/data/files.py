@@ -21,11 +21,13 @@ class Files:
         decoder: Of the kind of its encoder.
         folders: Where names that are relative begin, in this order; then the working folder.
         opens: Whether texts are names of files, or have a `path`; otherwise they are what they are.
+        untyped: Of columns that `datasets` knows to hold images, nothing is read so, but by their type.
     """
 
     decoder: Decoder
     folders: Sequence[str] = ()
     opens: bool = True
+    untyped: bool = False
 
     def read(self, value: Any, from_hub: bool) -> Any:
         """What a value holds, decoded.
@@ -81,7 +83,7 @@ def format_of(spec: Mapping[str, Any], folders: Sequence[str]) -> Format:
     """
     kind = kind_of(spec)
     if kind is not None and (decoder := kind.decoder(spec)) is not None:
-        return Files(decoder, tuple(folders), kind.OPENS_FILES)
+        return Files(decoder, tuple(folders), kind.OPENS_FILES, kind.UNTYPED)
     return () if kind is None else kind.shapes(spec)
 
 

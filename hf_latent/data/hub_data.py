@@ -1,22 +1,22 @@
 """Data sets of the Hub or of the disk, whose columns become modalities and labels."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub.errors import HFValidationError
+import numpy as np
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..errors import UserError, suggest
-from ..kinds import kind_of
-from .columns import check_column, label_columns, read_labels, split_of
+from ..errors import UserError, blamed_on, suggest
+from .columns import label_columns, read_labels, split_of
 from .description import Description, on_the_hub
-from .files import Format, folders_of, formats_of
+from .files import folders_of
+from .hub_rows import SplitReader, lacking, prefixed
 from .hub_sample import hub_sample
-from .loaded import EvaluationData, Label, LoadedData, Regions
+from .loaded import EvaluationData, Label, LoadedData, Regions, Target
 from .opening import NAMES, Opener, check_split, choose_splits
 from .region_columns import read_regions, region_columns
 from .rows import ModalityRows
@@ -24,7 +24,8 @@ from .sample import ROWS, Role, Sample
 from .source import Reader, Source, register_source
 from .stream import ModalityStream
 from .target import TARGET, TargetColumn, read_target, target_column
-from .tokenizers import WORDS, load_tokenizer
+
+HELD = ("validation", "test")
 
 
 @register_source("dataset")
@@ -37,9 +38,9 @@ class HubData(Source):
     Args:
         path: A folder written by `save_to_disk`, or what `datasets.load_dataset` takes: the name of a data set, a
             folder of parquet files, `imagefolder`, `csv`, `webdataset` (with `data_files` in `options`).
-        columns: `{modality: column}`. Of a model that reads two images with a sentence, `{image: [left, right], ...}`,
-            or a column of lists of two images. Of a table without `input_dim`, `{table: [column, ...]}`, or a column
-            of records.
+        columns: `{modality: column}`; of `a|b` the first that there is. Of a model that reads two images with a
+            sentence, `{image: [left, right], ...}`, or a column of lists of two images. Of a table without
+            `input_dim`, `{table: [column, ...]}`, or a column of records.
         split, test_split: The old names of `splits.train` and `splits.test`.
         splits: The splits `train`, `validation` and `test`, as `datasets` writes them: `{train: "train[:90%]", test:
             "train[90%:]"}`. `train` is by default the split of that name. A name of the other two that is left out is
@@ -74,6 +75,7 @@ class HubData(Source):
         tokenizers: The tokenizer of each text modality: a checkpoint's name, a folder, or `words` for one made of the
             words of its column; or `{words: [column, ...]}`, for one made of the words of several, such as those of
             questions and of answers. A list of columns is the same.
+        text_lines: A text of several lines holds several captions of its row, one a line.
         options: Further arguments of `datasets.load_dataset`.
     """
 
@@ -93,6 +95,7 @@ class HubData(Source):
     labels: dict[str, str | dict[str, Any]] = field(default_factory=dict)
     target: Any = None
     regions: dict[str, Any] | None = None
+    text_lines: bool = False
 
     @classmethod
     def described(cls, options: Mapping[str, Any]) -> Description:
@@ -120,61 +123,87 @@ class HubData(Source):
         for name in self.tokenizers:
             if name not in self.columns:
                 raise UserError(f"data.tokenizers.{name}: no such modality; {suggest(name, self.columns)}")
-        columns, target = label_columns(self.labels, self.columns), self._target(reader)
-        self._check_images(reader)
-        shapes = self._shapes(reader.encoders)
-        opener = self._opener()
-        splits = self._choose(opener, find)
+        if "train" in self.written_splits and self.written_splits["train"] is None:
+            raise UserError("data.splits.train=None: write the rows to train on")
+        splits_of = SplitReader.for_model(self, reader)
+        target = splits_of.source._target(reader)
+        splits = self._choose(splits_of.opener, find)
         rows: ModalityRows | ModalityStream
         if self.streaming:
-            rows = self._stream(opener, splits["train"], shapes)
+            rows = splits_of.stream(splits["train"])
         else:
-            rows = self._rows(opener, "train", splits["train"], shapes, progress, reader.images)
-        held: dict[str, ModalityRows] = {
-            role: self._rows(opener, role, splits[role], shapes, progress, reader.images)
-            for role in ("validation", "test")
-            if role in splits
-        }
+            rows = splits_of.rows("train", splits["train"], progress)
+        held = {role: splits_of.rows(role, splits[role], progress) for role in HELD if role in splits}
         if self.validation_share and isinstance(rows, ModalityRows):
-            with _prefixed(f"data.validation_share={self.validation_share}: "):
+            with prefixed(f"data.validation_share={self.validation_share}: "):
                 rows, held["validation"] = rows.cut(self.validation_share)
-        there = dict(held)
-        if isinstance(rows, ModalityRows):
-            there = {"train": rows, **held}
-        cut, found = ["validation"] if self.validation_share else [], None
+        there = {"train": rows, **held} if isinstance(rows, ModalityRows) else dict(held)
+        found = self._read(splits_of.source, there, target, reader, ["validation"] if self.validation_share else [])
+        if target is not None and reader.labels is not None:
+            rows, held = found.rows["train"], {role: found.rows[role] for role in held}
+        answers = found.labels.get(TARGET) if found.target is not None else None
+        tokenizers = {name: splits_of.tokenizer(name, value, rows, answers) for name, value in self.tokenizers.items()}
+        summary = self._summary(rows, held, splits, found.labels)
+        evaluation = found.evaluation() if held else None
+        examples = self._examples(splits_of.source, rows, splits["train"]) if self.on_missing == "use" else None
+        columns = splits_of.source.row_columns
+        return LoadedData(rows, columns, summary, tokenizers, evaluation, answers, splits, examples)
+
+    def evaluation_for(self, reader: Reader, train: bool = False, progress: bool = False) -> EvaluationData:
+        """What to measure a model with that was trained on other data: the test split, or that of validation.
+
+        Args:
+            reader: What reads the rows.
+            train: Read the training rows, too, to fit probes on.
+            progress: Show how far the check of the rows is.
+
+        Raises:
+            UserError: As of `load_for`; or if there are no rows to measure on.
+        """
+        if train and self.written_splits.get("train", "") is None:
+            raise UserError("data.splits.train=None: a benchmark fits probes, write the rows to fit them on")
+        splits_of = SplitReader.for_model(self, reader)
+        target = splits_of.source._target(reader)
+        splits = self._choose(splits_of.opener, find=True, train=train)
+        role = next((role for role in reversed(HELD) if role in splits), None)
+        if role is None:
+            raise UserError("data.splits.test is missing: write the rows to measure on")
+        roles = [*(["train"] if train else []), role]
+        there = {own: splits_of.rows(own, splits[own], progress) for own in roles}
+        return self._read(splits_of.source, there, target, reader, []).evaluation()
+
+    def _read(
+        self,
+        source: "HubData",
+        rows: dict[str, ModalityRows],
+        target: TargetColumn | None,
+        reader: Reader,
+        cut: list[str],
+    ) -> "_Read":
+        """What the columns of some splits tell of their rows.
+
+        Args:
+            source: These data, with the columns that were found.
+            rows: Of each split.
+            target, reader, cut: As of [`read_target`].
+        """
+        columns, found = label_columns(source.labels, source.columns), None
         if target is not None and reader.labels is not None:
             target = replace(target, problem=reader.problem)
             kinds = {own.name: own.kind for own in columns}
-            found = read_target(target, reader.labels, there, cut, kinds, self.on_bad_row == "skip")
-            there = found.splits
-            rows, held = there["train"], {role: there[role] for role in held}
-        answers = None if found is None else found.labels[TARGET]
-        tokenizers = {name: self._tokenizer(name, value, rows, answers) for name, value in self.tokenizers.items()}
-        labels, values = read_labels(columns, there, cut) if there else ({}, {})
+            found = read_target(target, reader.labels, rows, cut, kinds, self.on_bad_row == "skip")
+            rows = found.splits
+        labels, values = read_labels(columns, rows, cut) if rows else ({}, {})
         if found is not None:
             labels = labels | found.labels
             values = {name: own | found.values[name] for name, own in values.items()}
-        evaluation = None
-        if held:
-            measured = {name: split_of(own, self.row_columns, values[name]) for name, own in there.items()}
-            evaluation = EvaluationData(
-                test=measured["test" if "test" in held else "validation"],
-                train=measured.get("train"),
-                validation=measured.get("validation"),
-                columns=self.row_columns,
-                labels=labels,
-                target=None if found is None else found.target,
-                regions=self._regions(held["test" if "test" in held else "validation"]),
-            )
-        summary = self._summary(rows, held, splits, labels)
-        examples = self._examples(rows, splits["train"]) if self.on_missing == "use" else None
-        return LoadedData(rows, self.row_columns, summary, tokenizers, evaluation, answers, splits, examples)
+        return _Read(source, rows, labels, values, None if found is None else found.target)
 
-    def _examples(self, rows: ModalityRows | ModalityStream, split: str) -> dict[str, Any]:
+    def _examples(self, source: "HubData", rows: ModalityRows | ModalityStream, split: str) -> dict[str, Any]:
         """A value of each modality."""
-        with _prefixed(f"data.on_missing: use: the split {split!r}: "):
+        with prefixed(f"data.on_missing: use: the split {split!r}: "):
             values = rows.examples()
-        return {name: values[column] for name, column in self.row_columns.items()}
+        return {name: values[column] for name, column in source.row_columns.items()}
 
     @property
     def row_columns(self) -> dict[str, str]:
@@ -207,33 +236,6 @@ class HubData(Source):
             raise UserError(f"data.labels.{TARGET}: data.target has this name: choose another")
         return target
 
-    def _regions(self, rows: ModalityRows) -> Regions | None:
-        """The phrases with boxes of the rows to measure on, where columns hold them."""
-        columns = region_columns(self.regions)
-        if columns is None:
-            return None
-        if not isinstance(self.columns.get("image"), str):
-            raise UserError("data.regions: boxes lie in a picture: name its column in data.columns.image")
-        return read_regions(columns, rows, self.row_columns["image"])
-
-    def _check_images(self, reader: Reader) -> None:
-        """Refuse another number of columns of images than the model reads."""
-        for name, columns in self.columns.items():
-            if isinstance(columns, str):
-                continue
-            kind = kind_of(reader.encoders.get(name, {}))
-            if kind is not None and kind.joins(reader.encoders[name]):
-                continue
-            if name != "image":
-                raise UserError(
-                    f"data.columns.{name}={columns}: several columns are for images alone, and for tables without "
-                    "input_dim: write one"
-                )
-            if len(columns) != reader.images:
-                reads = "one image" if reader.images == 1 else f"{reader.images} images"
-                number = "is 1 column" if len(columns) == 1 else f"are {len(columns)} columns"
-                raise UserError(f"data.columns.{name}: there {number}, and this model reads {reads} of a row")
-
     @property
     def written_splits(self) -> dict[str, str | None]:
         """The splits that are written, whether by their old names or by their new ones.
@@ -250,8 +252,6 @@ class HubData(Source):
                 raise UserError(f"data.{key} is the old name of data.splits.{role}: write one of them")
             if value is not None:
                 written[role] = value
-        if "train" in written and written["train"] is None:
-            raise UserError("data.splits.train=None: write the rows to train on")
         return written
 
     @property
@@ -266,10 +266,10 @@ class HubData(Source):
         whole = bool(self.validation_share) and self.on_bad_row == "skip"
         if whole or (reader is not None and reader.labels is not None):
             return super().sample(rows, reader, role)
-        shapes = self._shapes(reader.encoders if reader else {})
-        return hub_sample(self, self._opener(), self._open, shapes, rows, role)
+        return hub_sample(SplitReader.for_model(self, reader or Reader()), rows, role)
 
-    def _opener(self) -> Opener:
+    def opener(self) -> Opener:
+        """What opens the splits."""
         if "streaming" in self.options:
             raise UserError("data.options.streaming: write data.streaming: true")
         return Opener(self.path, self.options, self.is_on_hub)
@@ -280,7 +280,7 @@ class HubData(Source):
         Raises:
             UserError: If there is no such data set.
         """
-        return self._opener().known()
+        return self.opener().known()
 
     def columns_of(self, split: str) -> list[str]:
         """The columns of a split, such as `train[:90%]`.
@@ -289,7 +289,7 @@ class HubData(Source):
             UserError: If it cannot be opened.
         """
         check_split("--split", split, self.known_splits())
-        opener = self._opener()
+        opener = self.opener()
         return opener.open(split).column_names
 
     def rows_of(self, split: str, reader: Reader, progress: bool = False) -> ModalityRows:
@@ -298,10 +298,10 @@ class HubData(Source):
         Raises:
             UserError: If they cannot be read; it names the row.
         """
-        return self._rows(self._opener(), "train", split, self._shapes(reader.encoders), progress, reader.images)
+        return SplitReader.for_model(self, reader).rows("train", split, progress)
 
-    def _choose(self, opener: Opener, find: bool) -> dict[str, str]:
-        """The splits to use, by `train`, `validation` and `test`."""
+    def _choose(self, opener: Opener, find: bool, train: bool = True) -> dict[str, str]:
+        """The splits to use, by `train`, `validation` and `test`; without `train` where that is not read."""
         written, share = self.written_splits, self.validation_share
         if not 0 <= share < 1:
             raise UserError(f"data.validation_share={share}: write a number above 0 and below 1, or 0 for none")
@@ -311,8 +311,10 @@ class HubData(Source):
             )
         known = [] if self.streaming and not opener.is_saved else opener.known()
         splits = choose_splits(written, known if find else ())
+        if not train:
+            del splits["train"]
         for role, split in splits.items():
-            check_split(self._key(role), split, known)
+            check_split(self.key_of(role), split, known)
         if share and "validation" in splits:
             raise UserError(
                 f"data.validation_share={share}: there is a validation split, {splits['validation']!r}: leave the "
@@ -320,17 +322,11 @@ class HubData(Source):
             )
         return splits
 
-    def _key(self, role: str) -> str:
+    def key_of(self, role: str) -> str:
         """What the recipe calls a split."""
         old = {"train": ("data.split", self.split), "test": ("data.test_split", self.test_split)}
         key, value = old.get(role, ("", None))
         return f"data.splits.{role}" if value is None else key
-
-    def _shapes(self, encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Format]:
-        """What the encoder of each column reads, see `data.rows.RowReader`."""
-        folders = [] if self.is_on_hub else folders_of(self.path, self.options)
-        read = {name: spec for name, spec in encoders.items() if name in self.columns}
-        return formats_of(read, self.columns, self.row_columns, folders)
 
     def _summary(
         self,
@@ -344,8 +340,8 @@ class HubData(Source):
             origin = f"the split {splits[role]!r}" if role in splits else "cut off the training rows"
             parts.append(f"{role}: {len(own):,} rows, {origin}")
         for role, part in {"train": rows, **held}.items() if self.on_missing == "use" else ():
-            if isinstance(part, ModalityRows) and (lacking := _lacking(part)):
-                parts.append(f"missing in {role}: {lacking}")
+            if isinstance(part, ModalityRows) and (gone := lacking(part)):
+                parts.append(f"missing in {role}: {gone}")
         if held and "test" not in held:
             parts.append("no test split: the validation rows are reported, too")
         if self.labels and not held:
@@ -353,79 +349,6 @@ class HubData(Source):
         elif labels:
             parts.append(f"labels: {', '.join(f'{name} ({_said(label)})' for name, label in labels.items())}")
         return f"{Path(self.path).name}: {'; '.join(parts)}"
-
-    def _tokenizer(self, name: str, value: Any, rows: ModalityRows | ModalityStream, answers: Label | None) -> Any:
-        if isinstance(value, str) and value != WORDS:
-            return load_tokenizer(value, [])
-        if isinstance(rows, ModalityStream):
-            raise UserError(f"data.tokenizers.{name}: the words of a stream are not known: name a checkpoint")
-        if isinstance(value, Mapping):
-            if list(value) != [WORDS]:
-                raise UserError(f"data.tokenizers.{name}={value!r}: write {{words: [column, ...]}}")
-            value = value[WORDS]
-        if not value:
-            raise UserError(f"data.tokenizers.{name}: there is no column: write one or more")
-        sentences: list[Iterable[str]] = []
-        target = target_column(self.target)
-        for column in [self.row_columns[name]] if isinstance(value, str) else value:
-            if answers is not None and target is not None and column == target.column:
-                sentences.append(answers.names)
-            elif column in rows.text_columns:
-                sentences.append(rows.texts(column))
-            else:
-                raise UserError(
-                    f"data.tokenizers.{name}: {column!r} is no column of text; {suggest(column, rows.text_columns)}"
-                )
-        return load_tokenizer(WORDS, itertools.chain.from_iterable(sentences))
-
-    def _rows(
-        self,
-        opener: Opener,
-        role: str,
-        split: str,
-        shapes: Mapping[str, Format],
-        progress: bool,
-        images: int = 1,
-    ) -> ModalityRows:
-        opened, columns = self._open(opener, role, split), list(self.row_columns.values())
-        reading: dict[str, Any] = {"from_hub": self.is_on_hub, "shapes": shapes, "images": images}
-        missing = self.on_missing != "error"
-        rows = ModalityRows(opened, columns, self.ids, joined=self.joined, missing=missing, **reading)
-        single = self.columns.get("image")
-        if images > 1 and isinstance(single, str) and single in rows.reader.images:
-            raise UserError(
-                f"data.columns.image={single!r}: this model reads {images} images of a row: write a column for each, "
-                "such as [left, right], or one of lists of images"
-            )
-        with _prefixed(f"the split {split!r}: "):
-            if not len(rows):
-                raise UserError(f"{self._key(role)} has no rows")
-            if self.on_missing == "drop":
-                rows = _without_missing(rows)
-            if self.on_bad_row == "skip":
-                return rows.without_bad_rows(progress)
-            rows.check()
-        return rows
-
-    def _stream(self, opener: Opener, split: str, shapes: Mapping[str, Format]) -> ModalityStream:
-        if not opener.is_saved and set(split) & set("[+"):
-            raise UserError(f"{self._key('train')}={split!r}: a stream reads a whole split; write its name alone")
-        opened = self._open(opener, "train", split, streaming=True)
-        skip = self.on_bad_row == "skip"
-        columns = list(self.row_columns.values())
-        options = (self.shuffle_buffer, skip, self.is_on_hub, shapes, self.on_missing, self.joined)
-        return ModalityStream(opened, columns, self.ids, *options)
-
-    def _open(self, opener: Opener, role: str, split: str, streaming: bool = False) -> Any:
-        opened = opener.open(split, streaming)
-        for modality, columns in self.columns.items():
-            for column in [columns] if isinstance(columns, str) else columns:
-                check_column(f"data.columns.{modality}", column, opened.column_names)
-        if self.ids is not None:
-            check_column("data.ids", self.ids, opened.column_names)
-        for label in label_columns(self.labels, self.columns):
-            check_column(f"data.labels.{label.name}", label.column, opened.column_names)
-        return opened
 
     @property
     def is_on_hub(self) -> bool:
@@ -438,6 +361,23 @@ class HubData(Source):
             return False
         return self.path not in _PACKAGED_DATASETS_MODULES and not Path(self.path).exists()
 
+    def text_beside(self, name: str) -> str | None:
+        """The text of a file of the data set, or of the folder of its files; None where there is none.
+
+        Raises:
+            UserError: If it cannot be read.
+        """
+        with blamed_on(f"data.path={self.path!r}: {name}"):
+            if self.is_on_hub:
+                revision = self.options.get("revision")
+                try:
+                    found = hf_hub_download(self.path, name, repo_type="dataset", revision=revision)
+                except EntryNotFoundError:
+                    return None
+                return Path(found).read_text(encoding="utf-8")
+            places = [Path(folder) / name for folder in folders_of(self.path, self.options)]
+            return next((place.read_text(encoding="utf-8") for place in places if place.is_file()), None)
+
     def repositories(self) -> Sequence[str]:
         return [self.path] if self.is_on_hub else []
 
@@ -446,23 +386,9 @@ class HubData(Source):
         plain = ("name", "revision")  # of a configuration, and of a branch or commit
         options = {key: value for key, value in self.options.items() if key not in plain or not isinstance(value, str)}
         path = {} if self.is_on_hub else {"data.path": self.path}
+        names = self.target.get("names") if isinstance(self.target, Mapping) else None
+        path |= {"data.target.names": names} if isinstance(names, str) else {}
         return path | {f"data.options.{key}": value for key, value in options.items()}
-
-
-def _without_missing(rows: ModalityRows) -> ModalityRows:
-    """The rows that have all modalities; says how many have not."""
-    whole = rows.complete()
-    if not len(whole):
-        raise UserError("data.on_missing: drop: no row has all of its columns: write data.on_missing: use")
-    if len(whole) < len(rows):
-        print(f"Dropped {len(rows) - len(whole):,} of {len(rows):,} rows, which lack a modality: {_lacking(rows)}")
-    return whole
-
-
-def _lacking(rows: ModalityRows) -> str:
-    """How many rows lack a value of each column, of those that any row lacks."""
-    counts = {name: int((~there).sum()) for name, there in rows.present.items()}
-    return ", ".join(f"{name} in {count:,} of {len(rows):,} rows" for name, count in counts.items() if count)
 
 
 def _said(label: Label) -> str:
@@ -470,10 +396,37 @@ def _said(label: Label) -> str:
     return f"{len(label.names)} classes" if label.kind == "class" else label.kind
 
 
-@contextmanager
-def _prefixed(text: str) -> Iterator[None]:
-    """An error in here begins with this text."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{text}{error}") from error
+@dataclass(frozen=True)
+class _Read:
+    """What the columns of some splits tell of their rows."""
+
+    source: HubData
+    rows: Mapping[str, ModalityRows]
+    labels: dict[str, Label]
+    values: Mapping[str, Mapping[str, np.ndarray]]
+    target: Target | None
+
+    def evaluation(self) -> EvaluationData:
+        """To measure with."""
+        columns = self.source.row_columns
+        splits = {name: split_of(own, columns, self.values[name]) for name, own in self.rows.items()}
+        test = "test" if "test" in splits else "validation"
+        return EvaluationData(
+            test=splits[test],
+            train=splits.get("train"),
+            validation=splits.get("validation"),
+            columns=columns,
+            labels=self.labels,
+            target=self.target,
+            regions=self._regions(self.rows[test]),
+            beside=self.source.text_beside,
+        )
+
+    def _regions(self, rows: ModalityRows) -> Regions | None:
+        """The phrases with boxes of the rows to measure on, where columns hold them."""
+        columns = region_columns(self.source.regions)
+        if columns is None:
+            return None
+        if not isinstance(self.source.columns.get("image"), str):
+            raise UserError("data.regions: boxes lie in a picture: name its column in data.columns.image")
+        return read_regions(columns, rows, self.source.row_columns["image"])

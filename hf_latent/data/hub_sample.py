@@ -1,48 +1,40 @@
 """Some rows of a data set of the Hub or of the disk, to look at."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
 from .columns import LabelColumn, label_columns, read_label, split_of
-from .files import Format
+from .hub_rows import SplitReader
 from .loaded import EvaluationData, Label
 from .opening import Opener, bases, choose_splits
 from .rows import ModalityRows, RowReader
 from .sample import Role, Sample, sample_of_split
 
-if TYPE_CHECKING:
-    from .hub_data import HubData
-
-Opened = Callable[..., Any]
 TRAINED_ON = ", which the model was trained on"
 AMONG_THEM = ", training rows among them"
 MAYBE = ", training rows may be among them"
 
 
-def hub_sample(
-    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Format], rows: int, role: Role
-) -> Sample:
+def hub_sample(reader: SplitReader, rows: int, role: Role) -> Sample:
     """Rows of the split to report, else of that to validate on, else of that to train on, as the title says.
 
     Data that lie on this machine are read evenly spaced. Of others the first rows are read as a stream, and the rest
     is not downloaded.
 
     Args:
-        source: The data.
-        opener: Opens their splits.
-        opened: Gives the rows of a split, and refuses columns that are missing.
-        shapes: Of columns, what can be read, see `data.rows.RowReader`.
+        reader: Of the splits of the data.
         rows: How many, at most.
         role: `train` for rows of training.
 
     Raises:
         UserError: If the data cannot be read, or have too few rows.
     """
+    source, opener = reader.source, reader.opener
     stored = opener.is_saved or not (source.streaming or source.is_on_hub)
     known = opener.known() if stored or not source.streaming else []
     chosen = choose_splits(source.written_splits, known)
@@ -55,14 +47,14 @@ def hub_sample(
         note = {True: AMONG_THEM, False: "", None: MAYBE}[shared]
     name = Path(str(source.options.get("data_dir") or source.path)).name
     if stored:
-        found = _rows(source, opened(opener, "test", split), shapes)
+        found = _rows(reader, reader.dataset("test", split))
         if cut:
             train, validation = found.cut(source.validation_share)
             found = validation if role == "test" else train
             note = ", cut off to validate on" if role == "test" else note
         kind = f"rows of the {split} split of {name}{note}"
     else:
-        found, exact = _streamed(source, opener, opened, shapes, split, rows)
+        found, exact = _streamed(reader, split, rows)
         if role == "test" and (cut or (not exact and bases(split) & bases(chosen["train"]))):
             note = AMONG_THEM
         kind = f"first rows of the {split if exact else _whole(split)} split of {name}{note}"
@@ -75,18 +67,17 @@ def hub_sample(
     return sample_of_split(data_split, data, kind, rows, held_out, right)
 
 
-def _streamed(
-    source: "HubData", opener: Opener, opened: Opened, shapes: Mapping[str, Format], split: str, rows: int
-) -> tuple[ModalityRows, bool]:
+def _streamed(reader: SplitReader, split: str, rows: int) -> tuple[ModalityRows, bool]:
     """The first rows of a split, and whether they are of the part of it that is written, not of the whole split."""
-    stream, start = opened(opener, "test", _whole(split), streaming=True), _start(opener, split)
+    source = reader.source
+    stream, start = reader.dataset("test", _whole(split), streaming=True), _start(reader.opener, split)
     if start:
         stream = stream.skip(start)
     keep = [column.column for column in label_columns(source.labels, source.columns)]
     keep += [] if source.ids is None else [source.ids]
-    reader = RowReader(stream.features, list(source.row_columns.values()), shapes=shapes, joined=source.joined)
-    undecoded = reader.undecoded(stream, keep)
-    return _rows(source, _listed(undecoded, rows), shapes), start is not None
+    columns = list(source.row_columns.values())
+    undecoded = RowReader(stream.features, columns, shapes=reader.shapes, joined=source.joined).undecoded(stream, keep)
+    return _rows(reader, _listed(undecoded, rows)), start is not None
 
 
 def _shown_labels(
@@ -104,8 +95,9 @@ def _shown_labels(
     return labels, found
 
 
-def _rows(source: "HubData", opened: Any, shapes: Mapping[str, Format]) -> ModalityRows:
-    reading: dict[str, Any] = {"from_hub": source.is_on_hub, "shapes": shapes, "joined": source.joined}
+def _rows(reader: SplitReader, opened: Any) -> ModalityRows:
+    source = reader.source
+    reading: dict[str, Any] = {"from_hub": source.is_on_hub, "shapes": reader.shapes, "joined": source.joined}
     return ModalityRows(opened, list(source.row_columns.values()), source.ids, **reading)
 
 

@@ -1,6 +1,6 @@
 """What a source of data gives: a training set, and what to measure a model with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -148,6 +148,8 @@ class EvaluationData:
         benchmarks: The benchmarks that the data was made for, with their options, as `evaluation.benchmarks` of a
             recipe writes them; by default all that columns and labels allow.
         regions, target: Where there is something.
+        beside: The text of a file that lies beside the rows, by its name, such as `classnames.txt`; None of one that
+            is not there.
     """
 
     test: Split
@@ -158,6 +160,7 @@ class EvaluationData:
     benchmarks: Mapping[str, Mapping[str, Any]] | None = None
     regions: Regions | None = None
     target: Target | None = None
+    beside: Callable[[str], str | None] | None = None
 
 
 @dataclass(frozen=True)

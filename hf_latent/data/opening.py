@@ -11,6 +11,22 @@ from ..errors import UserError, suggest
 
 NAMES = {"train": ("train",), "validation": ("validation", "val", "dev", "valid"), "test": ("test",)}
 """What each split is called in data sets, the first one that exists is taken."""
+# What the readers of datasets say of files without rows; that of JSON raises StopIteration, of saved ones IndexError.
+NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0", "No columns to parse from file")
+
+FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+"""What `datasets` calls the format of a file of rows, by how its name ends."""
+SEPARATORS = "\t;|"
+
+
+def separator(file: Path) -> dict[str, str]:
+    """The option of `datasets` that says what stands between the cells of a CSV file, where it is no comma."""
+    if FORMATS.get(file.suffix) != "csv":
+        return {}
+    with file.open(encoding="utf-8", errors="replace", newline="") as opened:
+        head = opened.readline(1 << 16)
+    found = "," if file.suffix == ".csv" and "," in head else next((sign for sign in SEPARATORS if sign in head), ",")
+    return {} if found == "," else {"sep": found}
 
 
 def choose_splits(written: Mapping[str, str | None], known: Collection[str]) -> dict[str, str]:
@@ -61,6 +77,15 @@ class Opener:
                 return list(self._saved()) if (Path(self.path) / "dataset_dict.json").exists() else []
             builder = self._builder()
             return list(builder.config.data_files or builder.info.splits or ())
+
+    def features(self) -> Any:
+        """The columns, as far as they are known before the data is read; None of a data set that does not say.
+
+        Raises:
+            UserError: If there is no such data set.
+        """
+        with self._blamed():
+            return None if self.is_saved else self._builder().info.features
 
     def lengths(self) -> dict[str, int]:
         """The number of rows of each split, as far as it is known before the data is read."""
@@ -131,8 +156,15 @@ class Opener:
         except UserError:
             raise
         except Exception as error:  # the builders of datasets raise what they like
-            cause = f" ({error.__cause__})" if error.__cause__ is not None else ""  # what datasets found while it read
-            raise UserError(f"data.path={self.path!r} cannot be opened: {error}{cause}") from error
+            raise UserError(f"data.path={self.path!r} cannot be opened: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    cause = f" ({error.__cause__})" if error.__cause__ is not None else ""  # what datasets found while it read
+    text = f"{error}{cause}" or type(error).__name__
+    if isinstance(error, StopIteration | IndexError) or any(words in text for words in NO_ROWS):
+        return f"one of its files or splits holds no row: {text}"
+    return text
 
 
 def check_split(where: str, split: str, known: Collection[str]) -> None:

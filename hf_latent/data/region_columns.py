@@ -22,8 +22,8 @@ class RegionColumns:
 
     Args:
         phrases: The column of what is named: a string, or a list of strings.
-        boxes: The column of the boxes, in pixels of the picture: four numbers, or a list of four for each phrase. The
-            others of a row are those that a phrase can be mistaken for.
+        boxes: The column of the boxes, in pixels of the picture: a list of four numbers for each phrase, of which the
+            others of a row are those that a phrase can be mistaken for; or four numbers, of all phrases of a row.
         format: Of a box: `xywh`, left, top, width and height, as COCO has them; or `xyxy`, left, top, right, bottom.
         template: The sentence in which the model reads a phrase, with {} in its place, such as "a photo of {}".
         most: Phrases that are measured at most, of rows that are evenly spaced.
@@ -95,7 +95,7 @@ def read_regions(columns: RegionColumns, rows: ModalityRows, image: str) -> Regi
         for place, phrase in enumerate(each[number]):
             pictures.append(len(images) - 1)
             said.append(phrase)
-            found.append(np.concatenate([own[place : place + 1], np.delete(own, place, axis=0)]))
+            found.append(own if len(own) == 1 else np.concatenate([own[[place]], np.delete(own, place, axis=0)]))
     most = max(map(len, found))
     padded = np.zeros((len(found), most, 4))
     for place, own in enumerate(found):
@@ -109,13 +109,13 @@ def _phrases(value: Any) -> list[str]:
 
 
 def _boxes(where: str, value: Any, count: int, form: str, size: tuple[int, int]) -> np.ndarray:
-    """`(count, 4)` left, top, right, bottom in pixels of the square."""
+    """`(count, 4)` left, top, right, bottom in pixels of the square; `(1, 4)` of one box for all phrases."""
     try:
         boxes = np.asarray(value, dtype=np.float64).reshape(-1, 4)
     except (TypeError, ValueError):
         raise UserError(f"{where} holds no boxes of four numbers: {value!r}"[:300]) from None
-    if len(boxes) != count:
-        raise UserError(f"{where} holds {len(boxes)} boxes for {count} phrases: write one for each")
+    if len(boxes) not in (1, count):
+        raise UserError(f"{where} holds {len(boxes)} boxes for {count} phrases: write one for each, or one for all")
     if form == "xywh":
         boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     width, height = size

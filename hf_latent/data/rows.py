@@ -60,12 +60,17 @@ class RowReader:
         self.values = {name: list((joined or {}).get(name, [name])) for name in columns}
         self.joined = set(joined or {})
         self.columns = list(dict.fromkeys(column for parts in self.values.values() for column in parts))
-        self.files = {column: format for column, format in (shapes or {}).items() if isinstance(format, Files)}
         self.shapes = {column: format for column, format in (shapes or {}).items() if not isinstance(format, Files)}
-        self.decoded = {column for name in self.files for column in self.values[name]}
         self.class_names = {c: features[c].names for c in self.columns if isinstance(features[c], datasets.ClassLabel)}
         self.images = {c for c in self.columns if isinstance(features[c], datasets.Image)}
         self.image_lists = {c for c in self.columns if holds_images(features[c])}
+        typed = self.images | self.image_lists
+        self.files = {
+            name: format
+            for name, format in (shapes or {}).items()
+            if isinstance(format, Files) and not (format.untyped and typed.issuperset(self.values[name]))
+        }
+        self.decoded = {column for name in self.files for column in self.values[name]}
         self.lists = [c for c in self.columns if holds_sentences(features[c]) and c not in self.files]
 
     def undecoded(self, dataset: Any, keep: Sequence[str] = ()) -> Any:

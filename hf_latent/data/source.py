@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from ..errors import UserError
 from ..models.registry import Registry
 from .composer import Composer
 from .description import UNKNOWN, Description
-from .loaded import LoadedData, TargetKind
+from .loaded import EvaluationData, LoadedData, TargetKind
 from .sample import ROWS, Role, Sample, sample_of
 
 SOURCES: Registry[type["Source"]] = Registry("source of data")
@@ -56,6 +57,22 @@ class Source(ABC):
     def load_for(self, reader: Reader, progress: bool = False) -> LoadedData:
         """As `load`, of a source that needs to know what reads the rows."""
         return self.load(progress)
+
+    def evaluation_for(self, reader: Reader, train: bool = False, progress: bool = False) -> EvaluationData:
+        """What to measure a model with that was trained on other data.
+
+        Args:
+            reader: What reads the rows.
+            train: Whether training rows are needed, to fit probes on.
+            progress: Show how far it is, where it takes long.
+
+        Raises:
+            UserError: If there are no rows to measure on.
+        """
+        found = self.load_for(reader, progress).evaluation
+        if found is None:
+            raise UserError("data: there are no rows to measure on: name a split of them")
+        return found
 
     def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
         """Some rows to look at, by default of all that is loaded: of those to report, else of those to train on, which

@@ -1,13 +1,15 @@
 """What a head is trained to say: the answers, classes, labels or numbers that a column of a data set holds."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import UserError, suggest
+from ..errors import UserError, blamed_on, suggest
 from .cells import ANSWER, is_missing
 from .columns import LabelColumn, check_column, inner_type, is_list_of_words, names_of, read_labels
 from .loaded import Label, LabelKind, Target, TargetKind
@@ -31,8 +33,8 @@ class TargetColumn(LabelColumn):
 
     Args:
         column: Of the data set.
-        names: The answers to choose from, or the classes in their order; by default those of the column. Training rows
-            without any of them are left out.
+        names: The answers to choose from, or the classes in their order, or a file of them: JSON with a list, or a
+            text with one in each line. By default those of the column. Training rows without any of them are left out.
         groups: A column, or a label of `data.labels`, whose classes say what kind of question each row is: accuracies
             are told for each, too.
         problem: The `problem_type` of the head that reads it, where one is written.
@@ -107,6 +109,8 @@ def target_column(written: Any) -> TargetColumn | None:
     options = {"column": written} if isinstance(written, str) else written
     if not isinstance(options, Mapping):
         raise UserError(f"data.target={written!r}: write a column, or {{column: ...}}")
+    if isinstance(options.get("names"), str):
+        options = {**options, "names": _names_in(options["names"])}
     known = {spec.name for spec in fields(TargetColumn)} - {"name", "kind", "of", "title", "problem"}
     for key, value in options.items():
         if key not in known:
@@ -121,6 +125,17 @@ def target_column(written: Any) -> TargetColumn | None:
         raise UserError("data.target.column is missing: write the column that holds the answers or classes")
     names = tuple(options.get("names", ()))
     return TargetColumn(TARGET, options["column"], "class", names=names, groups=options.get("groups"))
+
+
+def _names_in(file: str) -> Any:
+    """The names in a file."""
+    with blamed_on(f"data.target.names={file!r}: write a list of str, or a file of them"):
+        text = Path(file).read_text(encoding="utf-8")
+        return (
+            json.loads(text)
+            if file.endswith(".json")
+            else [line.strip() for line in text.splitlines() if line.strip()]
+        )
 
 
 def read_target(

@@ -85,6 +85,7 @@ class Benchmark:
         figures: The files that `draw` writes, with what they show; a card has them behind the first group.
         needs: The abilities of [`Encode`] that it cannot do without.
         reads: What its `sentences` are, in errors about unknown words.
+        reads_train: It reads training rows, as to fit probes on.
     """
 
     kind: ClassVar[str] = ""
@@ -92,6 +93,7 @@ class Benchmark:
     figures: ClassVar[Mapping[str, str]] = {}
     needs: ClassVar[frozenset[str]] = frozenset()
     reads: ClassVar[str] = "sentence"
+    reads_train: ClassVar[bool] = False
 
     @classmethod
     def by_default(cls, encode: Encode, data: EvaluationData) -> "Mapping[str, Benchmark]":
@@ -108,6 +110,11 @@ class Benchmark:
             raise UserError("it reads embeddings, and a model with a head gives answers or classes: leave it out")
         for ability in sorted(self.needs - encode.abilities):
             raise UserError(f"a model that can {WORDS[ability]} is needed here: leave it out")
+
+    def local_reads(self) -> Mapping[str, str]:
+        """The options that make this machine read something beside the data, with their values: what the recipe of a
+        stranger may not name."""
+        return {}
 
     def sentences(self, data: EvaluationData) -> list[str]:
         """What the text tower will read beside the rows: it should know the words."""

@@ -36,6 +36,7 @@ class Interactions(Benchmark):
         protocol: How probes are fitted, a name in `hf_latent.metrics.PROTOCOLS`.
     """
 
+    reads_train: ClassVar[bool] = True
     groups: ClassVar[Mapping[str, Group]] = {
         "interactions": Group(
             "Redundant, unique and synergistic information",

@@ -47,6 +47,7 @@ class Measurement:
         task: The task that it belongs to there.
         information: Which part of the information of several modalities it tells: what they share (`redundant`), what
             one of them has alone (`unique`), or what only all together tell (`synergistic`), where that is known.
+        data: The benchmark file whose data were measured on; "" of the run's own data.
         outcomes: `(rows,)`, whether each row is right, or its error, where the value is their mean.
     """
 
@@ -64,6 +65,7 @@ class Measurement:
     metric: str = "accuracy"
     task: str = "feature-extraction"
     information: Information = ""
+    data: str = ""
     outcomes: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def cell(self, value: float | None) -> str:
@@ -75,5 +77,5 @@ class Measurement:
     def described(self) -> dict[str, Any]:
         """What `metrics.json` keeps beside the value; what is empty is left out."""
         kept = ("title", "group", "unit", "chance", "better", "rows", "reading", "headline", "short", "metric", "task")
-        found = {name: getattr(self, name) for name in (*kept, "information")}
+        found = {name: getattr(self, name) for name in (*kept, "information", "data")}
         return {name: value for name, value in found.items() if value not in (None, "") and value is not False}

@@ -43,6 +43,7 @@ class Probes(Benchmark):
         draws: Means over so many draws of these rows.
     """
 
+    reads_train: ClassVar[bool] = True
     groups: ClassVar[Mapping[str, Group]] = {
         "probes": Group(
             "Linear probes",

@@ -170,10 +170,11 @@ def _others(data: EvaluationData) -> list[Measurement]:
 def _alone(encode: Encode, data: EvaluationData) -> Iterator[tuple[Measurement, str]]:
     """What is measured of each modality alone, with its name."""
     task, _ = _task(data)
-    if "alone" not in encode.abilities or task.kind not in SCORES:
+    read = [name for name in encode.modalities if name in data.columns]
+    if "alone" not in encode.abilities or task.kind not in SCORES or len(read) < 2:
         return
     score = SCORES[task.kind][0]
-    for name in encode.modalities:
+    for name in read:
         rows = data.test.having(name)
         if len(rows):
             truth, title = data.test.labels[task.label][rows], f"{score.title}, from {name} alone"

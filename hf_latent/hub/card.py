@@ -163,6 +163,11 @@ def render(
     data, task = _data(shared.get("data", {})), task_of_config(config)
     description = SOURCES[data["name"]].described(data) if data["name"] else UNKNOWN
     results = published_measurements(metrics)
+    own = {key: measurement for key, measurement in results.items() if not measurement.data}
+    others: dict[str, dict[str, Measurement]] = {}
+    for key, measurement in results.items():
+        if measurement.data:
+            others.setdefault(measurement.data, {})[key] = measurement
     began: Any = (recipe.get("model") or {}).get("pretrained")
     started = _started(config)
     bases = list(dict.fromkeys(filter(None, map(repository_id, started))))
@@ -181,7 +186,8 @@ def render(
         "left_out": left_out,
         "whole": {"model", "data"} <= set(shared),
         "seed": number(metrics.get("seed")),
-        "groups": _groups(results),
+        "groups": _groups(own),
+        "others": {name: _groups(part) for name, part in others.items()},
         "objective": {"name": model.objective, "formula": base.formula.splitlines()},
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
         "image_text": _reads_image_text(model),
@@ -196,7 +202,7 @@ def render(
         "model_id": repository or "user/name",
         "published": repository is not None,
         "license": license,
-        "figures_of": _figures_of(results),
+        "figures_of": _figures_of(own),
         "figures": {file: caption for file, caption in FIGURES.items() if file in figures},
         "citations": _citations(base, regularizers.values(), description, low_rank),
     }
@@ -387,9 +393,9 @@ def _header(
         EvalResult(
             task_type=measurement.task,
             task_name=TASKS.get(measurement.task, measurement.task),
-            dataset_type=dataset,
-            dataset_name=description.title or dataset,
-            dataset_split=data.get("test_split") or "test",
+            dataset_type=measurement.data or dataset,
+            dataset_name=measurement.data or description.title or dataset,
+            dataset_split=None if measurement.data else data.get("test_split") or "test",
             metric_type=measurement.metric,
             metric_name=key,
             metric_value=round(measurement.value, 4),

@@ -259,7 +259,7 @@ def published_measurements(metrics: Mapping[str, Any]) -> dict[str, Measurement]
     found = {}
     for key, measurement in read(metrics).items():
         if tellable(key):
-            texts = ("group", "reading", "short", "metric", "task")
+            texts = ("group", "reading", "short", "metric", "task", "data")
             words: dict[str, Any] = {name: sentence(getattr(measurement, name)) for name in texts}
             found[key] = replace(measurement, title=sentence(measurement.title) or key, **words)
     return found

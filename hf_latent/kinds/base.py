@@ -1,6 +1,7 @@
 """What a kind of input tells of itself to data, cards and the Space."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -13,6 +14,22 @@ Shape = tuple[int | None, ...]
 Decoder = Callable[[Any], Any]
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """How a recipe may read a column: a small encoder that is trained from scratch, and its view.
+
+    Attributes:
+        why: What the column holds, in words.
+        encoder, view: As a recipe writes them.
+        about: What the encoder is, in words.
+    """
+
+    why: str
+    encoder: Mapping[str, Any]
+    view: Mapping[str, Any]
+    about: str = "small, and trained from scratch"
+
+
 class Kind:
     """A kind of input.
 
@@ -20,11 +37,22 @@ class Kind:
         IMPORTS: The lines of Python that `example` needs.
         PICTURED: Whether a value has a thumbnail.
         OPENS_FILES: Whether texts in a column name files, which `decoder` reads.
+        UNTYPED: Whether columns that `datasets` knows to hold images are left to `data.rows`, which names a broken
+            one, and `decoder` reads others alone.
+        SUFFIXES: How names of its files end, in small letters.
+        NAMES: How its columns are called in data sets, in small letters and without a number at the end.
+        SEVERAL: Whether each column of it is a modality of its own, such as each of several sensors.
+        ASKED_LAST: Whether `suggest` takes what no other kind does.
     """
 
     IMPORTS: ClassVar[tuple[str, ...]] = ()
     PICTURED: ClassVar[bool] = True
     OPENS_FILES: ClassVar[bool] = False
+    UNTYPED: ClassVar[bool] = False
+    SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    NAMES: ClassVar[tuple[str, ...]] = ()
+    SEVERAL: ClassVar[bool] = False
+    ASKED_LAST: ClassVar[bool] = False
 
     def shapes(self, spec: Mapping[str, Any]) -> Sequence[Shape]:
         """The shapes of a row that the encoder of a spec reads; none where it reads no numbers."""
@@ -46,6 +74,15 @@ class Kind:
     def joins(self, spec: Mapping[str, Any]) -> bool:
         """Whether several columns may be one value, a list, which `decoder` reads."""
         return False
+
+    def suggest(self, feature: Any, values: Sequence[Any]) -> Suggestion | None:
+        """How a column may be read as this kind; None where it is of another.
+
+        Args:
+            feature: Of the column, as `datasets` has it.
+            values: Some of its values, as they are stored; none where they are not known.
+        """
+        return None
 
     def fitted(self, spec: Mapping[str, Any], rows: Iterable[Any], columns: Sequence[str] | None) -> dict[str, Any]:
         """A spec with what it leaves to the data.

@@ -21,6 +21,7 @@ FILTERS = 64  # that are applied at once
 HIGHEST_RATE = 10_000_000  # samples a second; what a broken header says may be far more
 LARGEST = 1e15  # of a sample, whose square is a number in float32
 FLOOR = 1e-10  # of the power in a mel band, whose logarithm is -10
+MEANS = {"none": (), "level": (0, 1), "bands": (0,)}  # what is subtracted from a spectrogram is the mean over these
 
 
 def read_audio(value: Any, rate: int, seconds: float | None = None) -> np.ndarray:
@@ -220,6 +221,18 @@ def log_mel(samples: np.ndarray, rate: int, bins: int, window: int, hop: int) ->
     # are added up without cancellation in float32. Real and imaginary parts stand side by side.
     squares = torch.view_as_real(spectra).float().square_().flatten(1)
     return (squares @ _weights_of_parts(rate, bins, window)).clamp_(min=FLOOR).log10_()
+
+
+def normalized(spectrogram: Tensor, normalize: str) -> Tensor:
+    """A log-mel spectrogram `(frames, bins)` without a mean of its own: a gain adds one number to all of it, and the
+    response of a microphone adds one to each band.
+
+    Args:
+        normalize: What is subtracted. `none`: nothing. `level`: the mean over frames and bands. `bands`: the mean of
+            each band over the frames, as cepstral mean normalisation.
+    """
+    over = MEANS[normalize]
+    return spectrogram - spectrogram.mean(over, keepdim=True) if over else spectrogram
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .audio import MEANS
 from .encoder_base import ENCODERS, Encoder, EncoderOutput
 
 
@@ -24,6 +25,8 @@ class AudioCNNEncoder(Encoder):
         bins: Mel bands, at least 2^stages.
         window: Length of a frame, in samples; 25 ms by default.
         hop: From one frame to the next, in samples; 10 ms by default.
+        normalize: What is subtracted from a spectrogram: `none`; `level`, its mean, so that a gain changes nothing;
+            or `bands`, the mean of each band over time. See `audio.normalized`.
     """
 
     kind = "audio"
@@ -36,27 +39,32 @@ class AudioCNNEncoder(Encoder):
         bins: int = 64,
         window: int = 400,
         hop: int = 160,
+        normalize: str = "none",
     ) -> None:
         super().__init__()
         if not channels or min(channels) < 1:
             raise ValueError(f"channels={list(channels)}: give at least one stage")
         if bins < 2 ** len(channels):
             raise ValueError(f"bins={bins}: {len(channels)} stages halve them: give at least {2 ** len(channels)}")
+        if normalize not in MEANS:
+            raise ValueError(f"normalize={normalize!r}: write one of {', '.join(MEANS)}")
         widths = [1, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in zip(widths, channels, strict=False)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in channels)
         self.hidden_size = channels[-1]
-        self._sound = {"sampling_rate": sampling_rate, "max_seconds": max_seconds}
-        self._sound |= {"bins": bins, "window": window, "hop": hop}
+        self._sound: dict[str, Any] = {"sampling_rate": sampling_rate, "max_seconds": max_seconds}
+        self._sound |= {"bins": bins, "window": window, "hop": hop, "normalize": normalize}
 
     @property
     def processor_options(self) -> dict[str, Any]:
         return dict(self._sound)
 
     def forward(self, input_features: Tensor, attention_mask: Tensor | None = None) -> EncoderOutput:
-        hidden = ((input_features.to(self.dtype) + 10) / 5).unsqueeze(1)  # silence is 0, full scale about 2
+        hidden = input_features.to(self.dtype).unsqueeze(1)
+        if self._sound["normalize"] == "none":
+            hidden = (hidden + 10) / 5  # silence is 0, full scale about 2
         mask = None if attention_mask is None else attention_mask.bool()
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             if mask is not None:

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 
-from .audio import log_mel, read_audio
+from .audio import MEANS, log_mel, normalized, read_audio
 from .kinds import InputKind
 
 MAX_SECONDS = 10.0
@@ -29,6 +29,8 @@ class AudioKind(InputKind):
     - `feature_extractor`: The settings of one of transformers, whose result is stacked: waveforms
       `(batch, samples)`, or features `(batch, ..., frames, bins)`. Without it, log-mel spectrograms of `bins` bands
       (64), with frames of `window` (400) samples every `hop` (160), see `audio.log_mel`.
+    - `normalize`: What is subtracted from a log-mel spectrogram: `none` (default), `level` or `bands`, see
+      `audio.normalized`.
     - `window`: Shorter sound is padded with silence to so many samples.
     - `padding`: `longest` of the batch (default), or `max_length`, always to `max_seconds`.
     - `bins_first`: The feature extractor gives `(bins, frames)`, as Whisper's.
@@ -48,6 +50,10 @@ class AudioKind(InputKind):
         else:
             options.setdefault("bins", 64)
             options.setdefault("hop", 160)
+            options.setdefault("normalize", "none")
+            if options["normalize"] not in MEANS:
+                known = ", ".join(MEANS)
+                raise ValueError(f"modality {name!r}: normalize={options['normalize']!r}: write one of {known}")
         for key in ("sampling_rate", "window", "bins", "hop"):
             if key in options and (not isinstance(options[key], int) or options[key] < 1):
                 raise ValueError(f"modality {name!r}: {key}={options[key]!r}: write a whole number of at least 1")
@@ -66,7 +72,8 @@ class AudioKind(InputKind):
         rows = [self.read(row, value) for row, value in enumerate(values)]
         if self.extractor is None:
             rate, bins, window, hop = (self.options[key] for key in ("sampling_rate", "bins", "window", "hop"))
-            return _padded("input_features", [log_mel(samples, rate, bins, window, hop) for samples in rows])
+            spectrograms = (log_mel(samples, rate, bins, window, hop) for samples in rows)
+            return _padded("input_features", [normalized(row, self.options["normalize"]) for row in spectrograms])
         made = [self.extractor(samples, **self._call(), return_tensors="np") for samples in rows]
         key = next(key for key in FEATURES if key in made[0])
         features = [torch.from_numpy(np.asarray(row[key][0], dtype=np.float32)) for row in made]

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from hf_latent.data.hub_data import HubData
+from hf_latent.data.hub_rows import SplitReader
 from hf_latent.data.hub_sample import hub_sample, share_rows
 from hf_latent.data.opening import bases, choose_splits
 from hf_latent.errors import UserError
@@ -215,12 +216,12 @@ def test_a_stream_shows_its_first_rows_and_says_where_training_rows_are_among_th
         assert [int(value[0]) for value in shown.values["table"]] == [0, 1, 2, 3, 4]
         assert "the 5 first rows of the train split of parquet" in shown.title and words in shown.title
         assert not shown.held_out
-    opener = HubData(**written, columns=COLUMNS)._opener()
+    opener = HubData(**written, columns=COLUMNS).opener()
     opener.lengths = lambda: {"train": 40}
     source = HubData(
         **written, columns=COLUMNS, streaming=True, splits={"train": "train[:50%]", "test": "train[50%:]"}
     )
-    shown = hub_sample(source, opener, source._open, {}, 5, "test")
+    shown = hub_sample(SplitReader(source, opener, {}), 5, "test")
     assert [int(value[0]) for value in shown.values["table"]] == [20, 21, 22, 23, 24] and shown.held_out
     assert shown.title == "the 5 first rows of the train[50%:] split of parquet"
 
@@ -337,3 +338,21 @@ def test_the_kept_recipe_names_the_splits_that_were_found():
     assert with_splits({"data": {"test_split": "dev"}}, {"train": "train", "test": "dev"})["data"] == {
         "test_split": "dev"
     }
+
+
+def _without_rows(folder, kind):
+    if kind == "saved":
+        return stored(folder / "saved", train=6, test=0), {}
+    file = folder / f"rows.{kind}"
+    if kind == "parquet":
+        rows(0, 0).to_parquet(file)
+    else:
+        file.write_text("a,group\n" if kind == "csv" else "", encoding="utf-8", newline="")
+    return kind, {"options": {"data_files": {"train": str(file)}}}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet", "saved"])
+def test_files_without_rows_are_told(kind, tmp_path):
+    path, options = _without_rows(tmp_path, kind)
+    with pytest.raises(UserError, match="one of its files or splits holds no row"):
+        HubData(path, COLUMNS, **options).load()

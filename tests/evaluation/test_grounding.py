@@ -120,6 +120,7 @@ def test_the_card_tells_it(grounded):
     assert "two to four Trifeature objects" in card and "hermann2020what" in card
 
 
+@pytest.mark.slow
 def test_evaluated_again_it_says_the_same(grounded):
     before = json.loads((grounded / "metrics.json").read_text())
     assert main(["evaluate", str(grounded)]) == 0

@@ -72,6 +72,7 @@ def test_rows_without_a_task_are_refused():
         Tasks().check(data_of(split(6), labels=LABELS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["questions", "entailment", "statements", "text_assignment"])
 def test_the_commonest_answer_reaches_chance_in_the_tasks_that_ship(name):
     """And all that is measured of them has a title; the chance of a kind is that of its own commonest answer."""

@@ -9,7 +9,9 @@ from hf_latent import (
     LatentALBEFForPreTraining,
     LatentCLIPConfig,
     LatentCLIPModel,
+    LatentCLIPProcessor,
 )
+from hf_latent.data.tokenizers import word_tokenizer
 
 ENCODERS = {
     "image": {"encoder": "cnn", "channels": [8, 16]},
@@ -116,3 +118,11 @@ def small_masked_pairs(rows=6, seed=0, dtype=torch.float64, ids=None):
     batch["masked_input_ids"] = batch["input_ids"].masked_fill(chosen, 3)
     batch["labels"] = batch["input_ids"].masked_fill(~chosen, -100)
     return batch if ids is None else {**batch, "ids": torch.tensor(ids)}
+
+
+def save_small_clip(folder, words=("red green blue square",), **options):
+    """A folder with an image and a text tower in float32 and their processor, which knows these words."""
+    tokenizer = word_tokenizer(list(words))
+    small_clip(vocab_size=len(tokenizer), dtype=torch.float32, **options).save_pretrained(folder)
+    LatentCLIPProcessor.for_size(16, tokenizer).save_pretrained(folder)
+    return folder

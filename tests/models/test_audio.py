@@ -225,6 +225,22 @@ def test_the_convolutional_encoder_sees_no_padding():
             torch.testing.assert_close(found.pool(), wanted, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("normalize", ["level", "bands"])
+def test_a_gain_changes_no_embedding_of_a_spectrogram_without_its_level(normalize):
+    loud = sounds(4000, 6000)
+    quiet = [{**sound, "array": sound["array"] / 50} for sound in loud]
+    spec = {"encoder": "audio_cnn", "channels": [8, 8], "bins": 16}
+    plain, without = build_encoder(spec), build_encoder({**spec, "normalize": normalize})
+    without.load_state_dict(plain.state_dict())
+    assert not torch.allclose(embedded(plain, loud).pool(), embedded(plain, quiet).pool(), atol=1e-2)
+    torch.testing.assert_close(embedded(without, loud).pool(), embedded(without, quiet).pool(), rtol=0, atol=1e-4)
+    spectrogram = processor_of(without).stack("sound", loud[:1])["input_features"][0]
+    samples = np.asarray(loud[0]["array"], dtype=np.float32)
+    wanted = log_mel(samples, RATE, 16, 400, 160).double().numpy()
+    wanted -= wanted.mean() if normalize == "level" else wanted.mean(0)
+    np.testing.assert_allclose(spectrogram.double(), wanted, rtol=0, atol=1e-5)
+
+
 def test_the_convolutional_encoder_embeds_any_sound():
     encoder = build_encoder({"encoder": "audio_cnn", "channels": [8, 16], "max_seconds": 0.2})
     values = [np.zeros(3), np.zeros(1), np.zeros(2000), np.ones(2000), sounds(9000)[0]]
@@ -254,6 +270,7 @@ def test_the_features_are_those_of_the_checkpoints_extractor():
     [
         ({"encoder": "audio_cnn", "bins": 4}, "at least 16"),
         ({"encoder": "audio_cnn", "channels": []}, "at least one stage"),
+        ({"encoder": "audio_cnn", "normalize": "loudness"}, "write one of none, level, bands"),
         ({"encoder": "auto", "config": {"model_type": "whisper", "max_source_positions": 60}}, "50 for each second"),
         ({"encoder": "auto", "max_seconds": 31, "config": {"model_type": "whisper", **CONFIGS["whisper"]}}, "reads 1"),
         ({"encoder": "auto", "max_seconds": 1, "config": {"model_type": "bert"}}, "are of sound"),

@@ -61,6 +61,7 @@ def deep_comm():
     return comm(layers=2, pooling="mean")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [clip, albef, comm, deep_comm])
 def test_an_exported_model_takes_batches_and_texts_of_any_size(case):
     model, batch, free, field = case()

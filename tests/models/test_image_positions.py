@@ -139,6 +139,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_a_tower_at_the_size_of_its_view_and_resumes(folder):
     train(load_recipe(folder / "cut.yaml", ["training.max_steps=2"]))
     train(load_recipe(folder / "cut.yaml"), resume=True)

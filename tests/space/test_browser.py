@@ -38,6 +38,7 @@ def test_the_page_opens_soon(visit):
     assert page.locator(PLOT).count() >= 2
 
 
+@pytest.mark.slow
 def test_the_latent_map(visit):
     page = visit()
     plots = page.locator(".js-plotly-plot")
@@ -147,6 +148,7 @@ def test_structure(visit):
     expect(steps).to_contain_text("100 % image1, 0 % image2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_on_a_phone_everything_fits_and_is_readable(visit, scheme):
     page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, is_mobile=True)

@@ -96,6 +96,7 @@ def trainer_of(folder, metric=None, benchmarks=ALL, **options):
     return build_clip_trainer(folder, benchmarks=benchmarks, **{**chosen, **options})
 
 
+@pytest.mark.slow
 def test_measuring_disturbs_nothing(tmp_path):
     options = {"max_steps": 3, "gradient_cache_chunk_size": 5}
     plain = build_clip_trainer(tmp_path / "plain", **options)
