@@ -1,12 +1,19 @@
 """Targets of one's own rows for a head of any modalities: what a column says, and what is refused."""
 
+import json
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from hf_latent.cli import main
 from hf_latent.data.hub_data import HubData
 from hf_latent.data.source import Reader
+from hf_latent.data.trifeature_data import TrifeatureData
 from hf_latent.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[1]
 ENCODERS = {"table": {"encoder": "table", "input_dim": 2}}
 
 
@@ -107,3 +114,43 @@ def test_rows_of_numbers_are_stacked():
     assert collate([{**row, "labels": 1}, {**row, "labels": 0}])["labels"].dtype.is_floating_point is False
     with pytest.raises(UserError, match="row 1, column 'labels': expected numbers of the shape .2,."):
         collate([{**row, "labels": [1.0, 0.0]}, {**row, "labels": [0.5]}])
+
+
+@pytest.mark.parametrize(
+    ("target", "keys"),
+    [
+        ("kind", {"class_accuracy", "class_accuracy_vitals_alone"}),
+        ("tags", {"label_weighted_f1", "label_weighted_f1_blood_alone"}),
+        ("score", {"number_r2", "number_mse", "number_r2_vitals_alone"}),
+    ],
+)
+def test_the_example_of_tables_runs_as_it_stands(tmp_path, monkeypatch, target, keys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["prepare.py"])
+    runpy.run_path(str(ROOT / "examples" / "tables" / "prepare.py"), run_name="__main__")
+    short = ["training.max_steps=2", "training.disable_tqdm=true", f"data.target={target}"]
+    assert main(["train", str(ROOT / "examples" / "tables" / "recipe.yaml"), *short]) == 0
+    metrics = json.loads((tmp_path / "outputs" / "recipe" / "metrics.json").read_text(encoding="utf-8"))
+    assert keys <= set(metrics)
+    lacking = {key: own["rows"] for key, own in metrics["measurements"].items() if key.endswith("vitals_alone")}
+    assert all(rows < 300 for rows in lacking.values())  # some rows lack it
+    card = (tmp_path / "outputs" / "recipe" / "README.md").read_text(encoding="utf-8")
+    assert "from vitals alone" in card and "linear layer" in card
+
+
+def test_a_label_of_trifeature_is_a_target():
+    images = {name: {"encoder": "cnn"} for name in ("image1", "image2")}
+    source = TrifeatureData(image_size=16, renders=1, target="redundancy", max_pairs=100)
+    found = source.load_for(Reader(images, "any"))
+    assert found.evaluation.target.label == "redundancy" and len(found.target.names) == 10
+    rows = [found.train[i]["labels"] for i in range(5)]
+    assert rows == found.train.rows.labels["redundancy"][:5].tolist()
+    assert source.load_for(Reader(images, "contrast")).evaluation.target is None
+    for options, reader, sentence in (
+        ({}, Reader(images, "any"), "data.target is missing: write what this model reads of each pair: redundancy"),
+        ({"target": "redundancy"}, Reader(images), "this model reads no labels"),
+        ({"target": "shape"}, Reader(images, "any"), "data.target='shape'"),
+        ({"target": "synergy"}, Reader(images, "numbers", problem="regression"), "model.problem_type=regression"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            TrifeatureData(image_size=16, renders=1, **options).load_for(reader)

@@ -66,13 +66,3 @@ def test_albef_points_at_what_a_phrase_names_without_having_seen_a_box(tmp_path)
     metrics = train("latent_albef_grounding_quick", tmp_path)
     assert metrics["grounding_pointing"] >= 35 and metrics["grounding_chance"] <= 15
     assert metrics["grounding_box"] >= 40 and metrics["grounding_box_chance"] <= 34
-
-
-@pytest.mark.long
-@pytest.mark.timeout(2400)
-def test_comm_tells_labels_from_single_modalities(tmp_path):
-    train("comm_trifeature_quick", tmp_path)
-    start = f"model.pretrained={tmp_path / 'comm_trifeature_quick'}"
-    metrics = train("comm_classification_quick", tmp_path, start)
-    assert metrics["class_accuracy"] >= 85
-    assert metrics["class_accuracy_image1_alone"] >= 75 and metrics["class_accuracy_image2_alone"] >= 75
