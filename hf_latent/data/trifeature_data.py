@@ -46,6 +46,8 @@ PAIR_LABELS = {
     "uniqueness2": Label(names=TEXTURES, of=IMAGES[1:], title="texture of image 2"),
     "synergy": Label(names=SYNERGY, title="does the second color fit the first texture?"),
 }
+# What the labels of pairs are called in a sample of them.
+SHOWN = {"redundancy": "shape", "uniqueness1": "texture1", "uniqueness2": "texture2", "synergy": "synergy"}
 IMAGE_LABELS = {
     "shape": Label(names=SHAPES, of=("image", "text")),
     "color": Label(names=COLORS, of=("image", "text")),
@@ -145,7 +147,7 @@ class TrifeatureData(RenderedSource):
     def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
         found = paired(drawn(self.image_size, self.seed, self.texture_period), role, rows)
         asked = self.target is not None and reader is not None and reader.labels not in (None, "contrast")
-        return replace(found, target=Target("classes", self.target or "")) if asked else found
+        return replace(found, target=Target("classes", SHOWN[self.target or ""])) if asked else found
 
     def _check_target(self, reader: Reader) -> None:
         """
