@@ -194,8 +194,9 @@ def _data_for(file: BenchmarkFile, model: Any, progress: bool) -> EvaluationData
         if not columns:
             raise UserError(f"the data hold {', '.join(written)}, and the model reads {', '.join(modalities)}")
         source = replace(cast(Any, source), columns=columns, tokenizers={})
-        if task is not None and task.labels == "classes":
-            source = replace(cast(Any, source), target=_with_classes(cast(Any, source).target, model.config.id2label))
+        target = getattr(source, "target", None)
+        if task is not None and task.labels == "classes" and target is not None:
+            source = replace(cast(Any, source), target=_with_classes(target, model.config.id2label))
     return source.evaluation_for(Reader(modalities, **head), file.reads_train, progress)
 
 

@@ -135,7 +135,7 @@ def test_a_quiet_study_says_where_its_table_is(folder, tmp_path, monkeypatch, ca
     (tmp_path / "loud_study.yaml").write_text(
         f"{STUDY.format(recipe=tmp_path / 'loud.yaml')}then: {folder}/tiny_clip.yaml\n"
     )
-    monkeypatch.setattr("hf_latent.study._fine_tuning", lambda then, recipe: recipe)
+    monkeypatch.setattr("hf_latent.study._fine_tuning", lambda then, recipe, begun: recipe)
     for quiet in ([], ["--quiet"]):
         trained.clear()
         assert main(["study", str(tmp_path / "loud_study.yaml"), "--output", str(tmp_path / "runs"), *quiet]) == 0
@@ -176,7 +176,7 @@ def test_a_run_of_two_towers_is_whole(study, capsys):
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_studies_that_ship_are_valid(name):
     study = load_study(resource_path("training_args", name))
-    assert len(study.runs) >= 6
+    assert len(study.runs) >= 4
     assert study.output_dir.name == study.name
     for recipe in study.runs.values():
         recipe.model_class.build_objective(recipe.config)
