@@ -194,9 +194,9 @@ def draw_assignments(
     owners = np.unique(ids, return_inverse=True)[1]
     count, number = len(owners), int(owners.max(initial=-1)) + 1
     if number < 3:
-        given = f"{count} row{'s' if count > 1 else ''}" if number == count else f"{count} rows of {number} ids"
-        remedy = "read more rows" if number == count else "leave data.ids out, or read more rows"
-        raise UserError(f"text assignment draws two pictures of other ids, and there are {given}: {remedy}")
+        given = f"{count:,} rows of {number}" if number < count else f"{number}"
+        remedy = "leave data.ids out, or read more rows" if number < count else "read more rows"
+        raise UserError(f"text assignment needs rows of three ids or more, and these are {given}: {remedy}")
     seen: dict[str, int] = {}
     texts = np.array([seen.setdefault(key_of(caption), len(seen)) for caption in captions], dtype=np.int64)
     taken = np.unique(owners * len(seen) + texts)  # which ids have which captions
