@@ -54,6 +54,14 @@ JIANG_2023 = """@inproceedings{jiang2023understanding,
   year      = {2023}
 }"""
 
+KHOSLA_2020 = """@inproceedings{khosla2020supervised,
+  title     = {Supervised Contrastive Learning},
+  author    = {Khosla, Prannay and Teterwak, Piotr and Wang, Chen and Sarna, Aaron and Tian, Yonglong and
+               Isola, Phillip and Maschinot, Aaron and Liu, Ce and Krishnan, Dilip},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020}
+}"""
+
 LI_2026 = """@misc{li2026ovaib,
   title  = {{OVA-IB}: One vs All Information Bottleneck for Multi-Modal Alignment},
   author = {Li, Tianchao and Yu, Shujian and Zu, Xinrui and Wei, Zhaolong and Gummeson, Jeremy and

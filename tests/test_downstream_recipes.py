@@ -8,13 +8,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from hf_latent import LatentALBEFForPreTraining, LatentTrainingArguments
+from hf_latent import LatentALBEFForPreTraining
 from hf_latent.cli import main
-from hf_latent.data.source import Reader
+from hf_latent.reading import reader_of
 from hf_latent.recipe import load_recipe
 from hf_latent.resources import resource_path
 from hf_latent.study import load_study, run_study
-from hf_latent.tasks import task_of
 from tests.downstream import save_albef
 
 COLORS = ("red", "green", "blue")
@@ -102,9 +101,7 @@ def folder(beside_pretrained, tmp_path):
 def read(name, *overrides):
     """The data of a recipe as its model reads them."""
     recipe = load_recipe(name, overrides)
-    task = task_of(recipe.model_class)
-    head = {} if task is None else {"labels": task.labels, "images": task.images}
-    return recipe, recipe.data.load_for(Reader(recipe.config.modalities, **head))
+    return recipe, recipe.data.load_for(reader_of(recipe.model_class, recipe.config))
 
 
 def settings(recipe):

@@ -129,7 +129,7 @@ def _of_pairs(reader: Reader) -> Reader:
     Raises:
         UserError: If the model reads one, or says no classes.
     """
-    if reader.encoders and (reader.images != 2 or reader.labels != "classes"):
+    if reader.encoders and (reader.images != 2 or reader.labels not in ("classes", "any")):
         raise UserError(
             "data.name: text_assignment is for a model that tells classes of two images: write model.type: "
             "latent_albef_visual_reasoning"
