@@ -71,7 +71,9 @@ def nlvr2(folder):
 
 def save(folder, splits):
     """Rows as a data set of the Hub has them, on the disk."""
-    datasets.DatasetDict({name: datasets.Dataset.from_dict(rows) for name, rows in splits.items()}).save_to_disk(folder)
+    datasets.DatasetDict({name: datasets.Dataset.from_dict(rows) for name, rows in splits.items()}).save_to_disk(
+        folder
+    )
     return str(folder)
 
 
@@ -208,7 +210,7 @@ def test_text_assignment_trains_and_tells_what_it_is(assigned):
     told = metrics["measurements"]["class_accuracy"]
     assert told["rows"] == 12 and told["chance"] == pytest.approx(100 / 3)
     card = (run / "README.md").read_text(encoding="utf-8")
-    assert "captions with two pictures of" in card and "of neither" in card
+    assert "captions with two pictures of" in card and "the second, or neither?" in card
     assert "name: text_assignment" in card
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert list(config["id2label"].values()) == ["first", "second", "neither"]
@@ -229,7 +231,8 @@ model:
     image: {{encoder: cnn, channels: [8, 16]}}
     text:
       encoder: auto
-      config: {{model_type: bert, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 16}}
+      config:
+        {{model_type: bert, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 16}}
       max_length: 25
   projection_dim: 8
   fusion_layers: 1

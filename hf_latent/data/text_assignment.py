@@ -11,7 +11,7 @@ from ..errors import UserError
 from .description import Description
 from .hub_data import HubData
 from .hub_rows import prefixed
-from .loaded import EvaluationData, Label, LoadedData, Regions, Split, Target
+from .loaded import EvaluationData, Label, LoadedData, Split, Target
 from .rows import ModalityRows, Row
 from .sample import ROWS, Role, Sample
 from .source import Reader, register_source
@@ -28,13 +28,18 @@ STREAMS = {"train": 0, "validation": 1, "test": 2}
 class TextAssignmentData(HubData):
     """A caption and two pictures, of any data set with captions: is it of the first, the second, or neither?
 
-    The paper's preparation of ALBEF for statements about two images (arXiv 2107.07651, section 3.5). Each caption comes
-    once, and each class has a third of the rows of each split. Other pictures are drawn uniformly from the rows that
-    have another id and do not have the caption, too; the code of ALBEF draws those of its batch that are most alike.
-    What is drawn is the same in every process and epoch. The other options are those of the data `dataset`; `columns`
-    names the pictures and their captions, `{image: ..., text: ...}`, and a row that lacks one cannot be used.
+    The paper's preparation of ALBEF for statements about two images (arXiv 2107.07651, section 3.5). Each caption
+    comes once, and each class has a third of the rows of each split. Other pictures are drawn uniformly from the rows
+    that have another id and do not have the caption, too; the code of ALBEF draws them from the batch, those that are
+    alike more often. What is drawn is the same in every process and epoch. The other options are those of the data
+    `dataset`.
 
     Args:
+        columns: The column of the pictures and that of their captions, `{image: ..., text: ...}`.
+        ids: A column whose equal values make rows such that none is drawn beside the other's caption. By default every
+            row of the data set is its own; so is a row whose value is missing.
+        on_missing: What becomes of a row that has no picture or no caption. `"error"`: it is a row that cannot be
+            read, for `on_bad_row`. `"drop"`: it is left out, and counted.
         seed: Of the draw.
     """
 
@@ -60,7 +65,7 @@ class TextAssignmentData(HubData):
         found = super().described(options)
         return replace(
             found,
-            trained=f"captions with two pictures of {found.trained}: is one of the first, of the second, or of neither?",
+            trained=f"captions with two pictures of {found.trained}: is one of the first, the second, or neither?",
             sentence="a photo of a cat",
             says="tells which of two images a caption belongs to, if to any",
         )
@@ -73,7 +78,7 @@ class TextAssignmentData(HubData):
     def load_for(self, reader: Reader, progress: bool = False, find: bool = True) -> LoadedData:
         """As [`HubData.load_for`]; a UserError where a split has fewer than three ids, too."""
         loaded = self.pairs.load_for(_of_pairs(reader), progress, find)
-        train = self._drawn(cast(ModalityRows, loaded.train), "train")
+        train = self._drawn(loaded.train, loaded.columns, "train")
         return replace(
             loaded,
             train=train,
@@ -100,23 +105,23 @@ class TextAssignmentData(HubData):
 
     def _evaluation(self, data: EvaluationData) -> EvaluationData:
         def drawn(split: Split, role: str) -> Split:
-            rows = self._drawn(cast(ModalityRows, split.rows), role)
+            rows = self._drawn(split.rows, data.columns, role)
             return Split(rows, rows.ids, {LABEL: rows.labels})
 
-        validation = data.validation and drawn(data.validation, "validation")
-        test = validation if data.test is data.validation and validation else drawn(data.test, "test")
+        validation = None if data.validation is None else drawn(data.validation, "validation")
+        reported = validation if data.test is data.validation else drawn(data.test, "test")
         # No training rows: the captions alone tell nothing of the classes.
         return EvaluationData(
-            test,
+            cast(Split, reported),
             validation=validation,
             columns=data.columns,
             labels={LABEL: Label(names=ASSIGNMENT)},
             target=_target(),
         )
 
-    def _drawn(self, rows: ModalityRows, role: str) -> "AssignmentRows":
-        columns = self.pairs.row_columns
-        return AssignmentRows(rows, columns["image"], columns["text"], (self.seed, STREAMS[role]), role)
+    def _drawn(self, rows: Dataset, columns: Mapping[str, str], role: str) -> "AssignmentRows":
+        own = cast(ModalityRows, rows)
+        return AssignmentRows(own, columns["image"], columns["text"], (self.seed, STREAMS[role]), role)
 
 
 def _target() -> Target:
@@ -171,14 +176,12 @@ class AssignmentRows(Dataset):
         return self.rows.sentences(column)
 
 
-def draw_assignments(
-    ids: np.ndarray, captions: Iterable[str], seed: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_assignments(ids: np.ndarray, captions: Iterable[str], seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Two pictures for each caption, and what is right of them.
 
-    A third of the rows has each class of `ASSIGNMENT`, but for a remainder. The pictures that are not the caption's own
-    are drawn uniformly from the rows that have another id, of which no row has the caption; those of "neither" have
-    different ids. As every picture is as likely right as wrong, none tells the class.
+    A third of the rows has each class of `ASSIGNMENT`, but for a remainder. The pictures that are not the caption's
+    own are drawn uniformly from the rows that have another id, of which no row has the caption; those of "neither"
+    have different ids. So no picture alone tells the class.
 
     Args:
         ids: `(rows,)` int64, of pictures with captions.

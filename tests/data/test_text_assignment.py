@@ -69,6 +69,13 @@ def test_the_draw_is_the_same_again_and_another_of_another_seed_or_split(loaded,
     assert np.array_equal(data.test.rows.shown, first.evaluation.test.rows.shown) and data.target.kind == "classes"
 
 
+def test_validation_rows_alone_are_both_and_columns_are_found(tmp_path):
+    path = saved(tmp_path / "own", train=rows(4), validation=rows(5))
+    loaded = TextAssignmentData(path, {"image": "jpg|picture", "text": "caption|txt"}).load_for(HEAD)
+    assert loaded.columns == COLUMNS and len(loaded.train[0]["picture"]) == 2
+    assert loaded.evaluation.test is loaded.evaluation.validation and len(loaded.evaluation.test) == 5
+
+
 def test_no_picture_and_no_place_tells_the_class():
     """Of 3,000 captions, 10 a picture: each picture is shown as often beside each class, right or wrong."""
     ids = np.repeat(np.arange(300), 10)
@@ -102,14 +109,22 @@ def test_few_ids_are_found_where_draws_do_not_meet_them(monkeypatch):
 @pytest.mark.parametrize(
     ("own", "options", "said"),
     [
-        (rows(1), {}, "the train rows: text assignment needs rows of three ids or more, and these are 1: read more rows"),
+        (
+            rows(1),
+            {},
+            "the train rows: text assignment needs rows of three ids or more, and these are 1: read more rows",
+        ),
         (rows(2), {}, "these are 2: read more rows"),
         ({**rows(5), "kind": ["a"] * 5}, {"ids": "kind"}, "these are 5 rows of 1: leave data.ids out"),
         ({**rows(4), "caption": ["a cat"] * 4}, {}, "the caption of row 0 is that of all other ids but one or none"),
         ({**rows(4), "caption": ["a", "b", " ", "c"]}, {}, "row 2, column 'caption' is empty"),
         ({**rows(4), "caption": [1, 2, 3, 4]}, {}, "data.columns.text='caption' is no column of text"),
         (rows(4), {"columns": {"image": "picture"}}, "data.columns.text: text assignment needs one column"),
-        (rows(4), {"columns": {**COLUMNS, "image": ["picture", "picture"]}}, "data.columns.image: text assignment needs"),
+        (
+            rows(4),
+            {"columns": {**COLUMNS, "image": ["picture", "picture"]}},
+            "data.columns.image: text assignment needs",
+        ),
         (rows(4), {"target": "caption"}, "unknown key data.target"),
         (rows(4), {"streaming": True}, "unknown key data.streaming"),
         (rows(4), {"on_missing": "use"}, "data.on_missing='use'"),
