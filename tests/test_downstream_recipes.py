@@ -216,6 +216,20 @@ def test_text_assignment_trains_and_tells_what_it_is(assigned):
     assert list(config["id2label"].values()) == ["first", "second", "neither"]
 
 
+def test_a_benchmark_file_measures_text_assignment(assigned, monkeypatch):
+    monkeypatch.chdir(assigned)
+    data = {"name": "text_assignment", "path": coco(assigned), "columns": {"image": "jpg", "text": "txt"}}
+    file = {
+        "data": {**data, "text_lines": True, "splits": {"test": "test"}},
+        "evaluation": {"benchmarks": {"tasks": {}}},
+    }
+    Path("pairs.yaml").write_text(yaml.safe_dump(file), encoding="utf-8", newline="\n")
+    assert main(["evaluate", "outputs/latent_albef_text_assignment", "--on", "pairs.yaml", "--quiet"]) == 0
+    metrics = json.loads(Path("outputs/latent_albef_text_assignment/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["measurements"]["pairs_class_accuracy"]["rows"] == 16  # two captions of each picture
+    assert metrics["measurements"]["class_accuracy"]["rows"] == 12
+
+
 def test_nlvr2_begins_with_text_assignment(assigned, monkeypatch):
     monkeypatch.chdir(assigned)
     nlvr2(assigned)
@@ -295,3 +309,15 @@ def test_the_table_of_the_gap_has_retrieval_and_gap_of_flickr30k(tmp_path, monke
     for key in ("image_to_text_r1", "text_to_image_r1", "gap_centroid"):
         assert all(f"flickr30k_{key}" in row and key in row for row in summary.values())
     assert "flickr30k i2t_r1" in heads and "flickr30k_gap_centroid" in heads
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vqa_v2", "snli_ve"])
+def test_vqa_v2_and_snli_ve_train(name, assigned, monkeypatch):
+    monkeypatch.chdir(assigned)
+    made = {"vqa_v2": vqa_v2, "snli_ve": snli_ve}[name](assigned)
+    recipe = tiny(f"latent_albef_{name}", assigned, **({} if made is None else {"path": made}))
+    assert main(["train", str(recipe)]) == 0
+    metrics = json.loads(Path(f"outputs/latent_albef_{name}/metrics.json").read_text(encoding="utf-8"))
+    wanted = "answer_accuracy_other" if name == "vqa_v2" else "class_accuracy"
+    assert metrics["measurements"][wanted]["rows"] == (6 if name == "vqa_v2" else 12)
