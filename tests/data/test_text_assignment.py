@@ -103,6 +103,7 @@ def test_few_ids_are_found_where_draws_do_not_meet_them(monkeypatch):
     shown, labels = draw_assignments(ids, map(str, range(52)), (3,))
     for row in range(52):
         others = [place for place in shown[row] if place != row]
+        assert ids[shown[row, 0]] != ids[shown[row, 1]]
         assert all(ids[place] != ids[row] for place in others) and len(others) == (2 if labels[row] == 2 else 1)
 
 
