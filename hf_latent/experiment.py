@@ -175,7 +175,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             metrics |= {"train_runtime": None, "train_samples_per_second": None}
     metrics = measure(run, trainer, data, benchmarks, metrics if main else {})
     if main:
-        _report(run, _measure_others(run, others, metrics, not arguments.disable_tqdm))
+        metrics = _report(run, _measure_others(run, others, metrics, not arguments.disable_tqdm))
         _push(run, recipe)
     return metrics
 
