@@ -196,7 +196,10 @@ def _data_for(file: BenchmarkFile, model: Any, progress: bool) -> EvaluationData
         target = getattr(source, "target", None)
         if reader.labels == "classes" and target is not None:
             source = replace(cast(Any, source), target=_with_classes(target, model.config.id2label))
-    return source.evaluation_for(reader, file.reads_train, progress)
+    data = source.evaluation_for(reader, file.reads_train, progress)
+    if other := [name for name in data.columns if name not in modalities]:
+        raise UserError(f"the data hold {', '.join(other)}, and the model reads {', '.join(modalities)}")
+    return data
 
 
 def _with_classes(target: Any, classes: Mapping[int, str]) -> Any:

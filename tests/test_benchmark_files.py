@@ -242,6 +242,15 @@ def test_what_is_wrong_with_a_file_is_told(change, words, clip, own_file, capsys
     assert words in said and "colors.yaml" in said and "Traceback" not in said
 
 
+@pytest.mark.usefixtures("one_drawing")
+def test_rows_that_a_source_draws_for_other_modalities_are_refused(clip, tmp_path, capsys):
+    path = tmp_path / "pairs.yaml"
+    own = "data: {name: trifeature, image_size: 16, renders: 1, max_pairs: 20}\n"
+    path.write_text(own + "evaluation: {benchmarks: {geometry: {}}}\n", encoding="utf-8", newline="\n")
+    assert main(["evaluate", str(clip), "--on", str(path)]) == 2
+    assert "pairs.yaml: the data hold image1, image2, and the model reads image, text" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("named", "words"),
     [
