@@ -321,10 +321,10 @@ def _checkpoint_images(
         if checkpoint and isinstance(view, Mapping) and _is_of_pixels(view) and not view.get("fit"):
             with blamed_on(f"views.{name}: write fit, mean and std"):
                 processor = checkpoint_processor(checkpoint)
-            if processor is None:
-                warnings.warn(f"{checkpoint} has no image processor: pictures are squashed to a square", stacklevel=4)
-            else:
+            if processor is not None:
                 found[name] = processor
+            elif whole is None:  # a model of this library reads pictures as its views make them
+                warnings.warn(f"{checkpoint} has no image processor: pictures are squashed to a square", stacklevel=4)
     return found
 
 

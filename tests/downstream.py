@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from hf_latent import LatentALBEFForNaturalLanguageVisualReasoning, LatentALBEFForPreTraining, LatentALBEFProcessor
+from hf_latent import (
+    CoMMConfig,
+    CoMMModel,
+    CoMMProcessor,
+    LatentALBEFForNaturalLanguageVisualReasoning,
+    LatentALBEFForPreTraining,
+    LatentALBEFProcessor,
+)
 from hf_latent.cli import main
 from hf_latent.data import trifeature_task_data
 from hf_latent.data.tokenizers import load_tokenizer
 from hf_latent.data.trifeature import load_trifeature, render
-from tests.models.small import small_albef
+from tests.models.small import ENCODERS, small_albef
 
 TINY = ("training.max_steps=2", "training.global_batch_size=32", "training.disable_tqdm=true", "data.image_size=16")
 TINY = (*TINY, "data.renders=1", "data.test_renders=1", "data.per_picture=1")
@@ -75,6 +82,11 @@ def save_pretrained(folder):
         ("latent_albef_text_assignment_quick", LatentALBEFForNaturalLanguageVisualReasoning),
     ):
         save_albef(folder / "outputs" / name, cls=cls)
+    pictures = {name: ENCODERS["image"] for name in ("image1", "image2")}
+    comm = CoMMConfig(modalities=pictures, embed_dim=16, fusion_heads=4)
+    CoMMModel(comm).save_pretrained(folder / "outputs" / "comm_trifeature_quick")
+    squares = {"kind": "image", "size": 64, "mean": [0.5] * 3, "std": [0.5] * 3}
+    CoMMProcessor(dict.fromkeys(pictures, squares)).save_pretrained(folder / "outputs" / "comm_trifeature_quick")
     return folder
 
 
