@@ -1,0 +1,151 @@
+"""What the sources share that read published benchmarks from their own files."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ..errors import UserError, suggest
+from .loaded import EvaluationData, Label, LoadedData, Split
+from .rows import Row
+from .source import Reader, Source
+
+Column = Sequence[Any] | Callable[[int], Any]
+
+
+class PublishedRows(Dataset):
+    """Rows whose values are read by their place, each alone.
+
+    Args:
+        columns: Of each modality its values, or a function of the place that reads one.
+        numbers: What each row is called in errors, such as its place in the file.
+    """
+
+    def __init__(self, columns: Mapping[str, Column], numbers: Sequence[int | str]) -> None:
+        self.columns, self.numbers = dict(columns), numbers
+        self.ids = np.arange(len(numbers))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, i: int) -> Row:
+        if not 0 <= i < len(self):
+            raise IndexError(f"row {i} of {len(self)}")
+        row = Row({name: _read(own, i) for name, own in self.columns.items()}, ids=i)
+        row.number = self.numbers[i]
+        return row
+
+    def sentences(self, column: str) -> Iterator[str]:
+        """The texts of one column, row by row, without the values beside them."""
+        return (_read(self.columns[column], i) for i in range(len(self)))
+
+
+def _read(column: Column, i: int) -> Any:
+    return column(i) if callable(column) else column[i]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one split as a source reads them.
+
+    Attributes:
+        columns, numbers: As of [`PublishedRows`].
+        labels: As of [`Split`].
+    """
+
+    columns: Mapping[str, Column]
+    numbers: Sequence[int | str]
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PublishedSource(Source):
+    """Files of a benchmark, read as its own code reads them.
+
+    Attributes:
+        MODALITIES: What its rows hold; a model reads all of them, or some.
+        PROBES: The options of the linear probes by which the benchmark is measured.
+    """
+
+    MODALITIES: ClassVar[tuple[str, ...]]
+    PROBES: ClassVar[Mapping[str, Any]] = {}
+
+    path: str
+
+    @abstractmethod
+    def parts(self, modalities: Sequence[str], progress: bool) -> tuple[Mapping[str, Label], Mapping[str, Part]]:
+        """The labels, and the rows of `train`, `validation` and `test`.
+
+        Args:
+            modalities: Those to read.
+            progress: Show how far it is, where it takes long.
+        """
+
+    def load(self, progress: bool = False) -> LoadedData:
+        return self.load_for(Reader(), progress)
+
+    def load_for(self, reader: Reader, progress: bool = False) -> LoadedData:
+        for name in reader.encoders:
+            if name not in self.MODALITIES:
+                raise UserError(
+                    f"model.modalities.{name}: data.name={self.NAME} has no such modality; {suggest(name, self.MODALITIES)}"
+                )
+        names = [name for name in self.MODALITIES if name in (reader.encoders or self.MODALITIES)]
+        labels, parts = self.parts(names, progress)
+        rows, splits = {}, {}
+        for role, part in parts.items():
+            if not len(part.numbers):
+                raise UserError(f"data.path={self.path!r}: there are no {role} rows")
+            rows[role] = PublishedRows(part.columns, part.numbers)
+            splits[role] = Split(rows[role], rows[role].ids, part.labels)
+        columns = {name: name for name in names}
+        counts = ", ".join(f"{role}: {len(own):,} rows" for role, own in rows.items())
+        return LoadedData(
+            train=rows["train"],
+            columns=columns,
+            summary=f"{self.NAME}, {' + '.join(names)}; {counts}",
+            tokenizers=self.loaded_tokenizers(names, rows["train"]),
+            evaluation=EvaluationData(
+                test=splits["test"],
+                train=splits["train"],
+                validation=splits["validation"],
+                columns=columns,
+                labels=labels,
+                benchmarks={"probes": dict(self.PROBES)},
+            ),
+        )
+
+    def loaded_tokenizers(self, modalities: Sequence[str], train: PublishedRows) -> dict[str, Any]:
+        """The tokenizer of each text modality."""
+        return {}
+
+    def local_reads(self) -> Mapping[str, Any]:
+        return {"data.path": self.path}
+
+
+def check_finite(path: str, name: str, values: np.ndarray) -> None:
+    """A UserError where an array (rows, ...) holds NaN or infinity; it names the row."""
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
+    if len(bad):
+        raise UserError(
+            f"data.path={path!r}: {name!r} holds NaN or infinity in {len(bad):,} rows, first in row {bad[0]}"
+        )
+
+
+def check_shape(path: str, name: str, values: np.ndarray, *shape: int | None) -> None:
+    """A UserError where an array has another shape; None stands for any length."""
+    if values.ndim != len(shape) or any(w not in (None, s) for w, s in zip(shape, values.shape, strict=True)):
+        wanted = ", ".join("any" if side is None else str(side) for side in shape)
+        raise UserError(f"data.path={path!r}: {name!r} has the shape {values.shape}, expected ({wanted})")
+
+
+def require_h5py() -> Any:
+    """The library that reads HDF5, which is an extra of this one."""
+    try:
+        import h5py
+    except ImportError:
+        raise UserError('files of HDF5 are read by h5py: pip install "hf_latent[hdf5]"') from None
+    return h5py
