@@ -151,21 +151,21 @@ class MMIMDbFeaturesData(PublishedSource):
             with h5py.File(self.path, "r") as file:
                 lacking = [key for key in (*keys.values(), "genres") if key not in file]
                 genres = None if lacking else np.asarray(file["genres"]) > 0
-                columns = {} if lacking else {m: np.asarray(file[keys[m]], dtype=np.float32) for m in modalities}
+                values = {} if lacking else {m: np.asarray(file[keys[m]], dtype=np.float32) for m in modalities}
         except (OSError, TypeError, ValueError) as error:
             raise UserError(f"data.path={self.path!r} cannot be read as HDF5 ({error})") from None
         if genres is None:
             raise UserError(f"data.path={self.path!r} has no {lacking[0]!r}")
         check_shape(self.path, "genres", genres, None, None)
-        for name, values in columns.items():
-            check_shape(self.path, keys[name], values, len(genres), None)
-            check_finite(self.path, keys[name], values)
+        for name, own in values.items():
+            check_shape(self.path, keys[name], own, len(genres), None)
+            check_finite(self.path, keys[name], own)
         edges = [0, *self.bounds, len(genres)]
         if len(edges) != 4 or any(a >= b for a, b in zip(edges, edges[1:], strict=False)):
             raise UserError(f"data.bounds={self.bounds}: write two rows of {len(genres):,}, such as {list(BOUNDS)}")
         found = {}
         for role, first, end in zip(SPLITS, edges, edges[1:], strict=False):
-            own: dict[str, Column] = {name: values[first:end] for name, values in columns.items()}
-            found[role] = Part(own, range(first, end), {"genres": genres[first:end]})
+            columns: dict[str, Column] = {name: own[first:end] for name, own in values.items()}
+            found[role] = Part(columns, range(first, end), {"genres": genres[first:end]})
         names = tuple(f"genre {number}" for number in range(1, genres.shape[1] + 1))
         return {"genres": Label("multilabel", names, tuple(modalities), "genres")}, found

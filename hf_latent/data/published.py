@@ -13,7 +13,7 @@ from .loaded import EvaluationData, Label, LoadedData, Split
 from .rows import Row
 from .source import Reader, Source
 
-Column = Sequence[Any] | Callable[[int], Any]
+Column = Sequence[Any] | np.ndarray | Callable[[int], Any]
 
 
 class PublishedRows(Dataset):
@@ -90,9 +90,8 @@ class PublishedSource(Source):
     def load_for(self, reader: Reader, progress: bool = False) -> LoadedData:
         for name in reader.encoders:
             if name not in self.MODALITIES:
-                raise UserError(
-                    f"model.modalities.{name}: data.name={self.NAME} has no such modality; {suggest(name, self.MODALITIES)}"
-                )
+                known = suggest(name, self.MODALITIES)
+                raise UserError(f"model.modalities.{name}: no modality of data.name={self.NAME}; {known}")
         names = [name for name in self.MODALITIES if name in (reader.encoders or self.MODALITIES)]
         labels, parts = self.parts(names, progress)
         rows, splits = {}, {}
@@ -130,9 +129,7 @@ def check_finite(path: str, name: str, values: np.ndarray) -> None:
     """A UserError where an array (rows, ...) holds NaN or infinity; it names the row."""
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
     if len(bad):
-        raise UserError(
-            f"data.path={path!r}: {name!r} holds NaN or infinity in {len(bad):,} rows, first in row {bad[0]}"
-        )
+        raise UserError(f"data.path={path!r}: {name!r} holds NaN or infinity, first in row {bad[0]}")
 
 
 def check_shape(path: str, name: str, values: np.ndarray, *shape: int | None) -> None:

@@ -39,9 +39,7 @@ def read_arrays(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         value = whole
         for key in name.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                known = (
-                    f"there are {', '.join(map(str, value))}" if isinstance(value, Mapping) else "it is no dictionary"
-                )
+                known = f"there are {', '.join(map(str, value))}" if isinstance(value, Mapping) else "no dictionary"
                 raise UserError(f"data.path={path!r} has no {name!r}: {known}")
             value = value[key]
         found[name] = _as_array(path, name, value)
@@ -188,7 +186,10 @@ def _empty_array(kind: Any, *shape_and_type: Any) -> _Array:
 def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> _Array:
     """`_frombuffer` of numpy, which protocol 5 calls."""
     shape, kind = _checked(tuple(shape), dtype, buffer)
-    return np.frombuffer(_bytes(buffer), dtype=kind).reshape(shape, order=_text(order)).copy().view(_Array)
+    if _text(order) not in ("C", "F"):
+        raise pickle.UnpicklingError(f"an array in the order {order!r}")
+    flat = np.frombuffer(_bytes(buffer), dtype=kind)
+    return (flat.reshape(shape[::-1]).T if _text(order) == "F" else flat.reshape(shape)).copy().view(_Array)
 
 
 def _scalar(dtype: Any, value: Any) -> Any:

@@ -84,9 +84,7 @@ class Probes(Benchmark):
         if self.protocol not in PROTOCOLS:
             raise UserError(f"protocol={self.protocol!r}: {suggest(self.protocol, PROTOCOLS)}")
         if self.validation and data.validation is None:
-            raise UserError(
-                "validation: the data has no validation rows: leave it out, or write data.splits.validation"
-            )
+            raise UserError("validation: the data has no such rows: leave it out, or write data.splits.validation")
         if not self._labels(data):
             raise UserError("probes need a label: name a column in data.labels")
         for name in self._labels(data):
