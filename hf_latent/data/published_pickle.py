@@ -9,7 +9,7 @@ import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class _Type:
         order, *others = [_text(part) if isinstance(part, bytes) else part for part in state[1:5]]
         if any(part is not None for part in others):
             raise pickle.UnpicklingError("arrays of records are not read")
-        self.dtype = self.dtype.newbyteorder(order)
+        self.dtype = self.dtype.newbyteorder(cast(Any, order))
 
 
 class _Array(np.ndarray):
@@ -145,7 +145,8 @@ class _Array(np.ndarray):
     def __setstate__(self, state: Any) -> None:
         shape, dtype, is_fortran, values = state[-4:]
         shape, kind = _checked(shape, dtype, values)
-        super().__setstate__((1, shape, kind, bool(is_fortran), values if _is_list(dtype) else _bytes(values)))
+        filled: Any = (1, shape, kind, bool(is_fortran), values if _is_list(dtype) else _bytes(values))
+        super().__setstate__(filled)
 
 
 def _checked(shape: Any, dtype: Any, values: Any) -> tuple[tuple[int, ...], np.dtype]:
