@@ -293,6 +293,7 @@ def trained(name, folder, steps):
         [
             *(f"data.path={write(folder)}", f"training.output_dir={folder / 'run'}", f"training.max_steps={steps}"),
             *("training.global_batch_size=8", "training.save_strategy=no", "training.disable_tqdm=true"),
+            "training.logging_steps=1",
             *overrides,
             *small,
         ],
