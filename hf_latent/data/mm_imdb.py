@@ -13,7 +13,7 @@ from ..citations import AREVALO_2017, LIANG_2021
 from ..errors import UserError
 from .description import Description
 from .loaded import Label
-from .published import Column, Part, PublishedRows, PublishedSource, check_finite, check_shape, require_h5py
+from .published import Column, Part, PublishedRows, PublishedSource, array_of, check_finite, check_shape, require_h5py
 from .source import register_source
 from .tokenizers import WORDS, load_tokenizer
 
@@ -149,13 +149,12 @@ class MMIMDbFeaturesData(PublishedSource):
         h5py, keys = require_h5py(), {"image": "vgg_features", "text": "features"}
         try:
             with h5py.File(self.path, "r") as file:
-                lacking = [key for key in (*keys.values(), "genres") if key not in file]
-                genres = None if lacking else np.asarray(file["genres"]) > 0
-                values = {} if lacking else {m: np.asarray(file[keys[m]], dtype=np.float32) for m in modalities}
+                genres = np.asarray(array_of(file, "genres")) > 0
+                values = {name: np.asarray(array_of(file, keys[name]), dtype=np.float32) for name in modalities}
+        except UserError:
+            raise
         except (OSError, TypeError, ValueError) as error:
             raise UserError(f"data.path={self.path!r} cannot be read as HDF5 ({error})") from None
-        if genres is None:
-            raise UserError(f"data.path={self.path!r} has no {lacking[0]!r}")
         check_shape(self.path, "genres", genres, None, None)
         for name, own in values.items():
             check_shape(self.path, keys[name], own, len(genres), None)

@@ -139,6 +139,21 @@ def check_shape(path: str, name: str, values: np.ndarray, *shape: int | None) ->
         raise UserError(f"data.path={path!r}: {name!r} has the shape {values.shape}, expected ({wanted})")
 
 
+def array_of(file: Any, key: str) -> Any:
+    """An array of an HDF5 file that lies in the file itself: others could name files of this machine.
+
+    Raises:
+        UserError: If there is none.
+    """
+    h5py = require_h5py()
+    if key not in file:
+        raise UserError(f"{file.filename} has no {key!r}; there are {', '.join(file) or 'none'}")
+    found = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
+    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+        raise UserError(f"{file.filename}: {key!r} is no array of this file")
+    return found
+
+
 def require_h5py() -> Any:
     """The library that reads HDF5, which is an extra of this one."""
     try:

@@ -9,10 +9,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..citations import LEE_2019, LIANG_2021
-from ..errors import UserError
+from ..errors import UserError, blamed_on
 from .description import Description
 from .loaded import Label
-from .published import Part, PublishedSource, require_h5py
+from .published import Part, PublishedSource, array_of, require_h5py
 from .source import register_source
 
 SEED, TEST_SHARE = 42, 0.2  # as officially
@@ -79,13 +79,14 @@ class VisionTouchData(PublishedSource):
 
     def _labels(self, file: Path, opened: Any) -> np.ndarray:
         """Of each row of a file: four numbers, or the class."""
-        for key in {*KEYS.values(), "contact"}:
-            if key not in opened:
-                raise UserError(f"{file} has no {key!r}; there are {', '.join(opened)}")
-        if self.task == "contact":
-            contact = np.asarray(opened["contact"][1:])
-            return (contact.reshape(len(contact), -1).sum(1) > 0).astype(np.int64)
-        return np.asarray(opened["proprio"][1:, : len(TARGETS)], dtype=np.float64)
+        lengths = {key: array_of(opened, key).shape[:1] for key in (*KEYS.values(), "contact")}
+        if len(set(lengths.values())) > 1:
+            raise UserError(f"{file}: arrays of different lengths: {lengths}")
+        with blamed_on(str(file)):
+            if self.task == "contact":
+                contact = np.asarray(opened["contact"][1:])
+                return (contact.reshape(len(contact), -1).sum(1) > 0).astype(np.int64)
+            return np.asarray(opened["proprio"][1:, : len(TARGETS)], dtype=np.float64)
 
     def _named(self, labels: np.ndarray) -> dict[str, np.ndarray]:
         if self.task == "contact":
@@ -122,8 +123,8 @@ class Steps:
         (file, step), key = self.places[i], KEYS[self.modality]
         with _opened(file) as opened:
             try:
-                return _value(self.modality, np.asarray(opened[key][step]))
-            except (KeyError, OSError, ValueError) as error:
+                return _value(self.modality, np.asarray(array_of(opened, key)[step]))
+            except (IndexError, OSError, ValueError) as error:
                 raise UserError(f"{file}, step {step}: {key!r} cannot be read ({error})") from None
 
 

@@ -76,14 +76,14 @@ def write_mm_imdb(folder, films=(24, 8, 8), size=16):
     names = [f"{number:07}" for number in range(sum(films))]
     bounds = np.cumsum((0, *films))
     splits = {s: names[bounds[n] : bounds[n + 1]] for n, s in enumerate(("train", "dev", "test"))}
-    (folder / "split.json").write_text(json.dumps(splits), encoding="utf-8")
+    (folder / "split.json").write_text(json.dumps(splits), encoding="utf-8", newline="\n")
     for number, name in enumerate(names):
         pixels = np.random.default_rng(number).integers(256, size=(size + 8, size, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "dataset" / f"{name}.jpeg")
         plots = [f"the first plot of film {number}", *(["the second plot"] if name == TWO_PLOTS else [])]
         own = [genre for place, genre in enumerate(GENRES) if number >> place & 1] or ["Drama"]
         film = {"plot": plots, "genres": own, "title": name}
-        (folder / "dataset" / f"{name}.json").write_text(json.dumps(film), encoding="utf-8")
+        (folder / "dataset" / f"{name}.json").write_text(json.dumps(film), encoding="utf-8", newline="\n")
     return folder
 
 

@@ -157,6 +157,30 @@ def test_images_with_their_channels_first_are_turned_and_broken_files_are_named(
         loaded("vision_touch", tmp_path)
 
 
+def test_arrays_that_lie_in_other_files_are_not_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "secret").write_bytes(bytes(40 * 23 * 8))
+    outside = {
+        "link": lambda file: file.__setitem__("genres", h5py.ExternalLink("other.h5", "genres")),
+        "bytes": lambda file: file.create_dataset(
+            "genres", (40, 23), dtype="f8", external=[(str(tmp_path / "secret"), 0, h5py.h5f.UNLIMITED)]
+        ),
+    }
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["genres"] = np.zeros((40, 23))
+    for put in outside.values():
+        path = files.write_mm_imdb_features(tmp_path)
+        with h5py.File(path, "r+") as file:
+            del file["genres"]
+            put(file)
+        with pytest.raises(UserError, match="'genres' is no array of this file"):
+            loaded("mm_imdb_features", path, bounds=[20, 30])
+    with h5py.File(path, "r+") as file:
+        del file["genres"]
+    with pytest.raises(UserError, match="has no 'genres'; there are features, vgg_features"):
+        loaded("mm_imdb_features", path, bounds=[20, 30])
+
+
 def test_without_h5py_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     for name in ("vision_touch", "mm_imdb_features"):
@@ -181,10 +205,14 @@ def test_the_first_plot_of_a_film_is_read_and_23_genres(tmp_path):
     (folder / "dataset" / "0000003.jpeg").unlink()
     with pytest.raises(UserError, match=r"0000003\.jpeg cannot be read"):
         rows[3]
-    (folder / "dataset" / "0000003.json").write_text(json.dumps({"plot": [], "genres": []}), encoding="utf-8")
+    (folder / "dataset" / "0000003.json").write_text(
+        json.dumps({"plot": [], "genres": []}), encoding="utf-8", newline="\n"
+    )
     with pytest.raises(UserError, match=r"0000003\.json has no plot"):
         loaded("mm_imdb", folder)
-    (folder / "split.json").write_text(json.dumps({"train": ["../x"], "dev": [], "test": []}), encoding="utf-8")
+    (folder / "split.json").write_text(
+        json.dumps({"train": ["../x"], "dev": [], "test": []}), encoding="utf-8", newline="\n"
+    )
     with pytest.raises(UserError, match=r"'\.\./x' is no id of a film"):
         loaded("mm_imdb", folder)
 
