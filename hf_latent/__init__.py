@@ -18,6 +18,7 @@ from .models.configuration_latent_albef import LatentALBEFConfig
 from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import Embeddings, LatentPreTrainedModel
 from .models.modeling_comm import CoMMModel
+from .models.modeling_comm_classification import CoMMForSequenceClassification
 from .models.modeling_latent_albef import LatentALBEFForImageTextRetrieval, LatentALBEFModel
 from .models.modeling_latent_albef_classification import LatentALBEFForImageTextClassification
 from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CoMMConfig",
+    "CoMMForSequenceClassification",
     "CoMMModel",
     "CoMMProcessor",
     "Embeddings",
@@ -78,7 +80,7 @@ AutoConfig.register("latent_albef", LatentALBEFConfig)
 AutoModel.register(LatentALBEFConfig, LatentALBEFModel)
 AutoModelForPreTraining.register(LatentALBEFConfig, LatentALBEFForPreTraining)
 AutoModelForZeroShotImageClassification.register(LatentALBEFConfig, LatentALBEFForImageTextRetrieval)
-# The heads of LatentALBEF are registered by their tasks.
+# Heads are registered by their tasks.
 AutoProcessor.register(LatentALBEFConfig, LatentALBEFProcessor)
 
 AutoConfig.register("latent_clip", LatentCLIPConfig)

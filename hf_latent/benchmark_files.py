@@ -9,19 +9,19 @@ from typing import Any, cast
 import torch
 
 from .data.loaded import EvaluationData
-from .data.source import Reader, Source
+from .data.source import Source
 from .errors import UserError, blamed_on, suggest
 from .evaluation import Measurement, choose, flat, measured
 from .evaluation.chosen import build_benchmarks
 from .evaluation.model_encode import ModelEncode
 from .finished import find_run, load_finished
 from .hub.card import write_card
+from .reading import reader_of
 from .recipe import Evaluation, parse_data, parse_evaluation
 from .recipe_file import in_file, read_values
 from .resources import available_resources, resource_path
 from .results import renewed, written
 from .runs import METRICS, RECIPE, read_metrics
-from .tasks import task_of
 from .training.checkpoints import staged_files
 from .training.run_lock import locked
 from .trust import is_own, use_plugins
@@ -185,8 +185,7 @@ def _measured(
 def _data_for(file: BenchmarkFile, model: Any, progress: bool) -> EvaluationData:
     """The rows of a file with the names that the model has for its modalities."""
     modalities, source = model.config.modalities, file.source
-    task = task_of(type(model))
-    head: dict[str, Any] = {} if task is None else {"labels": task.labels, "images": task.images}
+    reader = reader_of(type(model), model.config)
     written: Mapping[str, Any] | None = getattr(source, "columns", None)
     if written is not None:
         named = {own: _named(own, model.config.kinds) for own in written}
@@ -194,9 +193,9 @@ def _data_for(file: BenchmarkFile, model: Any, progress: bool) -> EvaluationData
         if not columns:
             raise UserError(f"the data hold {', '.join(written)}, and the model reads {', '.join(modalities)}")
         source = replace(cast(Any, source), columns=columns, tokenizers={})
-        if task is not None and task.labels == "classes":
+        if reader.labels == "classes":
             source = replace(cast(Any, source), target=_with_classes(cast(Any, source).target, model.config.id2label))
-    return source.evaluation_for(Reader(modalities, **head), file.reads_train, progress)
+    return source.evaluation_for(reader, file.reads_train, progress)
 
 
 def _with_classes(target: Any, classes: Mapping[int, str]) -> Any:

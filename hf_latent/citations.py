@@ -86,6 +86,14 @@ JOHNSON_2016 = """@article{johnson2016mimic,
   year    = {2016}
 }"""
 
+KHOSLA_2020 = """@inproceedings{khosla2020supervised,
+  title     = {Supervised Contrastive Learning},
+  author    = {Khosla, Prannay and Teterwak, Piotr and Wang, Chen and Sarna, Aaron and Tian, Yonglong and
+               Isola, Phillip and Maschinot, Aaron and Liu, Ce and Krishnan, Dilip},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020}
+}"""
+
 LEE_2019 = """@inproceedings{lee2019making,
   title     = {Making Sense of Vision and Touch: Self-Supervised Learning of Multimodal Representations for
                Contact-Rich Tasks},

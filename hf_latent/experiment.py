@@ -17,7 +17,6 @@ from . import __version__
 from .benchmark_files import BenchmarkFile, files_of, keep, measure_files
 from .data.collator import LatentCollator
 from .data.loaded import LoadedData
-from .data.source import Reader
 from .data.texts import check_known, report_texts
 from .errors import UserError, blamed_on
 from .finished import load_finished
@@ -27,7 +26,8 @@ from .hub.trainer import LatentTrainer
 from .measuring import benchmarks_of, benchmarks_to_choose_by, measure, validation_of
 from .memory import check_model_memory
 from .models.text_towers import check_text_tower
-from .pretrained import check_vocabulary, load_pretrained_head
+from .pretrained import check_vocabulary, load_pretrained_head, tokenizers_of
+from .reading import reader_of
 from .recipe import Recipe, load_run, without_progress
 from .recipe_file import PLUGINS, read_values
 from .results import read, table
@@ -114,8 +114,9 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         # A checkpoint of adapters holds only what was trained, and none of a CLIP's children its temperature range.
         begins = checkpoint is None or recipe.lora is not None or getattr(recipe.config, "clip", None)
         if begins and recipe.pretrained is not None:
-            for tokenizer in data.tokenizers.values():
-                check_vocabulary(recipe.pretrained, tokenizer)
+            for name, place in tokenizers_of(recipe.pretrained, recipe.config).items():
+                if name in data.tokenizers:
+                    check_vocabulary(place, data.tokenizers[name], name)
             model = load_pretrained_head(recipe.model_class, recipe.pretrained, recipe.config)
         else:
             model = recipe.model_class(recipe.config)
@@ -238,9 +239,7 @@ def _measure_others(
 
 
 def _load(recipe: Recipe, progress: bool) -> LoadedData:
-    task = task_of(recipe.model_class)
-    head: dict[str, Any] = {} if task is None else {"labels": task.labels, "images": task.images}
-    return recipe.data.load_for(Reader(recipe.config.modalities, **head), progress)
+    return recipe.data.load_for(reader_of(recipe.model_class, recipe.config), progress)
 
 
 def _without_weights(recipe: Recipe) -> Any:

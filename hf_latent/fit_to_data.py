@@ -9,6 +9,7 @@ from torch.utils.data import IterableDataset
 
 from .data.loaded import LoadedData
 from .data.rows import ModalityRows
+from .data.target import TARGET
 from .errors import UserError, blamed_on, suggest
 from .kinds import kind_of
 from .memory import check_memory
@@ -24,6 +25,12 @@ from .models.text_towers import fit_config, fit_length, fit_tokenizer
 from .recipe import Recipe
 from .tasks import task_of
 from .views import VIEWS, ImageView, View
+
+PROBLEM_OF = {
+    "class": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "number": "regression",
+}
 
 
 def build_processor(
@@ -145,11 +152,26 @@ def fit_vocabularies(config: LatentConfig, tokenizers: dict[str, Any]) -> None:
 
 
 def fit_classes(recipe: Recipe, data: LoadedData) -> None:
-    """A head of classes takes those of its data; a recipe may give them other names."""
+    """A head takes the classes, the labels or the numbers of its data; a recipe may give them other names."""
     task = task_of(recipe.model_class)
-    if task is None or task.labels != "classes" or data.target is None:
+    if task is None or task.labels == "answers":
+        return
+    if data.target is None:
+        if task.labels == "any":
+            raise UserError(
+                f"data.name={recipe.data.NAME}: its rows have no labels for this head: write name: dataset, with the "
+                "column that it should say as data.target"
+            )
         return
     written, classes = recipe.values["model"], data.target.names
+    if task.labels == "any":
+        problem = PROBLEM_OF[data.target.kind]
+        if (own := getattr(recipe.config, "problem_type", None)) not in (None, problem):
+            raise UserError(
+                f"model.problem_type={own}: data.target holds what {problem} reads: write that, or leave it out"
+            )
+        cast(Any, recipe.config).problem_type = problem
+        classes = classes or (data.target.title or TARGET,)
     own = written.get("num_labels", len(written.get("id2label") or classes))
     if own != len(classes):
         raise UserError(

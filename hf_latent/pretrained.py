@@ -10,20 +10,12 @@ from typing import Any, TypedDict, cast, get_type_hints
 from transformers.utils import logging as transformers_logging
 
 from .data.tokenizers import load_tokenizer
-from .errors import UserError, blamed_on
-from .models.albef_heads import SupervisedLatentALBEF
+from .errors import UserError, blamed_on, suggest
 from .models.configuration_base import LatentConfig
 from .models.embeddings import LatentPreTrainedModel
-from .models.modeling_latent_albef import LatentALBEFModel
 from .resources import available_resources
 from .runs import CONFIG, OUTPUTS
 
-FIXED = ("projection_dim", "fusion_layers")
-# Of pre-training: the heads read none of them.
-UNREAD = (
-    *("extra_heads", "itm_weight", "learn_temperature", "max_temperature", "min_temperature", "mlm_weight"),
-    *("objective", "queue_size", "regularizers", "temperature"),
-)
 # Written by a model about itself.
 _OF_A_FILE = (
     *("architectures", "auto_map", "dtype", "extra_heads", "model_type", "objective", "plugins", "regularizers"),
@@ -32,7 +24,7 @@ _OF_A_FILE = (
 
 
 class HeadOptions(TypedDict):
-    """What a recipe writes of a model with a head, beside the options of its config.
+    """What a recipe writes of a model with a head, beside the options of its config; `pretrained` of others, too.
 
     Attributes:
         pretrained: The model that training begins with: the folder of a finished run, or its name on the Hub.
@@ -47,20 +39,19 @@ class HeadOptions(TypedDict):
 
 def model_options(config_class: type[LatentConfig], model_class: type[LatentPreTrainedModel]) -> dict[str, Any]:
     """The keys that a recipe may write for a model, with their types."""
-    options = config_class.options()
-    if not issubclass(model_class, SupervisedLatentALBEF):
-        return options
+    options = {key: kind for key, kind in config_class.options().items() if key not in model_class.unread_options}
     own = get_type_hints(HeadOptions)
-    if model_class.task != "class":
+    if model_class.label_layer is None:
         own = {"pretrained": own["pretrained"]}
-    return {key: kind for key, kind in options.items() if key not in UNREAD} | own
+    return options | (own if model_class.begins_pretrained else {})
 
 
 def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedModel], name: str) -> None:
-    """Refuse keys of pre-training that a head does not read."""
-    for key in UNREAD if issubclass(model_class, SupervisedLatentALBEF) else ():
+    """Refuse keys of pre-training that a head does not read, and keys of a head that pre-training does not."""
+    does = "a model with a head" if model_class.task is None else "pre-training"
+    for key in sorted(model_class.unread_options):
         if key in options:
-            raise UserError(f"model.{key}: {name} does not read it, pre-training does: leave it out")
+            raise UserError(f"model.{key}: {name} does not read it, {does} does: leave it out")
 
 
 def check_labels(options: Mapping[str, Any]) -> None:
@@ -110,11 +101,19 @@ def pretrained_options(
         raise UserError(
             f"model.pretrained={source!r} holds a model of type {kind!r}: name one of {config_class.model_type!r}"
         )
-    for key in FIXED:
+    known = found.get("modalities") or {}
+    for name in options.get("modalities") or {}:
+        if name not in known:
+            raise UserError(
+                f"model.modalities.{name}: {source} was trained with {', '.join(map(str, known))}: "
+                f"{suggest(name, known)}, or leave it out"
+            )
+    for key in config_class.fixed:
         if key in options and options[key] != found.get(key, getattr(config_class, key)):
             was = found.get(key, getattr(config_class, key))
             raise UserError(f"model.{key}={options[key]}: {source} was trained with {was}, which stays: leave it out")
-    left = {key: value for key, value in found.items() if key not in _OF_A_FILE}
+    left_out = {*_OF_A_FILE, *config_class.not_inherited}
+    left = {key: value for key, value in found.items() if key not in left_out}
     if "num_labels" in options or "id2label" in options:
         for key in ("id2label", "label2id", "num_labels"):
             left.pop(key, None)
@@ -139,7 +138,13 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def check_vocabulary(source: str, tokenizer: Any) -> None:
+def tokenizers_of(source: str, config: LatentConfig) -> dict[str, str]:
+    """Where the tokenizers of a pre-trained model lie, by the modalities of its texts."""
+    texts = [name for name, kind in config.kinds.items() if kind == "text"]
+    return {name: f"{source}/tokenizer_{name}" if config.by_modality else source for name in texts}
+
+
+def check_vocabulary(source: str, tokenizer: Any, modality: str = "text") -> None:
     """Refuse a tokenizer whose numbers stand for other words than those of the pre-trained model, if that came with
     one."""
     try:
@@ -149,7 +154,7 @@ def check_vocabulary(source: str, tokenizer: Any) -> None:
     known = tokenizer.get_vocab()
     if any(known.get(word) != number for word, number in own.get_vocab().items()):
         raise UserError(
-            f"data.tokenizers.text: its vocabulary is not that which {source} was trained with; leave it out"
+            f"data.tokenizers.{modality}: its vocabulary is not that which {source} was trained with; leave it out"
         )
 
 
@@ -169,7 +174,7 @@ def load_pretrained_head(
     wrong = {str(key) for key in report["missing_keys"] if not str(key).startswith(own)}
     # Entries are names, or tuples that begin with one.
     other = (key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])
-    last = getattr(model_class, "label_layer", None)
+    last = model_class.label_layer
     wrong |= {key for key in other if last is None or f"{last}." not in key}
     wrong |= {str(key) for key in report["unexpected_keys"]}
     if wrong:
@@ -182,7 +187,7 @@ def load_pretrained_head(
 
 def new_parts(model: LatentPreTrainedModel) -> set[str]:
     """The children of a head that no pre-trained model has."""
-    ignored = LatentALBEFModel._keys_to_ignore_on_load_unexpected
+    ignored: Any = type(model)._keys_to_ignore_on_load_unexpected or ()
     return {name for name, _ in model.named_children() if any(re.match(key, f"{name}.") for key in ignored)}
 
 

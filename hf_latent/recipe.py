@@ -18,13 +18,14 @@ from .models.configuration_comm import CoMMConfig
 from .models.configuration_latent_albef import LatentALBEFConfig
 from .models.configuration_latent_clip import LatentCLIPConfig
 from .models.embeddings import LatentPreTrainedModel
-from .models.images import at_size, checkpoint_processor, mean_and_std, output_size
+from .models.images import at_size, checkpoint_processor, mean_and_std, output_size, stored_processor
 from .models.modeling_comm import CoMMModel
 from .models.modeling_latent_albef_pretraining import LatentALBEFForPreTraining
 from .models.modeling_latent_clip import LatentCLIPModel
 from .models.plugins import failures, load_plugins
+from .models.processing_comm import CoMMProcessor
 from .options import checked, typed
-from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options
+from .pretrained import check_labels, check_read, finished_run, model_options, pretrained_options, tokenizers_of
 from .recipe_file import PLUGINS, SECTIONS, import_plugins, in_file, read_values
 from .resources import available_resources, resource_path
 from .runs import CONFIG, OUTPUTS, RECIPE, read_json, run_file
@@ -170,8 +171,11 @@ def parse_recipe(values: Mapping[str, Any], name: str, run: Path | None = None) 
     config, model_class = _model(values["model"], run)
     pretrained = values["model"].get("pretrained")
     checkpoint = None if pretrained is None else str(run or pretrained)
-    processors = _checkpoint_images(config, checkpoint, values.get("views", {}))
-    recipe = _recipe(values, name, config, model_class, pretrained, {k: _pixels_of(p) for k, p in processors.items()})
+    stored = _stored_images(config, checkpoint)
+    whole = None if config.by_modality else checkpoint
+    processors = _checkpoint_images(config, whole, values.get("views", {}), stored)
+    pixels = stored | {name: _pixels_of(processor) for name, processor in processors.items()}
+    recipe = _recipe(values, name, config, model_class, pretrained, pixels)
     own = {name: _like_view(processor, recipe.views[name]) for name, processor in processors.items()}
     recipe = replace(recipe, image_processors=own)
     if not hasattr(recipe.data, "tokenizers"):
@@ -279,18 +283,39 @@ def parse_data(section: Mapping[str, Any]) -> Source:
 def _checkpoint_tokenizers(config: LatentConfig, checkpoint: str | None) -> dict[str, str]:
     """The tokenizers of the checkpoints that text towers start from, or the whole model."""
     if checkpoint is not None:
-        return {"text": checkpoint}
+        return tokenizers_of(checkpoint, config)
     started = {name: spec.get("pretrained") for name, spec in config.modalities.items()}
     if getattr(config, "clip", None):
         started["text"] = config.clip
     return {name: checkpoint for name, checkpoint in started.items() if checkpoint and config.kinds[name] == "text"}
 
 
-def _checkpoint_images(config: LatentConfig, whole: str | None, views: Mapping[str, Any]) -> dict[str, Any]:
+def _stored_images(config: LatentConfig, checkpoint: str | None) -> dict[str, dict[str, Any]]:
+    """The settings of each image modality of a model that training begins with, where these are kept by modality."""
+    if checkpoint is None or not config.by_modality:
+        return {}
+    with blamed_on(f"model.pretrained={checkpoint!r} has no processor that can be loaded"):
+        kept = CoMMProcessor.get_processor_dict(checkpoint)[0]["modalities"]
+    wanted = ("size", "mean", "std", "fit", "resample", "image_processor")
+    return {
+        name: {key: options[key] for key in wanted if key in options}
+        for name, options in kept.items()
+        if options.get("kind") == "image"
+    }
+
+
+def _checkpoint_images(
+    config: LatentConfig, whole: str | None, views: Mapping[str, Any], stored: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
     """The image processors of the checkpoints that image towers, or the whole model, begin with; none where the view
-    says itself how to make a square."""
+    says itself how to make a square. `stored` are settings by modality; those of a processor are taken out of them."""
     found: dict[str, Any] = {}
     for name, spec in config.modalities.items():
+        if name in stored:
+            own, view = stored[name].pop("image_processor", None), views.get(name)
+            if own is not None and isinstance(view, Mapping) and not view.get("fit"):
+                found[name] = stored_processor(own)
+            continue
         clip = getattr(config, "clip", None) if name == "image" else None
         view, checkpoint = views.get(name), whole or clip or spec.get("pretrained")
         if checkpoint and isinstance(view, Mapping) and _is_of_pixels(view) and not view.get("fit"):

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from . import experiment
+from .data.loaded import TargetKind
 from .errors import UserError, blamed_on, suggest
 from .evaluation import Measurement
 from .plots import MAX_RUNS, PERCENT, Axis, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs
@@ -103,6 +104,9 @@ def _panels(found: Mapping[str, Mapping[str, Measurement]]) -> dict[str, Bars]:
     return panels
 
 
+KINDS = get_args(TargetKind)  # a group each
+
+
 def _is_drawn(measurement: Measurement) -> bool:
     return measurement.headline or bool(measurement.short)
 
@@ -113,7 +117,7 @@ def _chance(measurement: Measurement) -> float:
 
 def _label(measurement: Measurement) -> str:
     """What a measure is called below its bars."""
-    if measurement.group in ("answers", "classes") and measurement.headline:
+    if measurement.group in KINDS and measurement.headline:
         return f"all {measurement.group}"
     return (measurement.short or measurement.key).replace("yes_no", "yes/no").replace("_", " ")
 
@@ -123,7 +127,7 @@ def _accuracies(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
     return {
         _label(measurement): measurement
         for measurement in found.values()
-        if measurement.group in ("answers", "classes") and _is_drawn(measurement)
+        if measurement.group in KINDS and measurement.unit == "%" and _is_drawn(measurement)
     }
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from heads import Head
 from PIL import Image
+from row_heads import RowHead
 from sample import find_sample, read_recipe
 from thumbnails import player, thumbnail
 from torch import Tensor
@@ -17,7 +18,6 @@ from usual import Usual
 
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.sample import WORDS_SHOWN, Sample
-from hf_latent.data.source import Reader
 from hf_latent.errors import UserError, blamed_on
 from hf_latent.finished import find_run, load_finished
 from hf_latent.kinds import KINDS
@@ -25,6 +25,7 @@ from hf_latent.metrics import retrieval
 from hf_latent.models.embeddings import Embeddings
 from hf_latent.models.images import read_image
 from hf_latent.models.modeling_latent_albef import LatentALBEFModel
+from hf_latent.reading import reader_of
 from hf_latent.runs import METRICS, RECIPE, read_metrics
 from hf_latent.tasks import task_of
 from hf_latent.views import Views, build_view
@@ -63,15 +64,12 @@ class Explorer:
         self.recipe = read_recipe(folder)
         self.metrics = read_metrics(folder) if (folder / METRICS).is_file() else {}
         task = task_of(type(self.model))
-        reader = Reader(self.model.config.modalities)
-        if task is not None:
-            classes = self.model.config.num_labels if task.labels == "classes" else None
-            reader = Reader(self.model.config.modalities, task.labels, task.images, classes)
-        self.reader = reader
+        reader = self.reader = reader_of(type(self.model), self.model.config)
         self.source, self.rows, self.note = find_sample(
             self.recipe, self.processor.modalities, reader, folder, trust_recipe
         )
-        self.head = None if task is None else Head(self.model, self.processor, task, self.rows)
+        kind = Head if task is not None and task.sentence else RowHead
+        self.head = None if task is None else kind(self.model, self.processor, task, self.rows)
         if self.head is not None:
             self.note = self.note or self.head.note
             return
@@ -121,7 +119,7 @@ class Explorer:
         """Why the model embeds nothing to compare; None where it does."""
         if self.head is None:
             return None
-        return "It was trained to answer, which shapes no space of embeddings: see the tab Questions."
+        return f"It was trained to answer, which shapes no space of embeddings: see the tab {self.head.tab}."
 
     @property
     def no_space(self) -> str | None:
@@ -179,6 +177,8 @@ class Explorer:
     def views(self) -> Views | None:
         """How training augmented what the model reads; None where no recipe tells."""
         written, found = self.recipe.get("views", {}), {}
+        if "labels" in self.model.objective.requires:
+            return None  # its terms are of rows with labels, which a visitor's have not
         with blamed_on(f"{RECIPE}: views"):
             for name in self.modalities:
                 if name not in written:

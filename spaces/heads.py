@@ -14,7 +14,7 @@ RANKED = 128  # answers that are scored whole, those whose first word is the lik
 
 
 class Head:
-    """What a page asks a model that was trained on labels.
+    """What a page asks a model that was trained on labels of images with a sentence.
 
     Args:
         model: The model, in evaluation mode.
@@ -30,6 +30,8 @@ class Head:
         note: Why there are none; empty where there are some.
         answers: What it chooses from; empty of a model that answers in words where its data has no list of answers.
     """
+
+    tab = "Questions"
 
     def __init__(self, model: Any, processor: Any, task: Task, sample: Sample | None) -> None:
         self.model, self.processor = model, processor

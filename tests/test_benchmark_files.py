@@ -253,3 +253,56 @@ def test_what_is_wrong_with_a_file_is_told(change, words, clip, own_file, capsys
 def test_files_that_are_not_there_or_twice_are_told(named, words, clip, capsys):
     assert main(["evaluate", str(clip), "--on", named]) == 2
     assert words in capsys.readouterr().err
+
+
+RECIPE = """
+model:
+  type: latent_clip
+  modalities:
+    left: {{encoder: table, input_dim: 2, hidden_dims: [8]}}
+    right: {{encoder: table, input_dim: 2, hidden_dims: [8]}}
+  projection_dim: 4
+data: {{name: dataset, path: {path}, columns: {{left: a, right: b}}}}
+views: {{left: {{kind: none}}, right: {{kind: none}}}}
+evaluation: {{benchmarks: {{retrieval: {{k: [1]}}}}, also: [{also}]}}
+training: {{max_steps: 2, global_batch_size: 8, output_dir: {run}, disable_tqdm: true, save_strategy: "no"}}
+"""
+ALSO = """
+data: {{name: dataset, path: {path}, columns: {{left: x, right: y}}, labels: {{sign: sign}}}}
+evaluation: {{benchmarks: {{retrieval: {{k: [1]}}, probes: {{of: [left]}}}}}}
+"""
+
+
+def numbers(rows, names, seed):
+    draw = np.random.default_rng(seed).normal(size=(2, rows, 2))
+    return dict(zip(names, draw.tolist(), strict=True)) | {"sign": (draw[0, :, 0] > 0).tolist()}
+
+
+def stored(folder, names, **splits):
+    rows = {name: datasets.Dataset.from_dict(numbers(n, names, n)) for name, n in splits.items()}
+    datasets.DatasetDict(rows).save_to_disk(folder)
+    return folder
+
+
+def test_a_recipe_names_files_that_are_measured_after_training(tmp_path, monkeypatch, capsys):
+    also, recipe, run = tmp_path / "others.yaml", tmp_path / "recipe.yaml", tmp_path / "run"
+    other = ALSO.format(path=stored(tmp_path / "other", ("x", "y"), train=40, test=20))
+    also.write_text(other, encoding="utf-8", newline="\n")
+    own = stored(tmp_path / "own", ("a", "b"), train=16, test=8)
+    recipe.write_text(RECIPE.format(path=own, also=also, run=run), encoding="utf-8", newline="\n")
+    assert main(["train", str(recipe)]) == 0
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["measurements"]["left_to_right_r1"]["rows"] == 8
+    assert metrics["measurements"]["others_left_to_right_r1"]["rows"] == 20
+    assert "others_probe_sign_left" in metrics
+    assert main(["evaluate", str(run)]) == 0
+    again = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert again == metrics
+    capsys.readouterr()
+    monkeypatch.setattr("hf_latent.benchmark_files.is_own", lambda run: False)
+    assert main(["evaluate", str(run)]) == 2
+    assert "would make it read evaluation.also=" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--trust-recipe"]) == 0
+    also.write_text("data: {}", encoding="utf-8", newline="\n")
+    assert main(["train", str(recipe), f"training.output_dir={tmp_path / 'second'}"]) == 2
+    assert "others.yaml" in capsys.readouterr().err and not (tmp_path / "second" / "recipe.yaml").exists()

@@ -20,7 +20,8 @@ def complaints(tree):
             continue
         function = node.func
         name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-        owner = getattr(function.value, "id", "") if isinstance(function, ast.Attribute) else ""
+        place = function.value if isinstance(function, ast.Attribute) else None
+        owner = getattr(place, "id", getattr(place, "attr", ""))  # of self.opener.open the opener
         named = {keyword.arg: keyword.value for keyword in node.keywords}
         if name in OPENERS and owner not in NO_TEXT:
             first = 1 if name == "fdopen" or (name == "open" and owner in ("", "io")) else 0  # the file comes before

@@ -33,6 +33,7 @@ NAMES = {
     "models": models(),
     "objectives": [name for registry in OBJECTIVES.values() for name in registry],
     "recipes": [name.removesuffix(".yaml") for name in available_resources("training_args")],
+    "benchmark_files": [name.removesuffix(".yaml") for name in available_resources("training_args/benchmarks")],
 }
 
 

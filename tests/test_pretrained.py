@@ -108,7 +108,7 @@ def test_the_modalities_of_a_recipe_change_those_of_the_model(tmp_path, folder):
         ("model.pretrained=/nowhere", "there is no .nowhere.config.json.*write the folder of a finished run"),
         ("model.type=latent_clip", "unknown key model.pretrained"),
         ("model.type=latent_albef", "unknown key model.pretrained"),
-        ("model.modalities={series: {encoder: cnn}}", "LatentALBEF reads image and text"),
+        ("model.modalities={series: {encoder: cnn}}", "was trained with image, text"),
     ],
 )
 def test_what_does_not_fit_is_said(tmp_path, folder, override, words):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_commands_are_ones_that_exist(command, beside_pretrained):
-    words = command.split()
+    words = shlex.split(command)
     if words[0] == "make":
         if os.name == "nt":
             pytest.skip("Windows has no make")

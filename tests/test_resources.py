@@ -84,5 +84,5 @@ def test_an_absolute_path_is_not_a_name(package):
 
 
 def test_an_unknown_kind_names_the_kinds():
-    with pytest.raises(ValueError, match="training_args, model_cards, spaces"):
+    with pytest.raises(ValueError, match="training_args, training_args/benchmarks, model_cards, spaces"):
         resource_path("recipes", "a.yaml")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hf_latent.resources import KINDS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 FIND = """
@@ -22,7 +24,7 @@ from hf_latent.resources import available_resources, resource_path
 
 found = {
     kind: {name: str(resource_path(kind, name)) for name in available_resources(kind)}
-    for kind in ("training_args", "model_cards", "spaces")
+    for kind in ("training_args", "training_args/benchmarks", "model_cards", "spaces")
 }
 print(json.dumps({"package": hf_latent.__file__, "found": found}))
 """
@@ -63,7 +65,8 @@ def installed(wheel, tmp_path_factory):
 
 def names(folder):
     """The names of the files at the top of a folder of the repository that are meant to ship."""
-    return {entry.name for entry in (ROOT / folder).iterdir() if not entry.name.startswith((".", "__"))}
+    entries = [entry for entry in (ROOT / folder).iterdir() if f"{folder}/{entry.name}" not in KINDS]
+    return {entry.name for entry in entries if not entry.name.startswith((".", "__"))}
 
 
 def test_the_wheel_holds_the_package_and_only_it(wheel):
@@ -90,7 +93,7 @@ def test_the_command_starts_from_an_empty_folder(installed):
 def test_recipes_card_templates_and_the_space_are_found(installed):
     result = json.loads(installed("-c", FIND).splitlines()[-1])
     assert Path(result["package"]).is_relative_to(installed.site)
-    assert set(result["found"]) == {"training_args", "model_cards", "spaces"}
+    assert set(result["found"]) == set(KINDS)
     for kind, paths in result["found"].items():
         assert set(paths) == names(kind)
         assert paths, f"the wheel carries no {kind}"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,8 @@ class LatentCollator:
     Rows are dicts with a value a column and, optionally, `ids` and `labels`: whole numbers become `labels`
     (batch,); strings are tokenised as the text is, between the same special tokens, and become (batch, length) with
     -100 behind their ends. A list of strings holds the answers of several annotators, one behind the other. Whole
-    numbers in a column `label` are labels where there is no column `labels`.
+    numbers in a column `label` are labels where there is no column `labels`. Other numbers, and lists of numbers,
+    become float32 (batch,) and (batch, numbers), as of several labels of a row.
     """
 
     def __init__(
@@ -147,6 +148,8 @@ class LatentCollator:
         return text
 
     def _labels(self, labels: Sequence[Any]) -> torch.Tensor:
+        if all(map(_is_of_numbers, labels)):
+            return self._numbers(labels)
         if not isinstance(labels[0], str | list):
             for row, label in enumerate(labels):
                 if not isinstance(label, Integral):
@@ -167,6 +170,27 @@ class LatentCollator:
         rows = [[token for answer in given for token in tokens[answer]] for given in answers]
         length = max(2, *map(len, rows))  # rows without an answer are read, too
         return torch.tensor([row + [IGNORED] * (length - len(row)) for row in rows])
+
+    def _numbers(self, labels: Sequence[Any]) -> torch.Tensor:
+        """Numbers that are no classes."""
+        shapes = {np.shape(label) for label in labels}
+        if len(shapes) > 1:
+            first = np.shape(labels[0])
+            row = next(row for row, label in enumerate(labels) if np.shape(label) != first)
+            raise UserError(
+                f"row {row}, column 'labels': expected numbers of the shape {first}, as in row 0, found "
+                f"{np.shape(labels[row])}"
+            )
+        return torch.from_numpy(np.asarray(labels, dtype=np.float32))
+
+
+def _is_of_numbers(label: Any) -> bool:
+    """Whether a label is a number that is no whole one, or holds several numbers."""
+    if isinstance(label, np.ndarray | torch.Tensor):
+        return label.ndim > 0 or not _is_whole(label)
+    if isinstance(label, list | tuple):
+        return bool(label) and all(isinstance(item, Real) for item in label)
+    return isinstance(label, Real) and not isinstance(label, Integral)
 
 
 def fill_missing(values: dict[str, list[Any]], examples: Mapping[str, Any]) -> dict[str, torch.Tensor]:

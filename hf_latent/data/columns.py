@@ -65,6 +65,18 @@ class LabelColumn:
         """Whether nothing but classes will do, so that no other kind can be written."""
         return False
 
+    def misfit(self, held: str) -> str:
+        """What is wrong with a column that holds something of another kind, a key of `KINDS`."""
+        if self.is_of_classes:
+            return (
+                f"{self.where}: the column {self.column!r} holds {held}: classes are strings, booleans, whole numbers "
+                "or a ClassLabel, one in a row"
+            )
+        return (
+            f"{self.where}.kind={self.kind!r}: the column {self.column!r} holds {held}: write kind: "
+            f"{' or '.join(KINDS[held])}, or change the column"
+        )
+
 
 def label_columns(written: Mapping[str, Any], modalities: Collection[str]) -> list[LabelColumn]:
     """The section `data.labels`, checked: `{name: column}`, or `{name: {column: ..., kind: ..., of: [...]}}`.
@@ -235,6 +247,12 @@ def _inner(feature: Any) -> Any:
     return getattr(feature, "feature", feature[0] if isinstance(feature, list) and feature else None)
 
 
+def inner_type(feature: Any) -> str:
+    """The type of what a column has lists of, without its width; "" of another column."""
+    inner = _inner(feature)
+    return "" if inner is None or not hasattr(inner, "dtype") else _dtype(inner)
+
+
 def names_of(feature: Any) -> list[str] | None:
     """The names of the classes of a `ClassLabel`, or of a list of them."""
     return getattr(_inner(feature) or feature, "names", None)
@@ -263,16 +281,8 @@ def _kind(column: LabelColumn, held: str, values: Mapping[str, _Values]) -> Labe
             there = [value for own in values.values() for value in own.rows if value is not None]
             return "class" if len(set(there)) <= min(MAX_CLASSES, len(there) // 2) else "number"
         return allowed[0]
-    if column.kind not in allowed and column.is_of_classes:
-        raise UserError(
-            f"{column.where}: the column {column.column!r} holds {held}: classes are strings, booleans, whole numbers "
-            "or a ClassLabel, one in a row"
-        )
     if column.kind not in allowed:
-        raise UserError(
-            f"{column.where}.kind={column.kind!r}: the column {column.column!r} holds {held}: write kind: "
-            f"{' or '.join(allowed)}, or change the column"
-        )
+        raise UserError(column.misfit(held))
     return column.kind
 
 

@@ -1,7 +1,7 @@
 """Data sets of the Hub or of the disk, whose columns become modalities and labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,8 +54,9 @@ class HubData(Source):
         labels: What columns tell of the rows: `{name: column}`, or `{name: {column: ..., kind: class | multilabel |
             number | text, of: [modality, ...], title: ..., names: [...]}}`. See [`read_labels`] for what a column is
             taken for, and [`LabelColumn`] for the keys. A label that is missing does not make a row a bad one.
-        target: What a head is trained to say: a column, or `{column: ..., names: [...], groups: ...}`; see
-            [`read_target`] and [`TargetColumn`]. A model with a head needs it, and no other may have it.
+        target: What a head is trained to say, or the classes that the objective `supcon` contrasts: a column, or
+            `{column: ..., names: [...], groups: ...}`; see [`read_target`] and [`TargetColumn`]. Models that read it
+            need it, and no other may have it.
         regions: The columns of phrases and of their boxes, `{phrases: ..., boxes: ...}`, for the benchmark
             `grounding`; see [`RegionColumns`].
         ids: A column whose equal values make rows positives of each other, such as the column of the captions. By
@@ -188,6 +189,7 @@ class HubData(Source):
         """
         columns, found = label_columns(source.labels, source.columns), None
         if target is not None and reader.labels is not None:
+            target = replace(target, problem=reader.problem)
             kinds = {own.name: own.kind for own in columns}
             found = read_target(target, reader.labels, rows, cut, kinds, self.on_bad_row == "skip")
             rows = found.splits
@@ -220,6 +222,10 @@ class HubData(Source):
             UserError: If a head has none, another model has one, or it is a stream.
         """
         target = target_column(self.target)
+        if target is None and reader.labels == "contrast":
+            raise UserError(
+                "data.target is missing: this model contrasts the classes of rows, so write the column that holds them"
+            )
         if target is None and reader.labels is not None:
             raise UserError("data.target is missing: this model has a head, so write the column that it should say")
         if target is not None and reader.labels is None and reader.encoders:

@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 LabelKind = Literal["class", "multilabel", "number", "text", "answers"]
+TargetKind = Literal["answers", "classes", "labels", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Split:
         rows: A data set of rows, keyed by column.
         ids: `(rows,)` int64; rows with equal ids are right for each other.
         labels: Name -> the value of each row: `(rows,)` int64 of a class, `(rows, classes)` bool of a multilabel,
-            `(rows,)` float64 of a number, `(rows,)` str of a text, `(rows, annotators)` int64 of answers. A value that
-            is missing is -1, a row of False, NaN, "", or a row of -1.
+            `(rows,)` float64 of a number, `(rows, numbers)` of several, `(rows,)` str of a text, `(rows, annotators)`
+            int64 of answers. A value that is missing is -1, a row of False, NaN, "", or a row of -1.
         items: Modality -> `(rows,)` int64, equal where rows hold the same item, such as an image that has several
             captions, or a caption that several images have. A modality that is left out has an item a row.
         present: Modality -> `(rows,)` bool, the rows that have it; all have a modality that is left out.
@@ -120,13 +121,15 @@ class Target:
     """What a downstream model is asked of the rows, and what is right.
 
     Attributes:
-        kind: Whether the model gives one of many `answers` in words, or tells `classes` apart.
-        label: The label that is right, whose names are the answers or the classes.
+        kind: Whether the model gives one of many `answers` in words, tells `classes` apart, says which of some
+            `labels` a row has, or gives `numbers`.
+        label: The label that is right, whose names are the answers, the classes, the labels or, of several numbers,
+            these.
         groups: A label that says what kind of question or statement each row is, if there is one.
         sentence: What the sentence is called, such as "hypothesis"; by default as the task says.
     """
 
-    kind: Literal["answers", "classes"]
+    kind: TargetKind
     label: str
     groups: str | None = None
     sentence: str = ""
@@ -170,7 +173,8 @@ class LoadedData:
         summary: One sentence about it.
         tokenizers: Of each text modality.
         evaluation: What to measure a model with, where there is something.
-        target: What the rows tell a head to say, where they do; its names are the answers or the classes.
+        target: What the rows tell a head to say, where they do; its names are the answers, the classes, the labels,
+            or those of several numbers.
         splits: The splits that the rows were read from, by `train`, `validation` and `test`, where the data has such.
         examples: Where rows may lack a modality, a value of each modality: what stands in place of a value that is
             missing, and no term reads.

@@ -162,5 +162,6 @@ def told_label(label: Label, value: Any) -> str:
     if label.kind == "multilabel":
         return ", ".join(label.title_of(label.names[number]) for number in np.flatnonzero(value))
     if label.kind == "number":
-        return f"{value:.4g}" if np.isfinite(value) else ""
+        numbers = np.atleast_1d(value)
+        return ", ".join(f"{number:.4g}" for number in numbers) if np.isfinite(numbers).all() else ""
     return str(value)[:WORDS_SHOWN]

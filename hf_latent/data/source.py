@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..models.registry import Registry
 from .composer import Composer
 from .description import UNKNOWN, Description
-from .loaded import EvaluationData, LoadedData
+from .loaded import EvaluationData, LoadedData, TargetKind
 from .sample import ROWS, Role, Sample, sample_of
 
 SOURCES: Registry[type["Source"]] = Registry("source of data")
@@ -22,15 +22,18 @@ class Reader:
 
     Attributes:
         encoders: The encoder of each modality, as in a model's config.
-        labels: Of a head, whether it gives `answers` in words or tells `classes`.
+        labels: Of a head, what it says; `any` where the data are to decide. `contrast` of a model whose objective
+            reads the classes of rows, which may be missing. None of others.
         images: How many images a head reads with a sentence.
         classes: How many classes a head tells apart; None of others.
+        problem: The `problem_type` of the config of a head, where one is written.
     """
 
     encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    labels: Literal["answers", "classes"] | None = None
+    labels: TargetKind | Literal["any", "contrast"] | None = None
     images: int = 1
     classes: int | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)

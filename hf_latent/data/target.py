@@ -1,9 +1,9 @@
-"""What a head is trained to say: the answers or classes that a column of a data set holds."""
+"""What a head is trained to say: the answers, classes, labels or numbers that a column of a data set holds."""
 
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +11,18 @@ import numpy as np
 
 from ..errors import UserError, blamed_on, suggest
 from .cells import ANSWER, is_missing
-from .columns import LabelColumn, check_column, is_list_of_words, names_of, read_labels
-from .loaded import Label, LabelKind, Target
+from .columns import LabelColumn, check_column, inner_type, is_list_of_words, names_of, read_labels
+from .loaded import Label, LabelKind, Target, TargetKind
 from .rows import ModalityRows
 
+KIND_OF: dict[str, LabelKind | None] = {
+    "classes": "class",
+    "contrast": "class",
+    "labels": "multilabel",
+    "numbers": "number",
+    "any": None,
+}
+GIVEN: dict[LabelKind, TargetKind] = {"class": "classes", "multilabel": "labels", "number": "numbers"}
 TARGET = "target"
 """The name of the label that a head is trained on."""
 
@@ -29,9 +37,11 @@ class TargetColumn(LabelColumn):
             text with one in each line. By default those of the column. Training rows without any of them are left out.
         groups: A column, or a label of `data.labels`, whose classes say what kind of question each row is: accuracies
             are told for each, too.
+        problem: The `problem_type` of the head that reads it, where one is written.
     """
 
     groups: str | None = None
+    problem: str | None = None
 
     @property
     def where(self) -> str:
@@ -43,7 +53,16 @@ class TargetColumn(LabelColumn):
 
     @property
     def is_of_classes(self) -> bool:
-        return True
+        return self.kind == "class"
+
+    def misfit(self, held: str) -> str:
+        if self.is_of_classes:
+            found = super().misfit(held)
+        else:
+            wanted = "lists of classes" if self.kind == "multilabel" else "floats, whole numbers, or lists of floats"
+            found = f"{self.where}: the column {self.column!r} holds {held}: write a column of {wanted}"
+        other = f", or leave out model.problem_type: {self.problem}, which is then as the column says"
+        return found + (other if self.problem else "")
 
 
 class GroupColumn(LabelColumn):
@@ -67,13 +86,13 @@ class ReadTarget:
     """A target in the rows of a data set.
 
     Attributes:
-        target: What benchmarks read.
+        target: What benchmarks read; None of classes to contrast.
         labels: The label, and that of the groups.
         values: Split -> the values of its rows, by label.
         splits: The splits without the training rows that have no value, and with `labels` in each row.
     """
 
-    target: Target
+    target: Target | None
     labels: dict[str, Label]
     values: dict[str, dict[str, np.ndarray]]
     splits: dict[str, ModalityRows]
@@ -92,7 +111,7 @@ def target_column(written: Any) -> TargetColumn | None:
         raise UserError(f"data.target={written!r}: write a column, or {{column: ...}}")
     if isinstance(options.get("names"), str):
         options = {**options, "names": _names_in(options["names"])}
-    known = {spec.name for spec in fields(TargetColumn)} - {"name", "kind", "of", "title"}
+    known = {spec.name for spec in fields(TargetColumn)} - {"name", "kind", "of", "title", "problem"}
     for key, value in options.items():
         if key not in known:
             raise UserError(f"unknown key data.target.{key}: {suggest(key, known)}")
@@ -121,7 +140,7 @@ def _names_in(file: str) -> Any:
 
 def read_target(
     column: TargetColumn,
-    kind: Literal["answers", "classes"],
+    kind: TargetKind | Literal["any", "contrast"],
     splits: Mapping[str, ModalityRows],
     cut: Collection[str],
     labels: Mapping[str, LabelKind | None],
@@ -131,11 +150,14 @@ def read_target(
 
     A class is what a column of `data.labels` of the kind `class` is; see `read_labels`. An answer is a string, a
     number or a class by its name; a list holds the answers of several annotators, and so does a list of records with a
-    field `answer`, as VQA v2 has them. Answers are the same where they are equal but for case and spaces.
+    field `answer`, as VQA v2 has them. Answers are the same where they are equal but for case and spaces. Labels are
+    lists of classes, numbers are floats or whole numbers, and lists of floats, as many in each row, several numbers.
 
     Args:
         column: What to read.
-        kind: What the head gives.
+        kind: What the head gives; `any` for what the column holds: floats are numbers, lists of floats several, other
+            lists labels, and all else what a column of `data.labels` would be. `contrast` for classes that may be
+            missing.
         splits, cut: As of `read_labels`.
         labels: The names of `data.labels`, which `groups` may name, each with the kind that is written.
         skip: Leave rows without a value out, instead of raising an error that names the first.
@@ -146,16 +168,18 @@ def read_target(
     """
     for rows in splits.values():
         check_column(f"{column.where}.column", column.column, rows.dataset.column_names)
-    if kind == "classes":
-        found, values = read_labels([column], splits, cut)
-        label = found[TARGET]
-        arrays = {name: own[TARGET] for name, own in values.items()}
-        said: dict[str, list[Any]] = {name: array.tolist() for name, array in arrays.items()}
-        there = {name: array >= 0 for name, array in arrays.items()}
-    else:
+    if kind == "answers":
         label, arrays, said, there = _answers(column, splits)
+    else:
+        label, arrays = _read(replace(column, kind=KIND_OF[kind]), splits, cut)
+        said = {name: _as_labels(array) for name, array in arrays.items()}
+        there = {name: _there(label, array) for name, array in arrays.items()}
+        if kind == "contrast":
+            there = {name: np.ones_like(own) for name, own in there.items()}
+        if label.kind == "class" and "train" in arrays:
+            _tell_single(column, label, arrays["train"])
     kept: dict[str, ModalityRows] = {}
-    values = {}
+    values: dict[str, dict[str, np.ndarray]] = {}
     for name, rows in splits.items():
         _check_missing(column, rows, there[name], name, skip)
         places = np.flatnonzero(there[name])
@@ -178,7 +202,73 @@ def read_target(
         for split, arrays_of in own.items():
             values[split] |= arrays_of
         groups = name
-    return ReadTarget(Target(kind, TARGET, groups), found_labels, values, kept)
+    if kind == "contrast":
+        return ReadTarget(None, found_labels, values, kept)
+    given = "answers" if kind == "answers" else GIVEN[label.kind]
+    return ReadTarget(Target(given, TARGET, groups), found_labels, values, kept)
+
+
+def _read(
+    column: TargetColumn, splits: Mapping[str, ModalityRows], cut: Collection[str]
+) -> tuple[Label, dict[str, np.ndarray]]:
+    """A label that is no answer, and its values: as of `data.labels`, or several numbers of a row."""
+    held = {name: inner_type(rows.dataset.features[column.column]) for name, rows in splits.items()}
+    wanted = {None: ("float",), "number": ("float", "int")}.get(column.kind, ())
+    if held and all(kind in wanted for kind in held.values()):
+        return _several_numbers(column, splits)
+    found = read_labels([column], splits, cut)
+    label, values = found[0][TARGET], found[1]
+    if label.kind == "text":
+        raise UserError(column.misfit("strings"))
+    return label, {name: own[TARGET] for name, own in values.items()}
+
+
+def _several_numbers(column: TargetColumn, splits: Mapping[str, ModalityRows]) -> tuple[Label, dict[str, np.ndarray]]:
+    where, width, arrays = f"{column.where}: the column {column.column!r}", 0, {}
+    for name, rows in splits.items():
+        values, places = rows.values(column.column)
+        width = width or next((len(value) for value in values if value), 0)
+        for number, value in zip(np.unique(rows.numbers), values, strict=True):
+            if value and len(value) != width:
+                raise UserError(
+                    f"{where} holds {len(value)} numbers in row {number} of the {name} rows, and {width} in others: "
+                    "write as many in each"
+                )
+        found = [[np.nan if item is None else item for item in value or [None] * width] for value in values]
+        arrays[name] = np.array(found, dtype=np.float64).reshape(len(found), width)[places]
+    for name, array in arrays.items():
+        there = array[np.isfinite(array).all(axis=1)]
+        if len(there) == 0 or (np.ptp(there, axis=0) == 0).any():
+            raise UserError(
+                f"{where} holds the same in all {name} rows in one of its places, which tells nothing: {column.remedy}"
+            )
+    if column.names and len(column.names) != width:
+        raise UserError(f"{column.where}.names: {len(column.names)} names, write one for each of the {width} numbers")
+    names = column.names or tuple(f"{column.column}_{place}" for place in range(width))
+    return Label("number", names, title=column.title or column.column), arrays
+
+
+def _as_labels(array: np.ndarray) -> list[Any]:
+    """What the rows of a batch hold."""
+    return (array.astype(np.float64) if array.dtype == bool else array).tolist()
+
+
+def _there(label: Label, array: np.ndarray) -> np.ndarray:
+    """`(rows,)` bool, those that have a value; of labels all, as a row need not have any."""
+    if label.kind == "class":
+        return array >= 0
+    return np.ones(len(array), dtype=bool) if label.kind == "multilabel" else ~_any(~np.isfinite(array))
+
+
+def _tell_single(column: TargetColumn, label: Label, classes: np.ndarray) -> None:
+    """Say which classes have one training row: what is learned of them is that row."""
+    single = np.flatnonzero(np.bincount(classes[classes >= 0], minlength=len(label.names)) == 1)
+    if len(single):
+        print(
+            f"{column.where}: {len(single):,} of {len(label.names):,} classes have one training row, such as "
+            f"{label.names[single[0]]!r}: write data.splits that put more rows of it into training, or "
+            "data.target.names without it"
+        )
 
 
 def _check_missing(column: TargetColumn, rows: ModalityRows, there: np.ndarray, split: str, skip: bool) -> None:

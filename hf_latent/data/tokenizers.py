@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -65,8 +66,12 @@ def load_tokenizer(name: str, sentences: Iterable[str]) -> Any:
         return trifeature_tokenizer()
     from transformers import AutoTokenizer
 
+    owner, *rest = name.split("/")
+    place, options = name, {}
+    if len(rest) == 2 and not Path(name).is_dir():  # a folder in a repository of the Hub
+        place, options = f"{owner}/{rest[0]}", {"subfolder": rest[1]}
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(place, **options)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(

@@ -1,17 +1,17 @@
 """Trifeature as recipes name it: pairs of images, or images with captions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from ..citations import DUFUMIER_2025, HERMANN_2020
-from ..errors import UserError
+from ..errors import UserError, suggest
 from .composer import Composer
 from .description import Description
-from .loaded import EvaluationData, Label, LoadedData, Split
+from .loaded import EvaluationData, Label, LoadedData, Split, Target
 from .sample import ROWS, Role, Sample
 from .source import Reader, RenderedSource, Source, register_source
 from .tokenizers import WORDS, load_tokenizer
@@ -46,6 +46,8 @@ PAIR_LABELS = {
     "uniqueness2": Label(names=TEXTURES, of=IMAGES[1:], title="texture of image 2"),
     "synergy": Label(names=SYNERGY, title="does the second color fit the first texture?"),
 }
+# What the labels of pairs are called in a sample of them.
+SHOWN = {"redundancy": "shape", "uniqueness1": "texture1", "uniqueness2": "texture2", "synergy": "synergy"}
 IMAGE_LABELS = {
     "shape": Label(names=SHAPES, of=("image", "text")),
     "color": Label(names=COLORS, of=("image", "text")),
@@ -67,6 +69,9 @@ class TrifeatureData(RenderedSource):
         biased: Train on the pairs that obey the texture -> color mapping, to learn synergy. Probes use unbiased pairs.
         max_pairs: At most this many pairs a split.
         validation_share: Validate on this share of the training combinations, which is then not trained on.
+        target: What a head is trained to say, or the classes that the objective `supcon` contrasts: `redundancy` (the
+            shape of both), `uniqueness1`, `uniqueness2` (the texture of one) or `synergy`. Models that read it need
+            it, and no other may have it.
     """
 
     image_size: int = 224
@@ -76,6 +81,7 @@ class TrifeatureData(RenderedSource):
     biased: bool = False
     max_pairs: int = 10_000
     validation_share: float = 0.0
+    target: str | None = None
 
     @classmethod
     def described(cls, options: Mapping[str, Any]) -> Description:
@@ -104,6 +110,10 @@ class TrifeatureData(RenderedSource):
         )
 
     def load(self, progress: bool = False) -> LoadedData:
+        return self.load_for(Reader(), progress)
+
+    def load_for(self, reader: Reader, progress: bool = False) -> LoadedData:
+        self._check_target(reader)
         try:
             trifeature = load_trifeature(
                 self.image_size, self.renders, self.seed, texture_period=self.texture_period, progress=progress
@@ -116,22 +126,45 @@ class TrifeatureData(RenderedSource):
         except ValueError as error:
             raise UserError(f"data: {error}") from None
         kind = "obeying a texture to color mapping" if self.biased else "sharing their shape"
+        own = self.target if reader.labels is not None else None
+        asked = Target("classes", own) if own is not None and reader.labels != "contrast" else None
         return LoadedData(
-            train=train,
+            train=train if own is None else LabelledRows(train, train.labels[own]),
             columns={name: name for name in IMAGES},
             evaluation=EvaluationData(
-                train=_pairs(probe_train),
-                test=_pairs(probe_test),
-                validation=None if held is None else _pairs(held.pairs("train", max_pairs=self.max_pairs)),
+                train=_pairs(probe_train, own),
+                test=_pairs(probe_test, own),
+                validation=None if held is None else _pairs(held.pairs("train", max_pairs=self.max_pairs), own),
                 columns={name: name for name in IMAGES},
                 labels=PAIR_LABELS,
-                benchmarks={"interactions": {}},
+                benchmarks={"interactions": {}} if asked is None else {"tasks": {}},
+                target=asked,
             ),
+            target=None if own is None else PAIR_LABELS[own],
             summary=f"Bimodal Trifeature at {self.image_size} px: {len(train):,} pairs of images {kind}",
         )
 
     def sample(self, rows: int = ROWS, reader: Reader | None = None, role: Role = "test") -> Sample:
-        return paired(drawn(self.image_size, self.seed, self.texture_period), role, rows)
+        found = paired(drawn(self.image_size, self.seed, self.texture_period), role, rows)
+        asked = self.target is not None and reader is not None and reader.labels not in (None, "contrast")
+        return replace(found, target=Target("classes", SHOWN[self.target or ""])) if asked else found
+
+    def _check_target(self, reader: Reader) -> None:
+        """
+        Raises:
+            UserError: If a model that reads a target has none, another model has one, or there is no such label.
+        """
+        known = ", ".join(PAIR_LABELS)
+        if self.target is not None and self.target not in PAIR_LABELS:
+            raise UserError(f"data.target={self.target!r}: {suggest(self.target, PAIR_LABELS)}")
+        if self.target is None and reader.labels is not None:
+            raise UserError(f"data.target is missing: write what this model reads of each pair: {known}")
+        if self.target is not None and reader.labels is None and reader.encoders:
+            raise UserError(f"data.target={self.target}: this model reads no labels: leave it out")
+        if reader.labels not in (None, "any", "classes", "contrast"):
+            raise UserError(
+                f"model.problem_type={reader.problem}: {self.target} is a class of each pair: leave it out"
+            )
 
     def composer(self) -> Composer:
         trifeature = drawn(self.image_size, self.seed, self.texture_period)
@@ -143,8 +176,22 @@ class TrifeatureData(RenderedSource):
         return cls(image_size=image_size_of(modalities)) if fits else None
 
 
-def _pairs(pairs: TrifeaturePairs) -> Split:
-    return Split(pairs, np.arange(len(pairs)), pairs.labels)
+def _pairs(pairs: TrifeaturePairs, target: str | None = None) -> Split:
+    rows = pairs if target is None else LabelledRows(pairs, pairs.labels[target])
+    return Split(rows, np.arange(len(pairs)), pairs.labels)
+
+
+class LabelledRows(Dataset):
+    """Rows with a class each, in `labels`."""
+
+    def __init__(self, rows: Any, classes: np.ndarray) -> None:
+        self.rows, self.classes = rows, classes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return {**self.rows[i], "labels": int(self.classes[i])}
 
 
 class CaptionedImages(Dataset):

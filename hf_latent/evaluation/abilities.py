@@ -23,8 +23,10 @@ def abilities_of(model: Any) -> frozenset[str]:
         found.add("texts")
     if isinstance(model, LatentALBEFForImageTextRetrieval) and model.config.itm_weight:
         found |= {"rerank", "maps"}
-    if hasattr(model, "rank_answers") or model.config.objective == "class":
+    if getattr(model, "task", None) is not None:
         found.add("answer")
+        if model.supports_missing and len(model.encoders) > 1:
+            found.add("alone")
     return frozenset(found)
 
 

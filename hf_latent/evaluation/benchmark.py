@@ -32,7 +32,8 @@ class Encode(Protocol):
         modalities: Their names.
         compared: The modalities are embedded in one space, where cosines were trained.
         gives: The fields of [`Embeddings`] beside `embeds` that it gives: `independent`, `fused`.
-        abilities: What else it can do, of `texts`, `rerank`, `maps` and `answer`.
+        abilities: What else it can do, of `texts`, `rerank`, `maps` and `answer`; and `alone`, to answer from one
+            modality alone.
         temperature: Of the contrast, where it has one.
     """
 
@@ -66,8 +67,9 @@ class Encode(Protocol):
     def maps(self, regions: Regions) -> np.ndarray | None:
         """`(phrases, rows, columns)`, where matching looks; None of an image whose tokens are no grid."""
 
-    def answer(self, rows: Dataset, answers: Sequence[str] | None) -> Tensor:
-        """`(rows, answers)` scores of a list of answers; of the classes of the model where none are given."""
+    def answer(self, rows: Dataset, answers: Sequence[str] | None, only: str | None = None) -> Tensor:
+        """`(rows, answers)` scores of a list of answers; of the classes, labels or numbers of the model where none are
+        given. With `only`, as it says from that modality alone; what it says of rows that lack it means nothing."""
 
 
 @dataclass(frozen=True)

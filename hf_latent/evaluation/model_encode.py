@@ -75,9 +75,9 @@ class ModelEncode:
     def maps(self, regions: Regions) -> np.ndarray | None:
         return self._once("maps", regions, lambda: phrase_maps(self._model, self._processor, regions))
 
-    def answer(self, rows: Dataset, answers: Sequence[str] | None) -> Tensor:
-        key = ("answer", None if answers is None else tuple(answers))
-        return self._once(key, rows, lambda: self._answered(rows, answers))
+    def answer(self, rows: Dataset, answers: Sequence[str] | None, only: str | None = None) -> Tensor:
+        key = ("answer", None if answers is None else tuple(answers), only)
+        return self._once(key, rows, lambda: self._answered(rows, answers, only))
 
     def _once(self, what: Any, rows: Any, compute: Callable[[], Any]) -> Any:
         key = (what, id(rows))
@@ -110,7 +110,7 @@ class ModelEncode:
         return Embeddings(**joined)
 
     @torch.no_grad()
-    def _answered(self, rows: Dataset, answers: Sequence[str] | None) -> Tensor:
+    def _answered(self, rows: Dataset, answers: Sequence[str] | None, only: str | None) -> Tensor:
         options: dict[str, Tensor] = {}
         if answers is not None:
             check_known(self._processor.tokenizer, answers, "answer")
@@ -119,7 +119,11 @@ class ModelEncode:
             ).to(self._model.device)
             options = {"answer_ids": listed["input_ids"], "answer_mask": listed["attention_mask"]}
         ask = self._model if answers is None else self._model.rank_answers
-        found = [ask(**batch, **options) for batch, _ in self._batches(rows, "Answering")]
+        found = []
+        for batch, there in self._batches(rows, "Answering"):
+            asked = {"present": there} if there is not None and self._model.supports_missing else {}
+            read = batch if only is None else {**batch, "modalities": {only: batch["modalities"][only]}}
+            found.append(ask(**read, **asked, **options))
         return torch.cat([(part if answers is not None else part.logits).float().cpu() for part in found])
 
     def _batches(self, rows: Any, title: str) -> Any:

@@ -1,9 +1,9 @@
-"""How often a downstream model is right: of questions, statements or hypotheses."""
+"""How often a model with a head is right: of questions, statements, classes, labels or numbers."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -17,18 +17,22 @@ from ..metrics.chance import answer_chance, balanced_chance, row_scores
 from ..metrics.tasks import PREFIXES, task_accuracy
 from .benchmark import Benchmark, Encode, Values, register_benchmark
 from .measurement import Group, Measurement
+from .task_scores import SCORES, Score
 
-TASK = "visual-question-answering"
+TASK, OTHER = "visual-question-answering", "other"
 DRAWN = 160  # pixels, of a picture of any size
 
 
 @register_benchmark("tasks")
 @dataclass(frozen=True)
 class Tasks(Benchmark):
-    """How often the model picks the right answer of a list, or the right class: of all rows, and of each kind.
+    """How often the model picks the right answer of a list, or the right class: of all rows, and of each kind; or how
+    good the labels (F1) or numbers (R2, squared and absolute error) are that it says.
 
-    Where the training rows are known, beside it stands a guess by the text alone: the commonest answer of the training
-    rows with the same text, or of all where there is none. What is above it was read from the images.
+    Of a model that can do with some of its modalities, the first of these is also measured from each alone, on the
+    rows that have it: `class_accuracy_<modality>_alone`. Of others that read a text, beside it stands a guess by the
+    text alone, where the training rows are known: the commonest answer of the training rows with the same text, or of
+    all where there is none. What is above it was read from the images.
     """
 
     groups: ClassVar[Mapping[str, Group]] = {
@@ -38,11 +42,12 @@ class Tasks(Benchmark):
             order=14,
         ),
         "classes": Group(
-            "Sentences about images",
-            "Whether a sentence is right of held-out images, or which of them it is about, told by the model as a "
-            "class.",
+            "Classes",
+            "Which class the model tells of held-out rows, such as whether a sentence is right of its images.",
             order=15,
         ),
+        "labels": Group("Labels", "Which labels the model says that held-out rows have.", order=15),
+        "numbers": Group("Numbers", "What numbers the model says of held-out rows.", order=15),
     }
     figures: ClassVar[Mapping[str, str]] = {
         "predictions.png": "Held-out pictures with what was asked or said of them, and what the model says: with a "
@@ -59,17 +64,24 @@ class Tasks(Benchmark):
         if data.target is None:
             raise UserError("tasks need rows with answers or classes, which this data has not: leave it out")
 
+    def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
+        task, _ = _task(data)
+        return [
+            *(_others(data) if task.kind in ("labels", "numbers") else self._accuracies(data, encode)),
+            *(measurement for measurement, _ in _alone(encode, data)),
+        ]
+
     def sentences(self, data: EvaluationData) -> list[str]:
         task, label = _task(data)
         return list(label.names) if task.kind == "answers" else []
 
-    def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
+    def _accuracies(self, data: EvaluationData, encode: Encode) -> list[Measurement]:
         task, label = _task(data)
         truth, groups = data.test.labels[task.label], _groups(data)
         name, soft = PREFIXES[task.kind], label.kind == "answers"
 
         def accuracy(key: str, title: str, chance: float, rows: int, **options: Any) -> Measurement:
-            return Measurement(key, np.nan, title, task.kind, "%", chance, rows=rows, task=TASK, **options)
+            return Measurement(key, np.nan, title, task.kind, "%", chance, rows=rows, task=_hub_task(data), **options)
 
         title = f"Right {name}, soft score of VQA v2" if soft else f"Right {name}"
         key = f"{name}_accuracy"
@@ -78,7 +90,7 @@ class Tasks(Benchmark):
             chance = balanced_chance(truth[truth >= 0])
             title = f"Right {name}, mean over the {task.kind}"
             found.append(accuracy(f"{key}_balanced", title, chance, len(truth), metric="balanced_accuracy"))
-        if _can_guess(data):
+        if _can_guess(encode, data):
             title = f"Right {name} of a guess by the text alone"
             level = answer_chance(truth)
             found.append(
@@ -88,7 +100,7 @@ class Tasks(Benchmark):
             )
         if groups is not None:
             titles = data.labels[task.groups or ""]
-            for number, ending in _endings(titles).items():
+            for number, ending in _endings(titles, data).items():
                 own = truth[groups == number]
                 if len(own):
                     group = titles.names[number]
@@ -98,18 +110,31 @@ class Tasks(Benchmark):
 
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
         task, _ = _task(data)
+        truth = data.test.labels[task.label]
+        alone = {
+            measurement.key: SCORES[task.kind][0].value(_given(encode, data, name)[rows], truth[rows])
+            for measurement, name in _alone(encode, data)
+            if len(rows := data.test.having(name))
+        }
+        if task.kind in ("labels", "numbers"):
+            given = _given(encode, data)
+            return {score.key: score.value(given, truth) for score in SCORES[task.kind]} | alone
         groups, names = _groups(data), None
         if groups is not None:
-            endings = _endings(data.labels[task.groups or ""])
+            endings = _endings(data.labels[task.groups or ""], data)
             names = np.array([endings.get(int(number), "") for number in groups])
-        truth = data.test.labels[task.label]
-        found = task_accuracy(_said(encode, data), truth, names, kind=task.kind)
-        if _can_guess(data):
+        found = task_accuracy(_said(encode, data), truth, names, kind=cast(Any, task.kind))
+        if _can_guess(encode, data):
             found[f"{PREFIXES[task.kind]}_accuracy_text_only"] = 100 * float(row_scores(_guessed(data), truth).mean())
-        return {key: value for key, value in found.items() if not key.endswith("_")}  # rows of no group
+        return {key: value for key, value in found.items() if not key.endswith("_")} | alone  # rows of no group
 
     def outcomes(self, encode: Encode, data: EvaluationData) -> Mapping[str, np.ndarray]:
         task, _ = _task(data)
+        if task.kind == "labels":
+            return {}
+        if task.kind == "numbers":
+            given, truth = _given(encode, data), data.test.labels[task.label]
+            return {"number_mse": ((given - truth.reshape(given.shape)) ** 2).mean(axis=1)}
         return {f"{PREFIXES[task.kind]}_accuracy": row_scores(_said(encode, data), data.test.labels[task.label])}
 
     def draw(
@@ -119,6 +144,8 @@ class Tasks(Benchmark):
         from ..plots.predictions import MOST
 
         task, label = _task(data)
+        if not {"image", "text"} <= set(data.columns):
+            return
         groups = _groups(data)
         rows = _shown(np.zeros(len(data.test)) if groups is None else groups, MOST)
         shown: Any = [data.test.rows[int(row)] for row in rows]
@@ -133,6 +160,47 @@ class Tasks(Benchmark):
         plot_predictions(pictures, texts, right, said, folder / "predictions.png")
 
 
+def _others(data: EvaluationData) -> list[Measurement]:
+    """Of labels and of numbers."""
+    task, _ = _task(data)
+    truth = data.test.labels[task.label]
+    return [_measurement(score, score.key, score.title, truth, data) for score in SCORES[task.kind]]
+
+
+def _alone(encode: Encode, data: EvaluationData) -> Iterator[tuple[Measurement, str]]:
+    """What is measured of each modality alone, with its name."""
+    task, _ = _task(data)
+    read = [name for name in encode.modalities if name in data.columns]
+    if "alone" not in encode.abilities or task.kind not in SCORES or len(read) < 2:
+        return
+    score = SCORES[task.kind][0]
+    for name in read:
+        rows = data.test.having(name)
+        if len(rows):
+            truth, title = data.test.labels[task.label][rows], f"{score.title}, from {name} alone"
+            found = _measurement(score, f"{score.key}_{name}_alone", title, truth, data)
+            yield replace(found, short=f"{name} alone", headline=False), name
+
+
+def _measurement(score: Score, key: str, title: str, truth: np.ndarray, data: EvaluationData) -> Measurement:
+    chance, rows = score.chance(truth), len(truth)
+    words: dict[str, Any] = {"unit": score.unit, "short": score.short, "metric": score.metric, "better": score.better}
+    kind, headline = _task(data)[0].kind, bool(score.short)
+    return Measurement(
+        key, np.nan, title, kind, chance=chance, rows=rows, headline=headline, task=_hub_task(data), **words
+    )
+
+
+def _hub_task(data: EvaluationData) -> str:
+    """The task of the Hub that is nearest."""
+    return TASK if {"image", "text"} <= set(data.columns) else OTHER
+
+
+def _given(encode: Encode, data: EvaluationData, only: str | None = None) -> np.ndarray:
+    """`(rows, outputs)`, what a head gives for the test rows, from all modalities or from one alone."""
+    return encode.answer(data.test.rows, None, only).double().numpy()
+
+
 def _task(data: EvaluationData) -> tuple[Target, Label]:
     assert data.target is not None
     return data.target, data.labels[data.target.label]
@@ -144,13 +212,14 @@ def _groups(data: EvaluationData) -> np.ndarray | None:
     return None if name is None else data.test.labels[name]
 
 
-def _endings(groups: Label) -> dict[int, str]:
+def _endings(groups: Label, data: EvaluationData) -> dict[int, str]:
     """What the keys of the groups end with: their names, in letters, digits and _; with their number where these are
-    those of another group."""
+    those of another group, or of another key."""
+    others = ("balanced", "text_only", *(f"{name}_alone" for name in data.columns))
     found: dict[int, str] = {}
     for number, name in enumerate(groups.names):
         word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "group"
-        taken = word in found.values() or word in ("balanced", "text_only")
+        taken = word in found.values() or word in others
         found[number] = f"{word}_{number}" if taken else word
     return found
 
@@ -168,8 +237,10 @@ def _said(encode: Encode, data: EvaluationData) -> np.ndarray:
     return encode.answer(data.test.rows, list(label.names) if task.kind == "answers" else None).argmax(dim=1).numpy()
 
 
-def _can_guess(data: EvaluationData) -> bool:
+def _can_guess(encode: Encode, data: EvaluationData) -> bool:
     """Whether the texts of the training rows can be read without the images beside them."""
+    if "alone" in encode.abilities or "text" not in data.columns:
+        return False
     return data.train is not None and hasattr(data.train.rows, "sentences")
 
 

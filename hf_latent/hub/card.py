@@ -53,6 +53,7 @@ from .card_fields import (
 CARD, ADAPTER = "README.md", "adapter_config.json"
 TASKS = {
     "feature-extraction": "Measurement of frozen features",
+    "other": "Labels of rows of several modalities",
     "visual-question-answering": "Visual question answering",
     "zero-shot-image-classification": "Zero-shot image classification",
 }

@@ -29,14 +29,8 @@ class LatentALBEFHeadOutput(LatentALBEFOutput):
 
 
 class LatentALBEFWithHead(LatentALBEFModel):
-    """A [`LatentALBEFModel`] whose parts after the fusion are those of a head: what its momentum copy has, too.
+    """A [`LatentALBEFModel`] whose parts after the fusion are those of a head: what its momentum copy has, too."""
 
-    Attributes:
-        label_layer: The name of the layer with a row for each label, where there is one: it is new where the labels
-            are others than those of the model that training begins with.
-    """
-
-    label_layer: ClassVar[str | None] = None
     auto_map: ClassVar[dict[str, str]] = {"AutoModel": "modeling_latent_albef.LatentALBEFModel"}
     # Beside those of the other models, the heads of regularizers, which shape the space of contrast.
     _keys_to_ignore_on_load_unexpected = [
@@ -95,6 +89,12 @@ class SupervisedLatentALBEF(MomentumDistilled, LatentALBEFWithHead):
     """
 
     task: ClassVar[str]
+    begins_pretrained = True
+    # Of pre-training.
+    unread_options = frozenset(
+        {"extra_heads", "itm_weight", "learn_temperature", "max_temperature", "min_temperature", "mlm_weight"}
+        | {"objective", "queue_size", "regularizers", "temperature"}
+    )
 
     def __init__(self, config: LatentALBEFConfig) -> None:
         if config.regularizers and config.objective == self.task:

@@ -20,7 +20,7 @@ from .registry import nearest
 EXTRA_HEADS = ("independent", "log_variance")
 # What a model returns that is no prediction of a row: `transformers.Trainer` would pad, gather and keep it.
 NOT_PREDICTED = (
-    *("loss", "augmented", "independent_augmented", "fused_augmented", "row_losses", "ids"),
+    *("loss", "augmented", "independent_augmented", "fused_augmented", "row_losses", "ids", "labels"),
     *("last_hidden_state", "logits_per_image", "logits_per_text"),
 )
 
@@ -49,6 +49,12 @@ class LatentConfig(PreTrainedConfig):
     extra_heads: list[str] = None  # type: ignore[assignment]
     plugins: dict[str, str] | None = None
 
+    # The options that a model keeps which begins with the weights of another one.
+    fixed: ClassVar[tuple[str, ...]] = ("projection_dim", "fusion_layers")
+    # The options of a model that training begins with which say nothing of the model that begins.
+    not_inherited: ClassVar[tuple[str, ...]] = ()
+    # Whether what is saved beside its models has image settings of each modality, and its tokenizer in a folder.
+    by_modality: ClassVar[bool] = False
     # Set by `import hf_latent`, which knows what each regularizer reads.
     heads_of: ClassVar[Callable[[Mapping[str, Mapping[str, Any]], bool], Iterable[str]] | None] = None
 

@@ -1,12 +1,13 @@
 """Configuration of CoMM."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from .configuration_base import LatentConfig
 
-OBJECTIVES = ("comm", "cross", "cross_self")
+OBJECTIVES = ("comm", "cross", "cross_self", "supcon", "labels")
 LOSS_TERMS = ("both", "joint", "single")
 POOLING = ("cls", "mean")
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 
 class CoMMConfig(LatentConfig):
@@ -22,11 +23,21 @@ class CoMMConfig(LatentConfig):
         fusion_pooling: `"cls"` or `"mean"`.
         projection_hidden_dim: Width of the two hidden layers of the projection head.
         projection_dim: Width of the scored embeddings.
-        temperature: Of the contrastive logits; fixed, above 0.
+        temperature: Of the contrastive logits; fixed, above 0. The paper has 0.07 for `"supcon"`.
         objective: `"comm"`, or one of the paper's baselines on the same encoders, `"cross"` (InfoNCE between the
-            modalities) and `"cross_self"` (the same plus InfoNCE between the views of each modality).
+            modalities) and `"cross_self"` (the same plus InfoNCE between the views of each modality); or `"supcon"`, a
+            contrast by labels. `"labels"` is that of a [`CoMMForSequenceClassification`], which sets it itself.
         loss_terms: Of CoMM: `"both"`, only the `"joint"` term L, or only the `"single"` terms L_i (the ablations).
         loss_weights: Of CoMM: one weight a term, the modalities in their order and then the joint term. Default 1.
+        modality_dropout: The share of the rows, 0 or more and below 1, that lack a modality in training: each
+            modality of a row is left out of the fusion with this probability, and one at least is kept. It is drawn
+            by `LatentTrainer`, as views are: by seed and row, the same on one process and on many, and never in
+            evaluation. It keeps a model usable with single modalities.
+        problem_type: Of a model with a head: `"single_label_classification"`, `"multi_label_classification"` or
+            `"regression"`. A recipe takes it from the data by default.
+        frozen: Of a model with a head: only the head is trained, and encoders and fusion stay as they were
+            pre-trained, without dropout.
+        classifier_dropout: Of a model with a head: the dropout on the fused vector, 0 or more and below 1.
 
     Raises:
         ValueError: If a value does not fit, or a keyword is a misspelling of one of these.
@@ -54,6 +65,17 @@ class CoMMConfig(LatentConfig):
     objective: str = "comm"
     loss_terms: str = "both"
     loss_weights: list[float] | None = None
+    modality_dropout: float = 0.0
+    problem_type: str | None = None  # type: ignore[assignment]
+    frozen: bool = False
+    classifier_dropout: float = 0.0
+
+    fixed: ClassVar[tuple[str, ...]] = (
+        *("embed_dim", "fusion_layers", "fusion_heads", "fusion_pooling", "projection_hidden_dim", "projection_dim"),
+    )
+
+    by_modality: ClassVar[bool] = True
+    not_inherited: ClassVar[tuple[str, ...]] = ("classifier_dropout", "frozen", "modality_dropout", "problem_type")
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -61,6 +83,19 @@ class CoMMConfig(LatentConfig):
         self._check_choices(loss_terms=LOSS_TERMS, fusion_pooling=POOLING)
         self._check_counts("embed_dim", "fusion_layers", "fusion_heads", "projection_hidden_dim", "projection_dim")
         self._check_temperature(self.temperature)
+        if self.problem_type is not None:
+            self._check_choices(problem_type=PROBLEMS)
+        for key in ("modality_dropout", "classifier_dropout"):
+            share = getattr(self, key)
+            if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share < 1:
+                raise ValueError(f"{key}={share!r}: write a number from 0 to below 1, such as 0.3")
+        if not isinstance(self.frozen, bool):
+            raise ValueError(f"frozen={self.frozen!r}: write true or false")
+        if self.objective == "supcon" and self.regularizers:
+            raise ValueError(
+                f"regularizers {', '.join(self.regularizers)}: the objective supcon has no embeddings of the single "
+                "modalities that they could shape; leave them out"
+            )
         if self.embed_dim % self.fusion_heads:
             raise ValueError(f"embed_dim={self.embed_dim} is not a multiple of fusion_heads={self.fusion_heads}")
 

@@ -45,6 +45,7 @@ class Embeddings(ModelOutput):
         present: `(batch,)` bool of each modality, the rows that have it; None where every row has all. What stands in
             the others is a placeholder, which no term of an objective reads.
         ids: `(batch,)` int64. Rows with the same id are positives of each other; without ids every row is its own.
+        labels: `(batch,)` int64, the class of each row, -1 of a row without one; only where the objective reads them.
     """
 
     loss: Tensor | None = None
@@ -58,6 +59,7 @@ class Embeddings(ModelOutput):
     row_losses: dict[str, Tensor] | None = None
     present: dict[str, Tensor] | None = None
     ids: Tensor | None = None
+    labels: Tensor | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -90,6 +92,8 @@ class Embeddings(ModelOutput):
         whole = parts[0].map(lambda _: next(columns))
         ids = [part.ids for part in parts if part.ids is not None]
         whole.ids = torch.cat(ids) if ids else None
+        labels = [part.labels for part in parts if part.labels is not None]
+        whole.labels = torch.cat(labels) if labels else None
         present = [part.present for part in parts if part.present is not None]
         whole.present = {name: torch.cat([own[name] for own in present]) for name in present[0]} if present else None
         return whole
@@ -113,18 +117,19 @@ class Embeddings(ModelOutput):
             value = getattr(self, field)
             own = isinstance(value, dict) and modalities
             kept[field] = {name: value[name] for name in modalities if name in value} if own else value
-        return Embeddings(**kept, ids=self.ids).take(there.nonzero().squeeze(1))
+        return Embeddings(**kept, ids=self.ids, labels=self.labels).take(there.nonzero().squeeze(1))
 
     def take(self, rows: slice | Tensor) -> "Embeddings":
         """Some of the rows; `loss` is dropped."""
         part = self.map(lambda own: own[rows])
         part.ids = None if self.ids is None else self.ids[rows]
+        part.labels = None if self.labels is None else self.labels[rows]
         part.present = None if self.present is None else {name: own[rows] for name, own in self.present.items()}
         return part
 
     def map(self, function: Callable[[Tensor], Tensor], fields: Collection[str] = FIELDS) -> "Embeddings":
-        """A copy with `function` applied to every embedding of `fields`, the others, `present` and `ids` as they are;
-        `loss` is dropped."""
+        """A copy with `function` applied to every embedding of `fields`, the others, `present`, `ids` and `labels`
+        as they are; `loss` is dropped."""
 
         def visit(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -133,7 +138,7 @@ class Embeddings(ModelOutput):
 
         kept = {field: getattr(self, field) for field in FIELDS}
         visited = {name: visit(kept[name]) if name in fields else kept[name] for name in kept}
-        return Embeddings(**visited, present=self.present, ids=self.ids)
+        return Embeddings(**visited, present=self.present, ids=self.ids, labels=self.labels)
 
 
 @dataclass
@@ -164,6 +169,15 @@ class LatentPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+    # Of a model with a head: its objective, and the name of its losses of rows. None of one without.
+    task: ClassVar[str | None] = None
+    # The layer of a head with a row for each label, where there is one: it is new where the labels are others than
+    # those of the model that training begins with.
+    label_layer: ClassVar[str | None] = None
+    # Whether a recipe may begin it with the weights of a finished run, or of a model of the Hub (`model.pretrained`).
+    begins_pretrained: ClassVar[bool] = False
+    # The options of the config that this model does not read: a recipe may not write them.
+    unread_options: ClassVar[frozenset[str]] = frozenset()
     # The loss is a mean over the batch: the Trainer must not rescale it under gradient accumulation.
     accepts_loss_kwargs = False
     # Whether the modalities are embedded in one space, where their cosines are trained.
@@ -303,6 +317,11 @@ class LatentPreTrainedModel(PreTrainedModel):
     def scale(self) -> Tensor | float:
         """The inverse temperature of the contrastive logits."""
         raise NotImplementedError
+
+    @property
+    def modality_dropout(self) -> float:
+        """The probability with which a modality of a row is left out in training; see `training.LatentTrainer`."""
+        return 0.0
 
     @property
     def queue(self) -> Embeddings | None:

@@ -68,6 +68,10 @@ class CoMMModel(LatentPreTrainedModel):
     augments_first_view = True
     supports_missing = True
     scoring_modules = frozenset({"head", "extra_heads"})
+    unread_options = frozenset({"problem_type", "frozen", "classifier_dropout"})
+    begins_pretrained = True
+    # The heads of other models on the same config, and those of regularizers that it has no more.
+    _keys_to_ignore_on_load_unexpected = [r"^(?!(encoders|converters|fusion|head)\.)"]
 
     def __init__(self, config: CoMMConfig) -> None:
         super().__init__(config)
@@ -86,7 +90,11 @@ class CoMMModel(LatentPreTrainedModel):
         widths = (config.embed_dim, config.projection_hidden_dim, config.projection_dim)
         self.head = ProjectionHead(*widths)
         self.extra_heads = nn.ModuleDict({name: ProjectionHead(*widths) for name in config.extra_heads})
+        self.build()
         self.post_init()
+
+    def build(self) -> None:
+        """What a model with a head has beside these parts."""
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -101,6 +109,12 @@ class CoMMModel(LatentPreTrainedModel):
         Loaded weights stay as they are."""
         super().initialize_weights()
         self.fusion.initialize()
+        if self.config.objective == "supcon":  # which reads the fused vector itself
+            self.head.requires_grad_(False)
+
+    @property
+    def modality_dropout(self) -> float:
+        return self.config.modality_dropout
 
     @property
     def scale(self) -> float:
@@ -117,7 +131,8 @@ class CoMMModel(LatentPreTrainedModel):
         ids: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> dict[str, Any]:
-        return {"modalities": modalities, "augmented_modalities": augmented, "ids": ids}
+        packed: dict[str, Any] = {"modalities": modalities, "augmented_modalities": augmented, "ids": ids}
+        return packed if labels is None else {**packed, "labels": labels}
 
     @can_return_tuple
     def forward(
@@ -126,6 +141,7 @@ class CoMMModel(LatentPreTrainedModel):
         augmented_modalities: Modalities | None = None,
         ids: Tensor | None = None,
         present: Mapping[str, Tensor] | None = None,
+        labels: Tensor | None = None,
         return_loss: bool | None = None,
         **kwargs: Any,
     ) -> Embeddings:
@@ -138,6 +154,7 @@ class CoMMModel(LatentPreTrainedModel):
             ids: `(batch,)`, rows with the same id are positives of each other.
             present: `(batch,)` bool of each modality, the rows that have it, in either view; by default all have all.
                 What stands in the others is not fused.
+            labels: `(batch,)` int64, the class of each row, for the objective `supcon`; negative of a row without one.
             return_loss: Compute the objective. By default where the batch holds what the objective needs.
 
         Returns:
@@ -162,6 +179,8 @@ class CoMMModel(LatentPreTrainedModel):
 
         embeds, joint = view(fused[:batch])
         embeddings = Embeddings(embeds=embeds, fused=joint, ids=ids, present=present)
+        if self.config.objective == "supcon":
+            embeddings.labels = labels
         if augmented_modalities is not None:
             embeddings.augmented, embeddings.fused_augmented = view(fused[batch:])
         if return_loss is None:
@@ -178,7 +197,8 @@ class CoMMModel(LatentPreTrainedModel):
         return self._fuse(modalities, None, names, [list(range(len(names)))], present)[:, 0]
 
     def score(self, embeddings: Embeddings) -> Embeddings:
-        """The projection head, with batch statistics of its own for each subset and view, and L2 normalisation."""
+        """The projection head, with batch statistics of its own for each subset and view, and L2 normalisation; of
+        the objective `supcon` the normalisation alone."""
         dtype = float_dtype(self.head)
 
         def apply(head: Any, rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
@@ -195,7 +215,13 @@ class CoMMModel(LatentPreTrainedModel):
             return F.normalize(self.head.of_rows(rows.to(dtype), embeddings.rows_with()), dim=-1)
 
         with full_precision(embeddings.device):
-            scored = Embeddings(ids=embeddings.ids, present=embeddings.present)
+            scored = Embeddings(ids=embeddings.ids, present=embeddings.present, labels=embeddings.labels)
+            if self.config.objective == "supcon":
+                # The fused vectors themselves, without a head; rows that have no modality are in no term.
+                for field in ("fused", "fused_augmented"):
+                    rows = getattr(embeddings, field)
+                    setattr(scored, field, None if rows is None else F.normalize(rows, dim=-1))
+                return scored
             scored.embeds = unit(apply(self.head, embeddings.embeds))
             scored.augmented = unit(apply(self.head, embeddings.augmented))
             scored.fused, scored.fused_augmented = joint(embeddings.fused), joint(embeddings.fused_augmented)

@@ -6,11 +6,17 @@ from typing import Any, Literal, cast
 
 import transformers
 
-from ..models.albef_heads import SupervisedLatentALBEF
+from ..models.embeddings import LatentPreTrainedModel
 from ..models.plugins import load_plugins
 from ..models.registry import Registry
 
 TASKS: Registry["Task"] = Registry("task")
+Said = Literal["answers", "classes", "labels", "numbers", "any"]
+PROBLEMS: dict[str, Said] = {
+    "single_label_classification": "classes",
+    "multi_label_classification": "labels",
+    "regression": "numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -21,21 +27,29 @@ class Task:
         type_name: What a recipe writes as `model.type`.
         model: The head.
         does: What it does, in one line.
-        labels: Whether it gives one of many answers in words, or tells classes apart.
-        sentence: What it reads beside the images: a question, a hypothesis ...
+        labels: Whether it gives one of many `answers` in words, or tells `classes` apart; `any` of one that tells
+            classes, several labels of a row, or numbers, as the `problem_type` of its config says.
+        sentence: What it reads beside the images: a question, a hypothesis ...; "" of one that reads rows of any
+            modalities.
         auto_class: Of transformers, which loads it.
-        pipeline: The task of the Hub that is nearest.
+        pipeline: The task of the Hub that is nearest; None where there is none.
         images: How many it reads with a sentence.
     """
 
     type_name: str
-    model: type[SupervisedLatentALBEF]
+    model: type[LatentPreTrainedModel]
     does: str
-    labels: Literal["answers", "classes"]
+    labels: Literal["answers", "classes", "any"]
     sentence: str
     auto_class: str
-    pipeline: str = "visual-question-answering"
+    pipeline: str | None = "visual-question-answering"
     images: int = 1
+
+    def said(self, config: Any) -> Said:
+        """What a model with this config says: `any` where its data are to decide."""
+        if self.labels != "any":
+            return self.labels
+        return PROBLEMS.get(config.problem_type or "", "any")
 
 
 def register_task(name: str, task: Task) -> Task:
@@ -44,10 +58,10 @@ def register_task(name: str, task: Task) -> Task:
     Where an Auto class has several heads, `architectures` of a folder tells which it is of; the first is for others.
 
     Raises:
-        ValueError: If another task has the name or the type, or what it says is not answers or classes.
+        ValueError: If another task has the name or the type, or what it says is none of answers, classes and any.
     """
-    if task.labels not in ("answers", "classes"):
-        raise ValueError(f"the task {name!r} has labels={task.labels!r}: write answers or classes")
+    if task.labels not in ("answers", "classes", "any"):
+        raise ValueError(f"the task {name!r} has labels={task.labels!r}: write answers, classes or any")
     if any(other.type_name == task.type_name and other is not task for other in TASKS.values()):
         raise ValueError(f"there is a task of the type {task.type_name!r} already: choose another type_name")
     TASKS.register(name)(task)
@@ -63,7 +77,7 @@ def register_task(name: str, task: Task) -> Task:
 
 def task_of(model_class: type) -> Task | None:
     """The task of a head; None of a model that is trained without labels."""
-    if not issubclass(model_class, SupervisedLatentALBEF):
+    if getattr(model_class, "task", None) is None:
         return None
     of_model = {task.model: task for task in TASKS.values()}
     return next((of_model[base] for base in model_class.__mro__ if base in of_model), None)

@@ -11,7 +11,7 @@ from ..models.embeddings import LatentPreTrainedModel
 from .arguments import LatentTrainingArguments
 from .lora import without_adapters
 
-OWN_MODELS = "LatentCLIPModel, CoMMModel, LatentALBEFForPreTraining or one of the heads of LatentALBEF"
+OWN_MODELS = "LatentCLIPModel, CoMMModel, LatentALBEFForPreTraining, or a model with a head"
 
 
 def check_arguments(args: Any) -> None:
@@ -47,25 +47,28 @@ def check_model(model: Any) -> None:
     raise UserError(f"model is {_named(model)}, which has no objective; give {OWN_MODELS}{tower}")
 
 
-def check_missing(model: LatentPreTrainedModel) -> None:
-    """Raises:
+def check_missing(
+    model: LatentPreTrainedModel, key: str = "data.on_missing: use", remedy: str = "on_missing: drop"
+) -> None:
+    """
+    Args:
+        key: By what rows lack modalities.
+        remedy: What lets no row lack any.
+
+    Raises:
     UserError: If the model, its objective or a regularizer needs every modality of every row.
     """
     if not model.supports_missing:
-        raise UserError(
-            f"data.on_missing: use: {type(model).__name__} needs every modality of every row: write on_missing: drop"
-        )
+        raise UserError(f"{key}: {type(model).__name__} needs every modality of every row: write {remedy}")
     objective = model.objective
     for name, own in getattr(objective, "regularizers", {}).items():
         if not own.regularizer.supports_missing:
             raise UserError(
-                f"data.on_missing: use: the regularizer {name} needs every modality of every row: leave it out, or "
-                "write on_missing: drop"
+                f"{key}: the regularizer {name} needs every modality of every row: leave it out, or write {remedy}"
             )
     if not objective.supports_missing:
         raise UserError(
-            f"data.on_missing: use: the objective {model.config.objective!r} needs every modality of every row: "
-            "write on_missing: drop"
+            f"{key}: the objective {model.config.objective!r} needs every modality of every row: write {remedy}"
         )
 
 

@@ -64,6 +64,8 @@ def gather_embeddings(embeddings: Embeddings) -> tuple[Embeddings, slice | None]
     whole = embeddings.map(lambda tensor: next(columns))
     if embeddings.ids is not None:
         whole.ids = _all_rows(embeddings.ids)
+    if embeddings.labels is not None:
+        whole.labels = _all_rows(embeddings.labels)
     if embeddings.present is not None:
         there = _all_rows(torch.stack(list(embeddings.present.values()), dim=1).byte())
         whole.present = dict(zip(embeddings.present, there.bool().unbind(dim=1), strict=True))

@@ -72,8 +72,8 @@ class TrainerEncode:
 
         return self._once("maps", regions, found)
 
-    def answer(self, rows: Dataset, answers: Sequence[str] | None) -> Tensor:
-        return self._together("answer", rows, None if answers is None else tuple(answers))
+    def answer(self, rows: Dataset, answers: Sequence[str] | None, only: str | None = None) -> Tensor:
+        return self._together("answer", rows, (None if answers is None else tuple(answers), only))
 
     def _once(self, what: Any, rows: Any, compute: Callable[[], Any]) -> Any:
         key = (what, id(rows))
@@ -94,9 +94,10 @@ class TrainerEncode:
     def _compute(self, what: str, rows: Any, argument: Any) -> Any:
         if what == "embed":
             return self._trainer.embed(rows)
-        if argument is not None:
-            return self._trainer.answer(rows, argument)
-        return torch.from_numpy(self._trainer.predict(rows).predictions["logits"])
+        answers, only = argument
+        if answers is not None:
+            return self._trainer.answer(rows, answers)
+        return self._trainer.logits(rows, only)
 
     def _name_of(self, rows: Any) -> str:
         """The split whose rows these are: every process has its own copy."""

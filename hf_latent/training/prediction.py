@@ -22,6 +22,8 @@ QUESTION = ("pixel_values", "input_ids", "attention_mask", "token_type_ids")
 class PredictionTrainer(Trainer):
     """The part of the [`LatentTrainer`] that predicts. Every process takes part and gets all rows."""
 
+    _only: str | None = None
+
     def prediction_step(
         self,
         model: nn.Module,
@@ -33,6 +35,8 @@ class PredictionTrainer(Trainer):
         if prediction_loss_only:
             return None, None, None
         inputs = self._prepare_inputs(inputs)
+        if self._only is not None:
+            inputs = {**inputs, "modalities": {self._only: inputs["modalities"][self._only]}}
         labels = inputs.pop("labels", inputs.pop("ids", None))
         with torch.no_grad(), self.compute_loss_context_manager():
             embeddings = model(**inputs, return_loss=False)
@@ -88,6 +92,21 @@ class PredictionTrainer(Trainer):
         """The representation that probes read, `(rows, dim)` float32: what the objective calls its features."""
         model: Any = self.model
         return model.objective.features(self.embed(dataset)).float().numpy()
+
+    def logits(self, dataset: Any, only: str | None = None) -> Tensor:
+        """What a model with a head says of a whole data set, `(rows, num_labels)` on the CPU.
+
+        Args:
+            dataset: Rows.
+            only: A modality, to read that one alone.
+        """
+        self._only = only
+        try:
+            with self._predicting_all():
+                predictions: Any = self.predict(dataset).predictions
+        finally:
+            self._only = None
+        return torch.from_numpy(predictions["logits"])
 
     @torch.no_grad()
     def answer(self, dataset: Any, answers: Sequence[str], k: int = 128) -> Tensor:

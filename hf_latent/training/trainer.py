@@ -30,6 +30,7 @@ from .evaluation import EvaluationTrainer
 from .finite import FiniteCheck
 from .gradient_cache import cached_backward, rows_of
 from .lora import without_adapters
+from .modality_dropout import kept_modalities
 from .optimizer import OptimizerTrainer
 from .sampling import PlacedRows, PlaceSampler, ShuffledSampler, UniqueIdSampler, stream_loader
 from .search import SearchTrainer
@@ -106,6 +107,8 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         _ = model.objective  # what does not fit is said now
         if missing:
             check_missing(without_adapters(model))
+        if cast(LatentPreTrainedModel, model).modality_dropout:
+            check_missing(without_adapters(model), "model.modality_dropout", "modality_dropout: 0")
 
     def _begin_anew(self) -> None:
         self._micro_batch = (-1, 0)
@@ -231,21 +234,32 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         """What the objective reads of some rows of a batch; with `only`, the first view of those modalities. The first
         view is plain unless for `training`."""
         chunk = rows_of(inputs, rows)
-        if self.views is None:
-            return chunk
         start = key["rows"].start
         moved = rows.cpu() + start if isinstance(rows, Tensor) else slice(start + rows.start, start + rows.stop)
+        key = {**key, "rows": moved}
+        if training:
+            chunk = self._with_dropout(chunk, **key)
+        if self.views is None:
+            return chunk
         second: list[str] | None = [] if only is not None else None
-        return self._with_views(chunk, training, second, only, **{**key, "rows": moved})
+        return self._with_views(chunk, training, second, only, **key)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = self._on_device(inputs)
-        if self.views is None:
+        if not cast(nn.Module, self.model).training:
+            return inputs if self.views is None else self._with_views(inputs, False, [])
+        key = self._view_key()
+        inputs = self._with_dropout(inputs, **key)
+        return inputs if self.views is None else self._with_views(inputs, True, **key)
+
+    def _with_dropout(self, inputs: dict[str, Any], **key: Any) -> dict[str, Any]:
+        """A batch of training whose rows lack modalities at random, where the model asks for it."""
+        probability = cast(LatentPreTrainedModel, self.model).modality_dropout
+        if not probability or "modalities" not in inputs:
             return inputs
-        training = cast(nn.Module, self.model).training
-        if not training:
-            return self._with_views(inputs, False, [])
-        return self._with_views(inputs, True, **self._view_key())
+        seed = self.args.seed if self.views is None else self.views.seed
+        told: dict[str, Any] = {"seed": seed, "present": inputs.get("present"), "device": self.args.device}
+        return {**inputs, "present": kept_modalities(inputs["modalities"], probability, **told, **key)}
 
     def _first_views_to_augment(self, model: LatentPreTrainedModel) -> list[str]:
         names = [] if self.views is None else list(self.views.modalities)

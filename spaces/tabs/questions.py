@@ -20,14 +20,14 @@ SHOWN = 8
 
 def refusal(explorer: Explorer) -> str | None:
     """Why a model answers no questions; None where it does."""
-    if explorer.head is not None:
+    if isinstance(explorer.head, Head):
         return None
     return f"It was not trained to answer: a model of a downstream task is, such as {known_tasks()}."
 
 
 def known_tasks() -> str:
     """The names of the models that answer, as recipes write them."""
-    return ", ".join(task.type_name for task in TASKS.values())
+    return ", ".join(task.type_name for task in TASKS.values() if task.sentence)
 
 
 def build(explorers: Sequence[Explorer]) -> None:

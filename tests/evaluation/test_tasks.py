@@ -1,7 +1,10 @@
 """How often a downstream head is right, on answers that are known by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from hf_latent.data.loaded import Label, Target
 from hf_latent.data.loading import SOURCES
@@ -91,3 +94,75 @@ def test_the_commonest_answer_reaches_chance_in_the_tasks_that_ship(name):
         assert measurement.rows == len(own) and measurement.chance == pytest.approx(
             100 * np.bincount(own).max() / len(own)
         )
+
+
+class ReadsAlone(Planted):
+    """A head that can do with one modality, and says something else then.
+
+    Args:
+        alone: Modality -> what it says from it.
+    """
+
+    def __init__(self, test, answers, alone):
+        super().__init__((test, embeddings(a=np.eye(6), b=np.eye(6))), answers=answers)
+        self.abilities |= {"alone"}
+        self.alone = alone
+
+    def answer(self, rows, answers, only=None):
+        return super().answer(rows, answers) if only is None else torch.tensor(self.alone[only])
+
+
+def measured_alone(kind, label, truth, answers, alone):
+    there = np.array([1, 1, 1, 1, 0, 0], dtype=bool)
+    test = replace(split(6, {"right": truth}), present={"b": there})
+    data = data_of(test, "a", "b", train=test, labels={"right": label}, target=Target(kind, "right"))
+    encode = ReadsAlone(test, answers, alone)
+    Tasks().check(data)
+    return {m.key: m for m in Tasks().run(encode, data)}
+
+
+def test_classes_from_each_modality_alone():
+    """From a, rows 0, 3 and 5 are right; of the four rows that have b, all but one."""
+    alone = {"a": np.eye(3)[[0, 2, 2, 2, 0, 0]], "b": np.eye(3)[[0, 1, 1, 2, 2, 2]]}
+    found = measured_alone("classes", LABELS["right"], TRUTH, SCORES, alone)
+    assert found["class_accuracy"].value == pytest.approx(100 * 4 / 6)
+    assert (found["class_accuracy_a_alone"].value, found["class_accuracy_a_alone"].rows) == (50.0, 6)
+    assert (found["class_accuracy_b_alone"].value, found["class_accuracy_b_alone"].rows) == (75.0, 4)
+    assert found["class_accuracy_b_alone"].chance == 50 and found["class_accuracy_b_alone"].task == "other"
+    assert "class_accuracy_text_only" not in found
+
+
+def test_labels_of_a_row():
+    truth = np.array([[1, 0], [1, 1], [0, 1], [1, 0], [0, 0], [1, 0]], dtype=bool)
+    given = np.array([[1.0, -2], [0.5, -1], [3, 4], [-1, -1], [-5, -5], [2, 1]])
+    found = measured_alone("labels", Label("multilabel", ("x", "y")), truth, given, {"a": given, "b": -given})
+    first, second = 2 * 3 / (4 + 4), 2 * 1 / (2 + 2)  # of x three right of four said and four there
+    assert found["label_macro_f1"].value == pytest.approx(50 * (first + second))
+    assert found["label_weighted_f1"].value == pytest.approx(100 * (4 * first + 2 * second) / 6)
+    p = np.array([4 / 6, 2 / 6])
+    assert found["label_macro_f1"].chance == pytest.approx(100 * np.mean(2 * p / (1 + p)))
+    assert found["label_weighted_f1_a_alone"].value == found["label_weighted_f1"].value
+    assert found["label_weighted_f1_b_alone"].rows == 4 and found["label_weighted_f1"].headline
+    assert not found["label_weighted_f1_a_alone"].headline and found["label_macro_f1"].group == "labels"
+
+
+def test_numbers_of_a_row():
+    truth = np.array([[0.0, 1], [1, 1], [2, 5], [3, 1], [4, 1], [5, 3]])
+    given = truth + np.array([[1.0, -1]] * 6)
+    found = measured_alone("numbers", Label("number", ("x", "y")), truth, given, {"a": truth, "b": given})
+    assert found["number_mse"].value == found["number_mae"].value == pytest.approx(1)
+    assert found["number_r2"].value == pytest.approx(np.mean(1 - 1 / truth.var(axis=0)))
+    assert (
+        found["number_mse"].chance == pytest.approx(truth.var(axis=0).mean()) and found["number_mse"].better == "lower"
+    )
+    assert found["number_mae"].chance == pytest.approx((1.5 + 1.0) / 2)
+    assert found["number_r2_a_alone"].value == 1 and found["number_r2_a_alone"].unit == ""
+    np.testing.assert_allclose(found["number_mse"].outcomes, np.ones(6))
+
+
+def test_one_number_of_a_row():
+    truth = np.arange(6.0)
+    found = measured_alone(
+        "numbers", Label("number"), truth, truth[:, None], {"a": truth[:, None], "b": truth[:, None]}
+    )
+    assert found["number_r2"].value == 1 and found["number_mse"].value == 0

@@ -29,11 +29,11 @@ ENCODERS = {
 }
 
 
-def small_model(names=("image", "series"), seed=0, dtype=torch.float64, **options):
+def small_model(names=("image", "series"), seed=0, dtype=torch.float64, cls=CoMMModel, **options):
     torch.manual_seed(seed)
     defaults = {"embed_dim": 16, "fusion_heads": 4, "projection_hidden_dim": 12, "projection_dim": 8}
     config = CoMMConfig(modalities={name: ENCODERS[name] for name in names}, **{**defaults, **options})
-    return CoMMModel(config).to(dtype)
+    return cls(config).to(dtype)
 
 
 def small_batch(names=("image", "series"), rows=6, seed=0, dtype=torch.float64):

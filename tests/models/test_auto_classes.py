@@ -34,8 +34,8 @@ def registered():
 
 
 def tiny(model):
-    if model is CoMMModel:
-        return small_model(dtype=torch.float32)
+    if issubclass(model, CoMMModel):
+        return small_model(dtype=torch.float32, cls=model)
     if model is LatentCLIPModel:
         return small_clip(dtype=torch.float32)
     return small_albef(dtype=torch.float32, cls=model)

@@ -16,6 +16,7 @@ from transformers import TrainerCallback, set_seed
 
 from hf_latent import (
     CoMMConfig,
+    CoMMForSequenceClassification,
     CoMMModel,
     CoMMProcessor,
     LatentALBEFForImageTextClassification,
@@ -56,6 +57,32 @@ class RandomPairs(Dataset):
         return {"image1": self.images[i, 0], "image2": self.images[i, 1], "ids": i}
 
 
+PROBLEMS = {
+    "classes": "single_label_classification",
+    "labels": "multi_label_classification",
+    "numbers": "regression",
+}
+
+
+class LabelledPairs(RandomPairs):
+    """The same rows with labels, of which some are missing: a class, three labels, or three numbers of each row; or
+    the class of the objective supcon."""
+
+    def __init__(self, rows=52, problem="classes"):
+        super().__init__(rows)
+        self.problem = problem
+
+    def __getitem__(self, i):
+        missing = i % 5 == 3
+        said = {
+            "classes": -100 if missing else i % 3,
+            "supcon": -1 if missing else i % 3,
+            "labels": [float(i % 2), float(i % 3 == 0), np.nan if missing else 1.0],
+            "numbers": [i / 10, np.nan if missing else np.sin(i), 1.0],
+        }
+        return {**super().__getitem__(i), "labels": said[self.problem]}
+
+
 def build_trainer(
     folder,
     dataset=None,
@@ -68,8 +95,11 @@ def build_trainer(
     regularizers=None,
     benchmarks=None,
     missing=False,
+    problem=None,
+    options=None,
     **arguments,
 ):
+    """CoMM; with a `problem` its head, or `supcon`. `options` are of the config."""
     set_seed(0)
     spec = {"encoder": "cnn", "channels": [8, 16], "norm": norm}
     config = CoMMConfig(
@@ -81,8 +111,13 @@ def build_trainer(
         objective=objective,
         loss_terms=loss_terms,
         regularizers=regularizers or {},
+        num_labels=3,
+        problem_type=PROBLEMS.get(problem),
+        **(options or {}),
     )
-    model = CoMMModel(config)
+    model = (CoMMForSequenceClassification if problem in PROBLEMS else CoMMModel)(config)
+    if problem is not None and dataset is None:
+        dataset = LabelledPairs(problem=problem)
     processor = CoMMProcessor({name: {"kind": "image", "size": 16} for name in NAMES})
     views = Views({name: build_view("image", size=16) for name in NAMES}, seed=0) if views else None
     return LatentTrainer(

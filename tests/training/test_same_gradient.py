@@ -30,6 +30,16 @@ PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neithe
 # All regularizers at once on rows of which some lack a modality.
 LACKING = {name: {**model, "missing": True} for name, model in MODELS.items() if name != "clip"}
 LACKING["clip of three"] = {"clip": True, "triples": True, "missing": True}
+# What reads labels, of which some are missing, on rows that lack modalities: in the data, and by modality dropout.
+LABELLED = {
+    "supcon": {"problem": "supcon", "objective": "supcon"},
+    "supcon, dropped": {"problem": "supcon", "objective": "supcon", "options": {"modality_dropout": 0.4}},
+    "supcon, lacking": {"problem": "supcon", "objective": "supcon", "missing": True},
+    "classes": {"problem": "classes", "options": {"modality_dropout": 0.4}},
+    "labels": {"problem": "labels", "missing": True, "options": {"modality_dropout": 0.4}},
+    "numbers": {"problem": "numbers"},
+    "numbers, frozen": {"problem": "numbers", "options": {"frozen": True}},
+}
 CURVES = {
     "clip": {"clip": True},
     "clip of photos": {"clip": True, "photos": True},  # whose crops are cut as they are loaded
@@ -62,6 +72,8 @@ def all_cases(processes):
             specs = {key: {**spec, "ramp": 0.0} for key, spec in fitted(model, REGULARIZERS).items()}
             options = {"regularizers": specs, "double": True, "max_steps": 1}
             cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
+        for name, model in LABELLED.items():
+            cases[f"labelled {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
         for (name, regularizer), model in TRIPLES.items():
             options = {"clip": True, "triples": True, "regularizers": {}, "double": True, "max_steps": 1}
             cases[f"{name}, {regularizer}, {variant}"] = {**options, **model, **parts}
@@ -126,6 +138,13 @@ def test_rows_may_lack_a_modality(one, results, processes, model, variant):
     found, expected = results(processes)[f"lacking {model}, {variant}"], one[f"lacking {model}, whole"]
     assert difference(found["gradient"], expected["gradient"]) <= 1e-9
     assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)  # losses are logged in float32
+
+
+@pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(LABELLED, strict=True)))
+def test_labels_of_rows(one, results, processes, model, variant):
+    found, expected = results(processes)[f"labelled {model}, {variant}"], one[f"labelled {model}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
 
 
 @pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(CURVES, strict=True)))

@@ -1,0 +1,52 @@
+"""Modality dropout: rows lack modalities at random, so that a model learns to do with those that are there."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+_STREAM = 1  # apart from the views, whose key has four numbers
+
+
+def kept_modalities(
+    modalities: Iterable[str],
+    probability: float,
+    *,
+    seed: int,
+    position: int = 0,
+    rows: slice | Tensor | None = None,
+    global_rows: int,
+    present: Mapping[str, Tensor] | None = None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Tensor]:
+    """Which modalities each row keeps.
+
+    Each that a row has is left out with `probability`, independently; where that would leave none, the one with the
+    largest number drawn stays. A row depends on the seed and its place in training alone.
+
+    Args:
+        modalities: Their names.
+        probability: 0 or more and below 1.
+        seed: Of the views.
+        position: Rows consumed by training before this global batch.
+        rows: Where the rows at hand lie in the global batch, a slice or their numbers; all of it by default.
+        global_rows: Size of the global batch.
+        present: `(rows,)` bool of each modality, those that a row has; by default all.
+        device: Of the result.
+
+    Returns:
+        `(rows,)` bool of each modality.
+    """
+    names = list(modalities)
+    key = np.random.SeedSequence((seed, 0, 0, position, _STREAM)).generate_state(1)
+    drawn = torch.rand(global_rows, len(names), generator=Generator().manual_seed(int(key[0])))
+    drawn = drawn[slice(None) if rows is None else rows].to(device)
+    there = torch.ones_like(drawn, dtype=torch.bool)
+    if present is not None:
+        there = torch.stack([present[name].to(device) for name in names], dim=1)
+    drawn = drawn.masked_fill(~there, -1.0)  # what a row lacks is not kept in place of the others
+    kept = drawn >= probability
+    largest = drawn == drawn.max(dim=1, keepdim=True).values
+    kept = torch.where(kept.any(dim=1, keepdim=True), kept, largest) & there
+    return dict(zip(names, kept.unbind(dim=1), strict=True))
