@@ -124,7 +124,7 @@ def _read_json(file: Path) -> Any:
 @register_source("mm_imdb_features")
 @dataclass(frozen=True)
 class MMIMDbFeaturesData(PublishedSource):
-    """MM-IMDb as features of posters (`image`, 4,096 numbers of a VGG network) and of plots (`text`, 300 numbers,
+    """MM-IMDb as features of posters (`poster`, 4,096 numbers of a VGG network) and of plots (`plot`, 300 numbers,
     means of word2vec). `multimodal_imdb.hdf5` of MultiBench, read by h5py. The file does not name the genres.
 
     Args:
@@ -132,7 +132,7 @@ class MMIMDbFeaturesData(PublishedSource):
         bounds: The first row to validate on, and the first to test.
     """
 
-    MODALITIES: ClassVar[tuple[str, ...]] = ("image", "text")
+    MODALITIES: ClassVar[tuple[str, ...]] = ("poster", "plot")
     PROBES: ClassVar[Mapping[str, Any]] = {"protocol": "comm2025", "validation": True}
 
     bounds: list[int] = field(default_factory=lambda: list(BOUNDS))
@@ -146,7 +146,7 @@ class MMIMDbFeaturesData(PublishedSource):
         )
 
     def parts(self, modalities: Sequence[str], progress: bool) -> tuple[Mapping[str, Label], Mapping[str, Part]]:
-        h5py, keys = require_h5py(), {"image": "vgg_features", "text": "features"}
+        h5py, keys = require_h5py(), {"poster": "vgg_features", "plot": "features"}
         try:
             with h5py.File(self.path, "r") as file:
                 genres = np.asarray(array_of(file, "genres")) > 0

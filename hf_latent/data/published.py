@@ -9,9 +9,10 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..errors import UserError, suggest
-from .loaded import EvaluationData, Label, LoadedData, Split
+from .loaded import EvaluationData, Label, LoadedData, Split, Target, TargetKind
 from .rows import Row
 from .source import Reader, Source
+from .target import GIVEN, TARGET
 
 Column = Sequence[Any] | np.ndarray | Callable[[int], Any]
 
@@ -22,10 +23,14 @@ class PublishedRows(Dataset):
     Args:
         columns: Of each modality its values, or a function of the place that reads one.
         numbers: What each row is called in errors, such as its place in the file.
+        labels: What a head is trained to say of each row, as [`Split.labels`] has it, where there is a head.
     """
 
-    def __init__(self, columns: Mapping[str, Column], numbers: Sequence[int | str]) -> None:
+    def __init__(
+        self, columns: Mapping[str, Column], numbers: Sequence[int | str], labels: np.ndarray | None = None
+    ) -> None:
         self.columns, self.numbers = dict(columns), numbers
+        self.labels = None if labels is None else (labels.astype(float) if labels.dtype == bool else labels).tolist()
         self.ids = np.arange(len(numbers))
 
     def __len__(self) -> int:
@@ -36,6 +41,8 @@ class PublishedRows(Dataset):
             raise IndexError(f"row {i} of {len(self)}")
         row = Row({name: _read(own, i) for name, own in self.columns.items()}, ids=i)
         row.number = self.numbers[i]
+        if self.labels is not None:
+            row["labels"] = self.labels[i]
         return row
 
     def sentences(self, column: str) -> Iterator[str]:
@@ -64,6 +71,8 @@ class Part:
 @dataclass(frozen=True)
 class PublishedSource(Source):
     """Files of a benchmark, read as its own code reads them.
+
+    A head is trained on its label, or on all of its numbers; an objective that contrasts classes reads its class.
 
     Attributes:
         MODALITIES: What its rows hold; a model reads all of them, or some.
@@ -94,12 +103,16 @@ class PublishedSource(Source):
                 raise UserError(f"model.modalities.{name}: no modality of data.name={self.NAME}; {known}")
         names = [name for name in self.MODALITIES if name in (reader.encoders or self.MODALITIES)]
         labels, parts = self.parts(names, progress)
+        name, label, said = self._target(reader, labels)
         rows, splits = {}, {}
         for role, part in parts.items():
             if not len(part.numbers):
                 raise UserError(f"data.path={self.path!r}: there are no {role} rows")
-            rows[role] = PublishedRows(part.columns, part.numbers)
-            splits[role] = Split(rows[role], rows[role].ids, part.labels)
+            own = {**part.labels}
+            if label is not None and name not in own:
+                own[name] = np.stack([own[number] for number in label.names], axis=1)
+            rows[role] = PublishedRows(part.columns, part.numbers, None if label is None else own[name])
+            splits[role] = Split(rows[role], rows[role].ids, own)
         columns = {name: name for name in names}
         counts = ", ".join(f"{role}: {len(own):,} rows" for role, own in rows.items())
         return LoadedData(
@@ -112,10 +125,29 @@ class PublishedSource(Source):
                 train=splits["train"],
                 validation=splits["validation"],
                 columns=columns,
-                labels=labels,
-                benchmarks={"probes": dict(self.PROBES)},
+                labels=labels if label is None else {**labels, name: label},
+                benchmarks={"probes": dict(self.PROBES)} if said is None else {"tasks": {}},
+                target=None if said is None else Target(said, name),
             ),
+            target=label,
         )
+
+    def _target(self, reader: Reader, labels: Mapping[str, Label]) -> tuple[str, Label | None, TargetKind | None]:
+        """The name of the label that a model reads, the label, and what a head says of rows; None where there is none.
+
+        Raises:
+            UserError: If the model reads something else.
+        """
+        if reader.labels is None:
+            return "", None, None
+        (name, label), *others = labels.items()
+        if others:
+            name, label = TARGET, Label("number", tuple(labels), label.of, "the numbers")
+        kind = GIVEN[label.kind]
+        if reader.labels not in ("any", "contrast" if kind == "classes" else kind, kind):
+            wanted = "classes" if reader.labels == "contrast" else reader.labels
+            raise UserError(f"data.name={self.NAME}: its rows have {kind}, and this model reads {wanted}")
+        return name, label, None if reader.labels == "contrast" else kind
 
     def loaded_tokenizers(self, modalities: Sequence[str], train: PublishedRows) -> dict[str, Any]:
         """The tokenizer of each text modality."""

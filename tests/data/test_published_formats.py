@@ -228,11 +228,38 @@ def test_features_of_films_are_split_at_their_bounds(tmp_path):
         list(range(30, 40)),
     ]
     with h5py.File(path) as file:
-        assert np.array_equal(found.test.rows[3]["image"], file["vgg_features"][33])
-        assert np.array_equal(found.test.rows[3]["text"], file["features"][33])
+        assert np.array_equal(found.test.rows[3]["poster"], file["vgg_features"][33])
+        assert np.array_equal(found.test.rows[3]["plot"], file["features"][33])
         assert np.array_equal(found.test.labels["genres"], np.asarray(file["genres"][30:]) > 0)
     with pytest.raises(UserError, match="data.bounds="):
         loaded("mm_imdb_features", path)
+
+
+def read(name, path, labels, **options):
+    return SOURCES[name](path=str(path), **options).load_for(Reader(labels=labels))
+
+
+def test_heads_read_the_class_the_labels_or_all_numbers(tmp_path):
+    pytest.importorskip("h5py")
+    said = read("mosi", files.write_affect(tmp_path), "any")
+    assert said.train[1]["labels"] == 1 and said.target.names == ("negative", "positive")
+    assert said.evaluation.target.kind == "classes" and said.evaluation.benchmarks == {"tasks": {}}
+    contrasted = read("mosi", tmp_path / "mosi_data.pkl", "contrast")
+    assert contrasted.train[0]["labels"] == 0 and contrasted.evaluation.target is None
+    assert list(contrasted.evaluation.benchmarks) == ["probes"]
+    films = read("mm_imdb", files.write_mm_imdb(tmp_path), "labels")
+    assert films.train[7]["labels"] == films.evaluation.train.labels["genres"][7].astype(float).tolist()
+    assert films.evaluation.target.kind == "labels"
+    moved = read("vision_touch", files.write_vision_touch(tmp_path, 3, 4), "any")
+    own = moved.evaluation.test.labels
+    assert moved.target.names == ("x", "y", "z", "yaw") and moved.evaluation.target.kind == "numbers"
+    assert own["target"][2].tolist() == [own[name][2] for name in moved.target.names]
+    assert moved.train[1]["labels"] == moved.evaluation.train.labels["target"][1].tolist()
+    with pytest.raises(UserError, match="data.name=mm_imdb: its rows have labels, and this model reads classes"):
+        read("mm_imdb", tmp_path / "mmimdb", "contrast")
+    with pytest.raises(UserError, match="its rows have classes, and this model reads numbers"):
+        read("mosi", tmp_path / "mosi_data.pkl", "numbers")
+    assert "labels" not in loaded("mosi", tmp_path / "mosi_data.pkl").train[0]
 
 
 def test_the_recipe_of_a_stranger_reads_none_of_them(tmp_path):
@@ -285,7 +312,7 @@ RECIPES = {
     "comm_mm_imdb": (files.write_mm_imdb, None, "probe_genres_fused_weighted_f1"),
     "comm_mm_imdb_features": (
         files.write_mm_imdb_features,
-        ["data.bounds=[20,30]", "model.modalities.image.hidden_dims=[16]", "model.modalities.text.hidden_dims=[16]"],
+        ["data.bounds=[20,30]", "model.modalities.poster.hidden_dims=[16]", "model.modalities.plot.hidden_dims=[16]"],
         "probe_genres_fused_macro_f1",
     ),
 }
