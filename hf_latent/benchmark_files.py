@@ -193,8 +193,9 @@ def _data_for(file: BenchmarkFile, model: Any, progress: bool) -> EvaluationData
         if not columns:
             raise UserError(f"the data hold {', '.join(written)}, and the model reads {', '.join(modalities)}")
         source = replace(cast(Any, source), columns=columns, tokenizers={})
-        if reader.labels == "classes":
-            source = replace(cast(Any, source), target=_with_classes(cast(Any, source).target, model.config.id2label))
+        target = getattr(source, "target", None)
+        if reader.labels == "classes" and target is not None:
+            source = replace(cast(Any, source), target=_with_classes(target, model.config.id2label))
     return source.evaluation_for(reader, file.reads_train, progress)
 
 

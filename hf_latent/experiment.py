@@ -20,7 +20,7 @@ from .data.loaded import LoadedData
 from .data.texts import check_known, report_texts
 from .errors import UserError, blamed_on
 from .finished import load_finished
-from .fit_to_data import build_processor, fit_image_sizes, fit_recipe
+from .fit_to_data import build_processor, fit_image_sizes, fit_recipe, fit_standardization
 from .hub.push import push_run
 from .hub.trainer import LatentTrainer
 from .measuring import benchmarks_of, benchmarks_to_choose_by, measure, validation_of
@@ -156,6 +156,8 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
         report_texts(data, processor, contrasted=task is None)
     with blamed_on("the first batch cannot be embedded"):
         trainer.try_batch()
+        if checkpoint is None and recipe.pretrained is not None:
+            fit_standardization(trainer, data.train)
     with blamed_on("training"):
         trainer.try_optimizer(checkpoint)
     barrier()  # all have looked at the folder before one writes into it
@@ -173,7 +175,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             metrics |= {"train_runtime": None, "train_samples_per_second": None}
     metrics = measure(run, trainer, data, benchmarks, metrics if main else {})
     if main:
-        _report(run, _measure_others(run, others, metrics, not arguments.disable_tqdm))
+        metrics = _report(run, _measure_others(run, others, metrics, not arguments.disable_tqdm))
         _push(run, recipe)
     return metrics
 

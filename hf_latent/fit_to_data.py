@@ -1,11 +1,12 @@
 """What the data decides of a run: vocabularies, classes, and the processor that reads it."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import replace
 from typing import Any, cast
 
-from torch.utils.data import IterableDataset
+import numpy as np
+from torch.utils.data import IterableDataset, Subset
 
 from .data.loaded import LoadedData
 from .data.rows import ModalityRows
@@ -31,6 +32,10 @@ PROBLEM_OF = {
     "multilabel": "multi_label_classification",
     "number": "regression",
 }
+
+
+STANDARDIZED = 2048
+"""Training rows whose features the standardisation of a head is fitted to."""
 
 
 def build_processor(
@@ -77,6 +82,23 @@ def build_processor(
             squares = {key: image[key] for key in ("fit", "resample") if key in image}
             return fits.for_size(*options, padding=padding, **squares)
         return CoMMProcessor(modalities, tokenizers)
+
+
+def fit_standardization(trainer: Any, rows: Any, most: int = STANDARDIZED) -> None:
+    """Fit the standardisation of a head to the features of training rows, where it has one and they can be counted.
+
+    Every process takes part, and finds the same.
+
+    Args:
+        trainer: With the model that training begins with.
+        rows: To train on.
+        most: Rows that are embedded, evenly spaced.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not hasattr(model, "standardization") or not isinstance(rows, Sized):
+        return
+    chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int).tolist()
+    model.standardization.fit(trainer.embed(Subset(cast(Any, rows), chosen)).fused)
 
 
 def fit_image_sizes(model: LatentPreTrainedModel, views: Mapping[str, View]) -> None:

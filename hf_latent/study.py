@@ -117,7 +117,7 @@ def _chance(measurement: Measurement) -> float:
 
 def _label(measurement: Measurement) -> str:
     """What a measure is called below its bars."""
-    if measurement.group in KINDS and measurement.headline:
+    if measurement.group in KINDS and measurement.headline and not measurement.data:
         return f"all {measurement.group}"
     return (measurement.short or measurement.key).replace("yes_no", "yes/no").replace("_", " ")
 
@@ -138,12 +138,12 @@ class Study:
     Attributes:
         name: Of the file.
         runs: The recipe of each `(structure, seed)`.
-        then: A recipe that each run is fine-tuned with, if any.
+        then: Recipes that each run is fine-tuned with, one after the other.
     """
 
     name: str
     runs: dict[tuple[str, int], Recipe]
-    then: str | None = None
+    then: tuple[str, ...] = ()
 
     @property
     def structures(self) -> list[str]:
@@ -160,7 +160,8 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
     Args:
         source: A YAML file, or the name of a study that ships with the package. Its keys are `recipe`, the recipe that
             all runs share; `changes`, what all change in it; `structures`, `{name: changes}`; `seeds`; and `then`, a
-            recipe that each finished run is fine-tuned with (as its `model.pretrained`), whose results join the run's.
+            recipe that each finished run is fine-tuned with (as its `model.pretrained`), whose results join the run's;
+            of a list of recipes each begins with what the one before it trained, and the results of the last join.
         output_dir: The folder of the runs; `outputs/<name>` by default.
 
     Raises:
@@ -194,15 +195,21 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
             except UserError as error:
                 raise UserError(f"{path}: structure {structure!r}: {error}") from None
             runs[str(structure), seed] = recipe
-    then = values.get("then")
-    if then is not None:
-        if not isinstance(then, str):
-            raise UserError(f"{path}: then={then!r}: write the name of a recipe, or a file")
-        try:
-            find_recipe(then)
-        except UserError as error:
-            raise UserError(f"{path}: then: {error}") from None
-    return Study(path.stem, runs, then)
+    return Study(path.stem, runs, _chain(path, values.get("then")))
+
+
+def _chain(path: Path, then: Any) -> tuple[str, ...]:
+    """The recipes of `then`, each of which there is."""
+    names = [] if then is None else [then] if isinstance(then, str) else then
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: then={then!r}: write the name of a recipe, or a file, or a list of them")
+    try:
+        stems = [find_recipe(name).stem for name in names]
+    except UserError as error:
+        raise UserError(f"{path}: then: {error}") from None
+    if len(set(stems)) < len(stems):
+        raise UserError(f"{path}: then={then!r}: two recipes have one name, and so would their runs: rename one")
+    return tuple(names)
 
 
 def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
@@ -210,7 +217,8 @@ def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
     the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run. What is
-    fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`, and its accuracies are drawn in `fine_tuned.png`.
+    fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`, and its accuracies are drawn in `fine_tuned.png`,
+    those of the last recipe where there are several.
 
     Args:
         study: From `load_study`.
@@ -226,8 +234,12 @@ def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
     for place, ((structure, seed), recipe) in enumerate(study.runs.items(), start=1):
         print(f"[{place}/{len(study.runs)}] {structure}, seed {seed}")
         measured = _trained(recipe, progress)
-        if study.then is not None:
-            measured = _trained(_fine_tuning(study.then, recipe), progress) | measured
+        begun = recipe.output_dir
+        tuned: dict[str, Measurement] = {}
+        for then in study.then:
+            following = _fine_tuning(then, recipe, begun)
+            tuned, begun = _trained(following, progress), following.output_dir
+        measured = tuned | measured
         found.setdefault(structure, []).append(measured)
         known = measured | known
         summary = {name: _summary(runs) for name, runs in found.items()}
@@ -247,10 +259,11 @@ def _trained(recipe: Recipe, progress: bool) -> dict[str, Measurement]:
     return read(experiment.train(recipe if progress else without_progress(recipe), resume=True))
 
 
-def _fine_tuning(then: str, recipe: Recipe) -> Recipe:
+def _fine_tuning(then: str, recipe: Recipe, begun: Path) -> Recipe:
+    """The run of a recipe that begins with the run in the folder `begun`, beside the run of `recipe`."""
     run = recipe.output_dir
     folder = run.with_name(f"{run.name}_{find_recipe(then).stem}")
-    own = {"model": {"pretrained": str(run)}, "training": {"seed": recipe.seed, "output_dir": str(folder)}}
+    own = {"model": {"pretrained": str(begun)}, "training": {"seed": recipe.seed, "output_dir": str(folder)}}
     return load_recipe(then, changes=[own])
 
 

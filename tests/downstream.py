@@ -69,6 +69,8 @@ def save_pretrained(folder):
     """The models that the recipes which ship, and those of the examples, name under `outputs/`; returns the folder."""
     for name, cls in (
         ("latent_albef_quick", LatentALBEFForPreTraining),
+        ("latent_albef_4m", LatentALBEFForPreTraining),
+        ("latent_albef_text_assignment", LatentALBEFForNaturalLanguageVisualReasoning),
         ("emoji_albef", LatentALBEFForPreTraining),
         ("latent_albef_text_assignment_quick", LatentALBEFForNaturalLanguageVisualReasoning),
     ):

@@ -4,14 +4,18 @@ import json
 import runpy
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
+import torch
 
+from hf_latent import CoMMForSequenceClassification, CoMMProcessor
 from hf_latent.cli import main
 from hf_latent.data.hub_data import HubData
 from hf_latent.data.source import Reader
 from hf_latent.data.trifeature_data import TrifeatureData
 from hf_latent.errors import UserError
+from tests.models.small import small_model
 
 ROOT = Path(__file__).resolve().parents[1]
 ENCODERS = {"table": {"encoder": "table", "input_dim": 2}}
@@ -154,3 +158,32 @@ def test_a_label_of_trifeature_is_a_target():
     ):
         with pytest.raises(UserError, match=sentence):
             TrifeatureData(image_size=16, renders=1, **options).load_for(reader)
+
+
+HEAD = """
+model: {{type: comm_classification, pretrained: {begun}, frozen: true}}
+data: {{name: dataset, path: {path}, columns: {{table: a, features: b}}, target: kind, splits: {{train: train}}}}
+views: {{table: {{kind: none}}, features: {{kind: none}}}}
+training: {{max_steps: 1, global_batch_size: 8, output_dir: {run}, disable_tqdm: true, save_strategy: "no"}}
+"""
+
+
+def test_a_head_on_a_pre_trained_model_standardizes_what_it_reads_by_the_training_rows(tmp_path):
+    begun, run, names = tmp_path / "begun", tmp_path / "run", ("table", "features")
+    model = small_model(names, dtype=torch.float32)
+    model.save_pretrained(begun)
+    CoMMProcessor({name: {"kind": name} for name in names}).save_pretrained(begun)
+    draw = np.random.default_rng(0).normal
+    tables, features = draw(size=(16, 4)).astype("float32"), draw(size=(16, 2, 5)).astype("float32")
+    columns = {"a": tables.tolist(), "b": features.tolist(), "kind": ["x", "y"] * 8}
+    datasets.Dataset.from_dict(columns).save_to_disk(tmp_path / "rows")
+    recipe = tmp_path / "recipe.yaml"
+    written = HEAD.format(begun=begun, path=tmp_path / "rows", run=run)
+    recipe.write_text(written, encoding="utf-8", newline="\n")
+    assert main(["train", str(recipe)]) == 0
+    trained = CoMMForSequenceClassification.from_pretrained(run)
+    inputs = {"table": {"values": torch.from_numpy(tables)}, "features": {"values": torch.from_numpy(features)}}
+    with torch.no_grad():
+        fused = model.eval()(inputs, return_loss=False).fused
+    torch.testing.assert_close(trained.standardization.mean, fused.mean(0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(trained.standardization.std, fused.std(0, correction=0), rtol=1e-4, atol=1e-5)

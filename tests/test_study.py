@@ -14,7 +14,7 @@ from hf_latent.errors import UserError
 from hf_latent.recipe import load_recipe
 from hf_latent.resources import resource_path
 from hf_latent.study import load_study, run_study
-from tests.downstream import drawn_once
+from tests.downstream import drawn_once, save_albef
 from tests.measured import measured
 from tests.test_recipe import STUDIES
 
@@ -135,7 +135,7 @@ def test_a_quiet_study_says_where_its_table_is(folder, tmp_path, monkeypatch, ca
     (tmp_path / "loud_study.yaml").write_text(
         f"{STUDY.format(recipe=tmp_path / 'loud.yaml')}then: {folder}/tiny_clip.yaml\n"
     )
-    monkeypatch.setattr("hf_latent.study._fine_tuning", lambda then, recipe: recipe)
+    monkeypatch.setattr("hf_latent.study._fine_tuning", lambda then, recipe, begun: recipe)
     for quiet in ([], ["--quiet"]):
         trained.clear()
         assert main(["study", str(tmp_path / "loud_study.yaml"), "--output", str(tmp_path / "runs"), *quiet]) == 0
@@ -143,6 +143,33 @@ def test_a_quiet_study_says_where_its_table_is(folder, tmp_path, monkeypatch, ca
         assert all(recipe.values["training"]["disable_tqdm"] is False for recipe in trained)
         printed = capsys.readouterr().out
         assert printed == f"{tmp_path / 'runs' / 'study.md'}\n" if quiet else "training" in printed
+
+
+def test_a_list_of_recipes_is_a_chain(tmp_path, monkeypatch):
+    """Each recipe begins with the run of the one before it, and the results of the last one join."""
+    trained = []
+
+    def train(recipe, resume):
+        place, run = len(trained) % 3, recipe.output_dir
+        trained.append((recipe.pretrained, run.name, recipe.seed))
+        save_albef(run, cls=recipe.model_class)
+        return measured([{"cka": 0.5}, {"class_accuracy": 30.0}, {"class_accuracy": 60.0 + recipe.seed}][place])
+
+    monkeypatch.setattr(experiment, "train", train)
+    then = "[latent_albef_text_assignment_quick, latent_albef_statements_quick]"
+    text = f"recipe: latent_albef_quick\nthen: {then}\nseeds: [1, 2]\nstructures: {{plain: {{}}}}\n"
+    (tmp_path / "chain.yaml").write_text(text)
+    summary = run_study(load_study(tmp_path / "chain.yaml", tmp_path / "runs"))
+    for place, seed in ((0, 1), (3, 2)):
+        run = f"plain_{seed}"
+        first, second = (f"{run}_latent_albef_{name}_quick" for name in ("text_assignment", "statements"))
+        assert trained[place : place + 3] == [
+            (None, run, seed),
+            (str(tmp_path / "runs" / run), first, seed),
+            (str(tmp_path / "runs" / first), second, seed),
+        ]
+    assert summary["plain"]["class_accuracy"]["mean"] == 61.5 and summary["plain"]["cka"]["mean"] == 0.5
+    assert (tmp_path / "runs" / "fine_tuned.png").is_file()
 
 
 @pytest.mark.slow
@@ -176,7 +203,7 @@ def test_a_run_of_two_towers_is_whole(study, capsys):
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_studies_that_ship_are_valid(name):
     study = load_study(resource_path("training_args", name))
-    assert len(study.runs) >= 6
+    assert len(study.runs) >= 4
     assert study.output_dir.name == study.name
     for recipe in study.runs.values():
         recipe.model_class.build_objective(recipe.config)
@@ -190,6 +217,15 @@ def test_the_studies_that_ship_are_valid(name):
         ("recipe: latent_clip_quick\nseeds: x\nstructures: {a: {}}", "write a list of different whole numbers"),
         ("recipe: latent_clip_quick\nseeds: [1, 1]\nstructures: {a: {}}", "write a list of different whole numbers"),
         ("recipe: latent_clip_quick\nthen: 3\nstructures: {a: {}}", "then=3: write the name of a recipe, or a file"),
+        ("recipe: latent_clip_quick\nthen: [3]\nstructures: {a: {}}", r"then=\[3\]: write the name of a recipe"),
+        (
+            "recipe: latent_clip_quick\nthen: [latent_clip_quick, latent_clip_quick.yaml]\nstructures: {a: {}}",
+            "two recipes have one name",
+        ),
+        (
+            "recipe: latent_clip_quick\nthen: [latent_clip_quick, albef_quick]\nstructures: {a: {}}",
+            "then: no recipe at albef_quick",
+        ),
         ("recipe: latent_clip_quick\nthen: albef_quick\nstructures: {a: {}}", "then: no recipe at albef_quick"),
         ("recipe: latent_clip_quick\nstructures: [plain]", "structures are {name: changes}"),
         ("recipe: latent_clip_quick\nstructures: {a: 3}", "a: 3: write the sections"),

@@ -3,6 +3,7 @@
     python benchmarks/real/mosi.py make bc-LSTM/data mosi
     python benchmarks/real/mosi.py run mosi outputs/mosi
     python benchmarks/real/mosi.py lacking bc-LSTM/data outputs/mosi
+    python benchmarks/real/mosi.py labels mosi outputs/mosi
 
 The features are those of the repository declare-lab/multimodal-deep-learning, folder `bc-LSTM/data`, one vector an
 utterance: text 100 (the last layer of a convolutional network), audio 73 (openSMILE, selected), video 100 (a 3D
@@ -28,6 +29,7 @@ import torch.nn.functional as F
 
 from hf_latent import experiment
 from hf_latent.metrics import linear_probe
+from hf_latent.metrics.linear_probe import fit_probe
 from hf_latent.recipe import load_recipe
 
 NAMES = ("text", "audio", "video")
@@ -105,7 +107,7 @@ def features(run: Path, values: dict[str, np.ndarray], part: Sequence[str]) -> n
 
     model: Any = AutoModel.from_pretrained(run).eval()
     inputs = {name: {"values": torch.from_numpy(values[name])} for name in part}
-    if getattr(model.config, "objective", "") == "comm":
+    if getattr(model.config, "objective", "") in ("comm", "supcon"):
         return model.get_fused_features(inputs).numpy()
     embeds = model(modalities=inputs, return_loss=False).embeds
     scale = F.normalize if model.config.model_type == "latent_clip" else lambda rows, dim: rows
@@ -218,10 +220,83 @@ def lacking(source: Path, output: Path, seeds: int, split: str) -> None:
     print(f"\nAccuracy of a linear probe on the {split} split, %\n\n{told(found)}")
 
 
+HEADS: dict[str, dict[str, Any]] = {
+    "frozen, linear layer": {"frozen": True},
+    "fine-tuned": {},
+    "fine-tuned, modality dropout 0.3": {"modality_dropout": 0.3},
+    "from scratch": {"pretrained": None},
+    "fine-tuned by SupCon, then a probe": {"type": "comm", "objective": "supcon", "temperature": 0.07},
+}
+
+
+def labels(folder: Path, output: Path, seeds: int, split: str) -> None:
+    """CoMM trained on the sentiment, from the runs of `run`: all modalities, with an interval over rows, and each."""
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for seed in range(1, seeds + 1):
+        begun = output / f"CoMM_{seed}"
+        found.setdefault("a probe of CoMM", []).append(_right(begun, folder, split))
+        for method, model in HEADS.items():
+            place = output / f"labels_{method.replace(' ', '_').replace(',', '')}_{seed}"
+            if not (place / "metrics.json").exists():
+                own = {"type": "comm_classification", "pretrained": str(begun), **model}
+                own = {key: value for key, value in own.items() if value is not None}
+                _train_on_labels(folder, place, seed, own)
+            found.setdefault(method, []).append(_right(place, folder, split))
+    draws = np.random.default_rng(0).integers(0, 10**9, 2000)
+    head = " | ".join([*NAMES, "all", "95 % over rows"])
+    print(f"\nAccuracy on the {split} split, %\n\n| | {head} |\n|---|---|---|---|---|---|")
+    for method, runs in found.items():
+        cells = []
+        for part in (*((name,) for name in NAMES), NAMES):
+            values = [100 * own[" + ".join(part)].mean() for own in runs]
+            cells.append(f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}")
+        rows = np.mean([own[" + ".join(NAMES)] for own in runs], axis=0)
+        means = [100 * rows[np.random.default_rng(d).integers(len(rows), size=len(rows))].mean() for d in draws]
+        low, high = np.percentile(means, [2.5, 97.5])
+        print(f"| {method} | {' | '.join(cells)} | {low:.1f} to {high:.1f} |")
+
+
+def _train_on_labels(folder: Path, output: Path, seed: int, model: dict[str, Any]) -> None:
+    """The recipe with a target in place of the contrast."""
+    from omegaconf import OmegaConf
+
+    recipe: Any = OmegaConf.to_container(OmegaConf.load(RECIPE))
+    del recipe["evaluation"]
+    for key in ("projection_hidden_dim", "projection_dim") if model["type"] != "comm" else ():
+        del recipe["model"][key]
+    recipe["model"] |= model
+    del recipe["data"]["labels"]
+    recipe["data"] |= {"path": str(folder), "target": "sentiment"}
+    recipe["training"] |= {"seed": seed, "output_dir": str(output)}
+    path = output.with_suffix(".yaml")
+    OmegaConf.save(OmegaConf.create(recipe), path)
+    experiment.train(load_recipe(path))
+
+
+@torch.no_grad()
+def _right(run: Path, folder: Path, split: str) -> dict[str, np.ndarray]:
+    """Whether each row is told right, from each modality alone and from all: by a head, or by a probe."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    (train_values, known), (values, truth) = arrays(folder, "train"), arrays(folder, split)
+    classes = np.unique(known)
+    found = {}
+    for part in (*((name,) for name in NAMES), NAMES):
+        if AutoConfig.from_pretrained(run).objective == "labels":
+            model: Any = AutoModelForSequenceClassification.from_pretrained(run).eval()
+            logits = model({name: {"values": torch.from_numpy(values[name])} for name in part}).logits.numpy()
+            said = np.array([model.config.id2label[number] for number in logits.argmax(1)])
+        else:
+            fitted = fit_probe(features(run, train_values, part), np.searchsorted(classes, known))
+            said = classes[fitted.classes[fitted.logits(features(run, values, part)).argmax(1)]]
+        found[" + ".join(part)] = said == truth
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["make", "run", "lacking"])
-    parser.add_argument("source", type=Path, help="bc-LSTM/data; of run the folder that make has written")
+    parser.add_argument("command", choices=["make", "run", "lacking", "labels"])
+    parser.add_argument("source", type=Path, help="bc-LSTM/data; of run and labels the folder that make has written")
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--split", default="test", choices=["validation", "test"], help="validation to tune on")
@@ -231,6 +306,8 @@ def main() -> None:
         make(options.source, options.output)
     elif options.command == "run":
         run(options.source, options.output, options.seeds, options.split, options.only)
+    elif options.command == "labels":
+        labels(options.source, options.output, options.seeds, options.split)
     else:
         lacking(options.source, options.output, options.seeds, options.split)
 

@@ -163,3 +163,17 @@ def test_it_loads_where_hf_latent_is_not_installed(tmp_path):
 def test_options_that_do_not_fit_are_named(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         CoMMConfig(modalities={"table": ENCODERS["table"]}, **options)
+
+
+def test_features_that_nearly_coincide_are_told_apart_by_their_standardization():
+    model = head("single_label_classification").eval()
+    features = 10 + 0.01 * torch.randn(50, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    features[:, 3] = 2.5  # never varies
+    before = model.standardization(features)
+    assert torch.equal(before, features)
+    model.standardization.fit(features)
+    found = model.standardization(features)
+    wanted = (features - features.mean(0)) / features.std(0, correction=0)
+    wanted[:, 3] = 0
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    assert {"standardization.mean", "standardization.std"} <= set(model.state_dict())

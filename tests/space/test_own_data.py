@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from hf_latent import LatentALBEFForImageTextClassification as Classification
 from hf_latent import LatentALBEFForNaturalLanguageVisualReasoning as VisualReasoning
@@ -325,6 +326,21 @@ def test_classes_are_those_of_the_config_else_of_its_own_data(own_source, tmp_pa
     assert named.head.answers == ["yes", "no", "perhaps"]
     assert unnamed.head.answers == ["an animal", "a flag", "a fruit"]
     assert (named.head.images, named.head.sentence, len(named.head.examples[0][0])) == (2, "statement", 2)
+
+
+def test_captions_of_ones_own_are_assigned_to_two_pictures(tmp_path):
+    rows = {
+        "jpg": [Image.new("RGB", (20, 16), (10 * row, 0, 0)) for row in range(9)],
+        "txt": [f"picture {row}" for row in range(9)],
+    }
+    splits = {"train": datasets.Dataset.from_dict(rows), "test": datasets.Dataset.from_dict(rows)}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "rows")
+    data = {"name": "text_assignment", "path": str(tmp_path / "rows"), "columns": {"image": "jpg", "text": "txt"}}
+    explorer = Explorer(str(albef_run(tmp_path / "run", VisualReasoning, data, num_labels=3)))
+    head = explorer.head
+    assert head.answers == ["first", "second", "neither"] and head.images == 2 and head.examples
+    assert all(len(images) == 2 and text.startswith("picture ") for images, text in head.examples)
+    assert questions.refusal(explorer) is None and len(head.shares(*head.examples[0])) == 3
 
 
 def test_a_strangers_head_shows_no_rows(own_source, tmp_path):
