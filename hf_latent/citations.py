@@ -8,6 +8,21 @@ ALMUDEVAR_2025 = r"""@inproceedings{almudevar2025aligning,
   year      = {2025}
 }"""
 
+AREVALO_2017 = r"""@article{arevalo2017gated,
+  title   = {Gated Multimodal Units for Information Fusion},
+  author  = {Arevalo, John and Solorio, Thamar and Montes-y-G{\'o}mez, Manuel and Gonz{\'a}lez, Fabio A.},
+  journal = {arXiv:1702.01992},
+  year    = {2017}
+}"""
+
+CASTRO_2019 = r"""@inproceedings{castro2019towards,
+  title     = {Towards Multimodal Sarcasm Detection (An \_Obviously\_ Perfect Paper)},
+  author    = {Castro, Santiago and Hazarika, Devamanyu and P{\'e}rez-Rosas, Ver{\'o}nica and Zimmermann, Roger and
+               Mihalcea, Rada and Poria, Soujanya},
+  booktitle = {Annual Meeting of the Association for Computational Linguistics},
+  year      = {2019}
+}"""
+
 DUFUMIER_2025 = """@inproceedings{dufumier2025align,
   title     = {What to align in multimodal contrastive learning?},
   author    = {Dufumier, Benoit and Castillo-Navarro, Javiera and Tuia, Devis and Thiran, Jean-Philippe},
@@ -29,6 +44,14 @@ GOEL_2022 = """@inproceedings{goel2022cyclip,
                Grover, Aditya},
   booktitle = {Advances in Neural Information Processing Systems},
   year      = {2022}
+}"""
+
+HASAN_2019 = """@inproceedings{hasan2019urfunny,
+  title     = {{UR-FUNNY}: A Multimodal Language Dataset for Understanding Humor},
+  author    = {Hasan, Md Kamrul and Rahman, Wasifur and Zadeh, AmirAli Bagher and Zhong, Jianyuan and
+               Tanveer, Md Iftekhar and Morency, Louis-Philippe and Hoque, Mohammed},
+  booktitle = {Conference on Empirical Methods in Natural Language Processing},
+  year      = {2019}
 }"""
 
 HERMANN_2020 = """@inproceedings{hermann2020what,
@@ -54,12 +77,30 @@ JIANG_2023 = """@inproceedings{jiang2023understanding,
   year      = {2023}
 }"""
 
+JOHNSON_2016 = """@article{johnson2016mimic,
+  title   = {{MIMIC-III}, a freely accessible critical care database},
+  author  = {Johnson, Alistair E. W. and Pollard, Tom J. and Shen, Lu and Lehman, Li-wei H. and Feng, Mengling and
+             Ghassemi, Mohammad and Moody, Benjamin and Szolovits, Peter and Celi, Leo Anthony and Mark, Roger G.},
+  journal = {Scientific Data},
+  volume  = {3},
+  year    = {2016}
+}"""
+
 KHOSLA_2020 = """@inproceedings{khosla2020supervised,
   title     = {Supervised Contrastive Learning},
   author    = {Khosla, Prannay and Teterwak, Piotr and Wang, Chen and Sarna, Aaron and Tian, Yonglong and
                Isola, Phillip and Maschinot, Aaron and Liu, Ce and Krishnan, Dilip},
   booktitle = {Advances in Neural Information Processing Systems},
   year      = {2020}
+}"""
+
+LEE_2019 = """@inproceedings{lee2019making,
+  title     = {Making Sense of Vision and Touch: Self-Supervised Learning of Multimodal Representations for
+               Contact-Rich Tasks},
+  author    = {Lee, Michelle A. and Zhu, Yuke and Srinivasan, Krishnan and Shah, Parth and Savarese, Silvio and
+               Fei-Fei, Li and Garg, Animesh and Bohg, Jeannette},
+  booktitle = {International Conference on Robotics and Automation},
+  year      = {2019}
 }"""
 
 LI_2026 = """@misc{li2026ovaib,
@@ -78,6 +119,15 @@ LI_2021 = """@inproceedings{li2021align,
   year      = {2021}
 }"""
 
+LIANG_2021 = """@inproceedings{liang2021multibench,
+  title     = {{MultiBench}: Multiscale Benchmarks for Multimodal Representation Learning},
+  author    = {Liang, Paul Pu and Lyu, Yiwei and Fan, Xiang and Wu, Zetian and Cheng, Yun and Wu, Jason and
+               Chen, Leslie and Wu, Peter and Lee, Michelle A. and Zhu, Yuke and Salakhutdinov, Ruslan and
+               Morency, Louis-Philippe},
+  booktitle = {Advances in Neural Information Processing Systems, Datasets and Benchmarks},
+  year      = {2021}
+}"""
+
 RADFORD_2021 = """@inproceedings{radford2021learning,
   title     = {Learning Transferable Visual Models From Natural Language Supervision},
   author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
@@ -85,4 +135,11 @@ RADFORD_2021 = """@inproceedings{radford2021learning,
                Krueger, Gretchen and Sutskever, Ilya},
   booktitle = {International Conference on Machine Learning},
   year      = {2021}
+}"""
+
+ZADEH_2016 = """@article{zadeh2016mosi,
+  title   = {{MOSI}: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis in Online Opinion Videos},
+  author  = {Zadeh, Amir and Zellers, Rowan and Pincus, Eli and Morency, Louis-Philippe},
+  journal = {arXiv:1606.06259},
+  year    = {2016}
 }"""

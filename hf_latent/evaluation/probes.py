@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ..data.loaded import EvaluationData, Split
 from ..errors import UserError, suggest
 from ..metrics import linear_probe
-from ..metrics.chance import macro_f1_chance, squared_error_chance, top_k_chance, weighted_f1_chance
+from ..metrics.chance import balanced_chance, macro_f1_chance, squared_error_chance, top_k_chance, weighted_f1_chance
 from ..metrics.linear_probe import PROTOCOLS, check_probe_labels
 from ..metrics.other_probes import few_shot_probe, multilabel_probe, regression_probe
 from .benchmark import Benchmark, Encode, Values, fits, register_benchmark
@@ -37,8 +37,11 @@ class Probes(Benchmark):
         of: From which representations: names of modalities, `fused` for all together, and `full` for the embedding of
             a modality with its independent one beside it. By default all that the model gives; `full` of labels that
             not all modalities are known to tell.
-        protocol: How classes are fitted, a name in `hf_latent.metrics.PROTOCOLS`. Embeddings that are compared by
-            cosine have length 1 first, but for `cyclip`.
+        protocol: How classes are fitted, a name in `hf_latent.metrics.PROTOCOLS`; `comm2025` says of multilabels and
+            numbers, too, how. Embeddings that are compared by cosine have length 1 first, but for `cyclip`.
+        validation: Choose the regularization by the validation rows in place of a part of the training rows, and fit
+            both in the end. Where the validation rows are those that are measured, it is chosen as without this.
+        balanced: Of classes, measure the mean of their recalls, too.
         shots: Classes are also read by probes that saw so many rows of each class, such as `[1, 16]`.
         draws: Means over so many draws of these rows.
     """
@@ -58,6 +61,8 @@ class Probes(Benchmark):
     labels: list[str] | None = None
     of: list[str] | None = None
     protocol: str = "standard"
+    validation: bool = False
+    balanced: bool = False
     shots: list[int] = field(default_factory=list)
     draws: int = 5
 
@@ -78,6 +83,8 @@ class Probes(Benchmark):
             raise UserError("probes are fitted on training rows, and a stream has none to keep: leave probes out")
         if self.protocol not in PROTOCOLS:
             raise UserError(f"protocol={self.protocol!r}: {suggest(self.protocol, PROTOCOLS)}")
+        if self.validation and data.validation is None:
+            raise UserError("validation: the data has no such rows: leave it out, or write data.splits.validation")
         if not self._labels(data):
             raise UserError("probes need a label: name a column in data.labels")
         for name in self._labels(data):
@@ -131,6 +138,10 @@ class Probes(Benchmark):
         if label.kind == "class":
             chance = top_k_chance(truth)
             yield Measurement(key, np.nan, title, unit="%", chance=chance, headline=True, **common)
+            if self.balanced:
+                words = f"{title}, mean recall of the classes"
+                scored = {"chance": balanced_chance(truth), "metric": "balanced_accuracy", **common}
+                yield Measurement(f"{key}_balanced", np.nan, words, unit="%", **scored)
             for shots in self.shots:
                 few = f"{title}, {shots} training row{'s' * (shots > 1)} a class"
                 yield Measurement(f"{key}_{shots}shot", np.nan, few, unit="%", chance=chance, **common)
@@ -151,12 +162,16 @@ class Probes(Benchmark):
         for name, source in self._probes(encode, data):
             train, test = (self._read(encode, data, split, name, source) for split in (data.train, data.test))
             key, kind = probe_key(name, source, data), data.labels[name].kind
+            held = self._held(encode, data, name, source, train[1])
             if kind == "class":
-                found[key] = linear_probe(*train, *test, protocol=self.protocol).accuracy
+                result = linear_probe(*train, *test, protocol=self.protocol, validation=held)
+                found[key] = result.accuracy
+                found |= {f"{key}_balanced": result.balanced_accuracy} if self.balanced else {}
                 for shots in self.shots:
                     found[f"{key}_{shots}shot"] = few_shot_probe(*train, *test, shots, self.draws)
             else:
-                scores = (multilabel_probe if kind == "multilabel" else regression_probe)(*train, *test)
+                probe = multilabel_probe if kind == "multilabel" else regression_probe
+                scores = probe(*train, *test, protocol=self.protocol, validation=held)
                 found |= {f"{key}_{score}": value for score, value in scores.items()}
         return found
 
@@ -210,6 +225,19 @@ class Probes(Benchmark):
             except ValueError as error:
                 return f"label {name!r}{', of the rows' + having if having else ''}: {error}"
         return ""
+
+    def _held(
+        self, encode: Encode, data: EvaluationData, name: str, source: str, trained: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """The features and labels of the validation rows to choose by, if there are any; of classes, those that
+        training rows have."""
+        if not self.validation or data.validation is data.test:
+            return None
+        features, labels = self._read(encode, data, data.validation, name, source)
+        if data.labels[name].kind == "class":
+            known = np.isin(labels, trained)
+            features, labels = features[known], labels[known]
+        return (features, labels) if len(labels) else None
 
     def _read(
         self, encode: Encode, data: EvaluationData, split: Split | None, name: str, source: str

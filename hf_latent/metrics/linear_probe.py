@@ -114,6 +114,7 @@ def linear_probe(
     *,
     protocol: str = "standard",
     balanced: bool = False,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> ProbeResult:
     """Fit a linear classifier on train features and score it on test features. Deterministic.
 
@@ -124,10 +125,12 @@ def linear_probe(
         test_labels: (M,) integers, all of them known to train.
         protocol: a name in `PROTOCOLS`.
         balanced: weight each class by its inverse frequency in the loss.
+        validation: (V, D) features and (V,) labels by which C is chosen in place of a part of the train set; then both
+            are fitted.
 
     Raises:
         ValueError: unknown protocol, NaN or infinite features, shapes that do not fit, one single class in train,
-            too few rows to hold some out, or test labels unseen in train.
+            too few rows to hold some out, or validation or test labels unseen in train.
         ImportError: scikit-learn is missing.
 
     Source: Dufumier et al. (ICLR 2025) and the official `evaluation/linear_probe.py`.
@@ -136,7 +139,7 @@ def linear_probe(
     x_test, y_test = _checked(test_features, test_labels, "test")
     if x_train.shape[1] != x_test.shape[1]:
         raise ValueError(f"Train features have {x_train.shape[1]} columns, test features {x_test.shape[1]}.")
-    probe = fit_probe(x_train, y_train, protocol=protocol, balanced=balanced)
+    probe = fit_probe(x_train, y_train, protocol=protocol, balanced=balanced, validation=validation)
     return score_probe(probe, x_test, y_test)
 
 
@@ -155,15 +158,26 @@ def check_probe_labels(train_labels: ArrayLike, test_labels: ArrayLike, protocol
 
 
 def fit_probe(
-    train_features: ArrayLike, train_labels: ArrayLike, *, protocol: str = "standard", balanced: bool = False
+    train_features: ArrayLike,
+    train_labels: ArrayLike,
+    *,
+    protocol: str = "standard",
+    balanced: bool = False,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Probe:
     """The classifier that `linear_probe` scores; arguments and errors are its own."""
     if (preset := PROTOCOLS.get(protocol)) is None:
         raise ValueError(f"Unknown probe protocol {protocol!r}; choose one of {', '.join(sorted(PROTOCOLS))}.")
     x, y = _checked(train_features, train_labels, "train")
+    if len(np.unique(y)) < 2:
+        raise ValueError(f"The train labels hold one single class ({y[0]}); a probe needs two or more.")
+    train_rows = len(x)
+    if validation is not None:
+        x_held, y_held = _checked(*validation, "validation")
+        if unseen := np.setdiff1d(y_held, y).tolist():
+            raise ValueError(f"The validation labels {unseen} are not among the train labels.")
+        x, y = np.concatenate([x, x_held]), np.concatenate([y, y_held])
     classes, y = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"The train labels hold one single class ({classes[0]}); a probe needs two or more.")
     mean, std = np.zeros(x.shape[1], np.float32), np.ones(x.shape[1], np.float32)
     if preset.standardize:
         mean, std = x.mean(0), x.std(0)
@@ -171,7 +185,10 @@ def fit_probe(
         x = (x - mean) / std
     if preset.epochs is not None:
         return Probe(classes, *_fit_adamw(x, y, preset.epochs, balanced), mean, std, ADAMW_DECAY)
-    fit_part, holdout = _stratified_split(y, preset.train_fraction)
+    if validation is None:
+        fit_part, holdout = _stratified_split(y, preset.train_fraction)
+    else:
+        fit_part, holdout = np.arange(train_rows), np.arange(train_rows, len(x))
 
     @cache
     def score(cost: float) -> float:

@@ -7,65 +7,106 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .linear_probe import PROTOCOLS
+
 Array = NDArray[Any]
 COSTS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse regularization of logistic regression
 ALPHAS = tuple(10.0**power for power in range(-3, 6))  # of ridge regression
+COMM = "comm2025"
+Held = tuple[ArrayLike, ArrayLike] | None
 HELD_OUT = 0.2  # of the train rows, while the regularization is chosen
 
 
 def multilabel_probe(
-    train_features: ArrayLike, train_labels: ArrayLike, test_features: ArrayLike, test_labels: ArrayLike
+    train_features: ArrayLike,
+    train_labels: ArrayLike,
+    test_features: ArrayLike,
+    test_labels: ArrayLike,
+    *,
+    protocol: str = "standard",
+    validation: Held = None,
 ) -> dict[str, float]:
-    """A logistic regression for each class, on standardised features.
+    """A logistic regression for each class.
 
-    C is that of `COSTS` with the best weighted F1 on a fifth of the train rows, drawn with a fixed seed; then all are
-    fitted.
+    `standard`: on standardised features, with that C of `COSTS` for all classes that has the best weighted F1 on a
+    fifth of the train rows, drawn with a fixed seed; then all are fitted. `comm2025`, as the official code of CoMM on
+    MM-IMDb: on features as they are, C of 1e-6, 1e-4 .. 1e6, by the best macro F1.
 
     Args:
         train_features, test_features: (N, D) and (M, D) floats.
         train_labels, test_labels: (N, C) and (M, C) bool.
+        protocol: `comm2025`, or another name in `PROTOCOLS`, which is as `standard`.
+        validation: (V, D) features and (V, C) labels by which C is chosen in place of a fifth of the train rows; then
+            both are fitted.
 
     Returns:
         `weighted_f1` and `macro_f1` on the test rows, in percent. A class that no row has and that none is given
         counts 0.
     """
-    return _f1(np.asarray(test_labels, dtype=bool), predicted_classes(train_features, train_labels, test_features))
+    said = predicted_classes(train_features, train_labels, test_features, protocol=protocol, validation=validation)
+    return _f1(np.asarray(test_labels, dtype=bool), said)
 
 
-def predicted_classes(train_features: ArrayLike, train_labels: ArrayLike, test_features: ArrayLike) -> Array:
+def predicted_classes(
+    train_features: ArrayLike,
+    train_labels: ArrayLike,
+    test_features: ArrayLike,
+    *,
+    protocol: str = "standard",
+    validation: Held = None,
+) -> Array:
     """`(M, C)` bool, what the probe of [`multilabel_probe`] says of the test rows."""
-    x, other = _standardised(train_features, test_features)
-    y = np.asarray(train_labels, dtype=bool)
-    fit, held = _halves(len(x))
-    scores = {cost: _f1(y[held], _fit_each(x[fit], y[fit], x[held], cost))["weighted_f1"] for cost in COSTS}
+    x, y, other, fit, held = _prepared(train_features, train_labels, test_features, protocol, validation)
+    costs, score = (PROTOCOLS[COMM].costs, "macro_f1") if protocol == COMM else (COSTS, "weighted_f1")
+    y = y.astype(bool)
+    scores = {cost: _f1(y[held], _fit_each(x[fit], y[fit], x[held], cost))[score] for cost in costs}
     return _fit_each(x, y, other, max(scores, key=scores.__getitem__))
 
 
 def regression_probe(
-    train_features: ArrayLike, train_targets: ArrayLike, test_features: ArrayLike, test_targets: ArrayLike
+    train_features: ArrayLike,
+    train_targets: ArrayLike,
+    test_features: ArrayLike,
+    test_targets: ArrayLike,
+    *,
+    protocol: str = "standard",
+    validation: Held = None,
 ) -> dict[str, float]:
-    """Ridge regression on standardised features, its alpha chosen of `ALPHAS` on a fifth of the train rows.
+    """Ridge regression.
+
+    `standard`: on standardised features, its alpha chosen of `ALPHAS` by the error on a fifth of the train rows; then
+    all are fitted. `comm2025`, as the official code of CoMM on Vision&Touch: on features as they are, alpha of 1e-6,
+    1e-4 .. 1e6; officially one alpha for all four numbers, here one for each.
 
     Args:
         train_features, test_features: (N, D) and (M, D) floats.
         train_targets, test_targets: (N,) and (M,) floats.
+        protocol: `comm2025`, or another name in `PROTOCOLS`, which is as `standard`.
+        validation: (V, D) features and (V,) targets by which alpha is chosen in place of a fifth of the train rows;
+            then both are fitted.
 
     Returns:
         `r2` on the test rows, 1 at most, 0 where always the mean of the test rows is said; and `mse`.
     """
     truth = np.asarray(test_targets, dtype=np.float64)
-    said = predicted_numbers(train_features, train_targets, test_features)
+    said = predicted_numbers(train_features, train_targets, test_features, protocol=protocol, validation=validation)
     mse, variance = float(np.mean((said - truth) ** 2)), float(np.var(truth))
     return {"r2": 1 - mse / variance if variance else float("nan"), "mse": mse}
 
 
-def predicted_numbers(train_features: ArrayLike, train_targets: ArrayLike, test_features: ArrayLike) -> Array:
+def predicted_numbers(
+    train_features: ArrayLike,
+    train_targets: ArrayLike,
+    test_features: ArrayLike,
+    *,
+    protocol: str = "standard",
+    validation: Held = None,
+) -> Array:
     """`(M,)` floats, what the probe of [`regression_probe`] says of the test rows."""
-    x, other = _standardised(train_features, test_features)
-    y = np.asarray(train_targets, dtype=np.float64)
+    x, y, other, fit, held = _prepared(train_features, train_targets, test_features, protocol, validation)
     ridge = import_module("sklearn.linear_model").Ridge
-    fit, held = _halves(len(x))
-    errors = {alpha: np.mean((_ridge(ridge, x[fit], y[fit], x[held], alpha) - y[held]) ** 2) for alpha in ALPHAS}
+    alphas = PROTOCOLS[COMM].costs if protocol == COMM else ALPHAS
+    errors = {alpha: np.mean((_ridge(ridge, x[fit], y[fit], x[held], alpha) - y[held]) ** 2) for alpha in alphas}
     return _ridge(ridge, x, y, other, min(errors, key=errors.__getitem__))
 
 
@@ -94,6 +135,22 @@ def few_shot_probe(
         few, all_test = _standardised(x[rows], other)
         found.append((_logistic(few, y[rows], 1.0).predict(all_test) == truth).mean())
     return 100 * float(np.mean(found))
+
+
+def _prepared(
+    train_features: ArrayLike, train_labels: ArrayLike, test_features: ArrayLike, protocol: str, validation: Held
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The features and labels to fit in the end, the features to tell, and the rows to fit on and to choose by."""
+    x, y = np.asarray(train_features, dtype=np.float64), np.asarray(train_labels, dtype=np.float64)
+    if validation is None:
+        fit, held = _halves(len(x))
+    else:
+        fit, held = np.arange(len(x)), np.arange(len(x), len(x) + len(np.asarray(validation[0])))
+        x, y = np.concatenate([x, validation[0]]), np.concatenate([y, validation[1]])
+    other = np.asarray(test_features, dtype=np.float64)
+    if protocol != COMM:
+        x, other = _standardised(x, other)
+    return x, y, other, fit, held
 
 
 def _standardised(train: ArrayLike, test: ArrayLike) -> tuple[Array, Array]:

@@ -81,6 +81,18 @@ class Encoder(nn.Module):
         """Take the weights that the spec names, if it names any."""
 
 
+class FeatureTokenizer(nn.Module):
+    """`(batch, n)` -> `(batch, n, dim)`: number i times its own direction, plus its own offset."""
+
+    def __init__(self, num_features: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_features, dim))
+        self.bias = nn.Parameter(torch.randn(num_features, dim))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.unsqueeze(-1) * self.weight + self.bias
+
+
 def float_dtype(module: nn.Module) -> torch.dtype:
     """That of the floating-point parameters; quantized weights are integers."""
     return next((part.dtype for part in module.parameters() if part.is_floating_point()), torch.get_default_dtype())

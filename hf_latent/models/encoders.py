@@ -13,12 +13,24 @@ from torch import Tensor, nn
 
 from .encoder_audio import AudioCNNEncoder
 from .encoder_auto import AutoEncoder
-from .encoder_base import ENCODERS, Encoder, EncoderOutput, float_dtype, tokens_of_map
+from .encoder_base import ENCODERS, Encoder, EncoderOutput, FeatureTokenizer, float_dtype, tokens_of_map
+from .encoder_series import ConvSeriesEncoder, GRUEncoder
 from .encoder_video import FramesEncoder
 from .registry import nearest
 from .tables import KNOWN, categories_of, check_cells, numbers_of
 
-__all__ = ["ENCODERS", "AudioCNNEncoder", "AutoEncoder", "Encoder", "EncoderOutput", "build_encoder", "float_dtype"]
+__all__ = [
+    "ENCODERS",
+    "AudioCNNEncoder",
+    "AutoEncoder",
+    "ConvSeriesEncoder",
+    "Encoder",
+    "EncoderOutput",
+    "FeatureTokenizer",
+    "GRUEncoder",
+    "build_encoder",
+    "float_dtype",
+]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -135,13 +147,14 @@ class TableEncoder(Encoder):
     """A multi-layer perceptron over a row of numbers and categories; `values` is float `(batch, input_dim)`.
 
     Each of its outputs becomes one token by a learned direction and offset (the feature tokenizer of Gorishniy et
-    al. 2021), `token_dim` wide. With `cells`, a category (`categories`) and a missing number (`missing`) add a learned
-    embedding to the first layer: so do a missing category, and one that is not among the values.
+    al. 2021), `token_dim` wide; without `token_dim` they are one token together. With `cells`, a category
+    (`categories`) and a missing number (`missing`) add a learned embedding to the first layer: so do a missing
+    category, and one that is not among the values.
 
     Args:
         input_dim: Numbers of a row, all of them there. Left out of a recipe, `cells` are found from the training rows.
-        hidden_dims: Widths of the layers; the last says how many tokens there are.
-        token_dim: Width of the tokens.
+        hidden_dims: Widths of the layers; the last says how many tokens there are, or how wide the one is.
+        token_dim: Width of the tokens; None for one token, as wide as the last layer.
         cells: In place of `input_dim`, what the columns are: what `tables.find_cells` makes of training rows.
         categories: Names of columns of whole numbers that `cells` should take for categories.
     """
@@ -152,7 +165,7 @@ class TableEncoder(Encoder):
         self,
         input_dim: int | None = None,
         hidden_dims: Sequence[int] = (64, 64),
-        token_dim: int = 64,
+        token_dim: int | None = 64,
         cells: Sequence[Mapping[str, Any]] | None = None,
         categories: Sequence[str] = (),
     ) -> None:
@@ -168,8 +181,8 @@ class TableEncoder(Encoder):
         for before, after in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
-        self.tokenizer = FeatureTokenizer(widths[-1], token_dim)
-        self.hidden_size = token_dim
+        self.tokenizer = None if token_dim is None else FeatureTokenizer(widths[-1], token_dim)
+        self.hidden_size = token_dim or widths[-1]
         if cells is not None:
             self.missing = nn.Linear(widths[0], widths[1], bias=False)  # a column of its weight for each number
             sizes = [KNOWN + len(cell["values"]) for cell in categories_of(cells)]
@@ -183,25 +196,16 @@ class TableEncoder(Encoder):
         self, values: Tensor, missing: Tensor | None = None, categories: Tensor | None = None
     ) -> EncoderOutput:
         if self.cells is None:
-            return EncoderOutput(tokens=self.tokenizer(self.layers(values.to(self.dtype))))
+            return EncoderOutput(tokens=self._tokens(self.layers(values.to(self.dtype))))
         if missing is None or categories is None:
             raise ValueError("a table with cells needs values, missing and categories, as the processor gives them")
         hidden = self.layers[0](values.to(self.dtype).masked_fill(missing, 0)) + self.missing(missing.to(self.dtype))
         for place, table in enumerate(self.categories):
             hidden = hidden + table(categories[:, place])
-        return EncoderOutput(tokens=self.tokenizer(self.layers[1:](hidden)))
+        return EncoderOutput(tokens=self._tokens(self.layers[1:](hidden)))
 
-
-class FeatureTokenizer(nn.Module):
-    """`(batch, n)` -> `(batch, n, dim)`: number i times its own direction, plus its own offset."""
-
-    def __init__(self, num_features: int, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_features, dim))
-        self.bias = nn.Parameter(torch.randn(num_features, dim))
-
-    def forward(self, values: Tensor) -> Tensor:
-        return values.unsqueeze(-1) * self.weight + self.bias
+    def _tokens(self, outputs: Tensor) -> Tensor:
+        return outputs.unsqueeze(1) if self.tokenizer is None else self.tokenizer(outputs)
 
 
 @ENCODERS.register("features")

@@ -80,9 +80,39 @@ def test_the_protocol_is_what_is_written(monkeypatch):
 
     asked = []
     plain = probes.linear_probe
-    monkeypatch.setattr(probes, "linear_probe", lambda *a, protocol: asked.append(protocol) or plain(*a))
+    monkeypatch.setattr(probes, "linear_probe", lambda *a, protocol, **_: asked.append(protocol) or plain(*a))
     run(*two_factors(), protocol="comm2025", labels={"shape": LABELS["shape"]})
     assert asked == ["comm2025"] * 2
+
+
+def test_validation_rows_choose_and_are_fitted(monkeypatch):
+    """In place of a part of the training rows; but not where they are what is measured."""
+    from hf_latent.evaluation import probes
+
+    train, test = two_factors()
+    held = split(40, {name: train[0].labels[name][:40] for name in LABELS}), shown(*factors(40)[:2])
+    data = replace(data_of(test[0], train=train[0], labels=LABELS), validation=held[0])
+    seen = []
+    probe = probes.linear_probe
+    monkeypatch.setattr(probes, "linear_probe", lambda *a, **k: seen.append(k["validation"]) or probe(*a, **k))
+    benchmark, encode = Probes(labels=["shape"], of=["text"], validation=True), Planted(train, test, held)
+    benchmark.check(data)
+    benchmark.run(encode, data)
+    features, labels = seen[0]
+    assert len(features) == 40 and labels.tolist() == held[0].labels["shape"].tolist()
+    benchmark.run(encode, replace(data, validation=data.test))
+    assert seen[1] is None
+    strange = replace(held[0], labels={"shape": np.arange(40) % 3})
+    benchmark.run(Planted(train, test, (strange, held[1])), replace(data, validation=strange))
+    assert set(seen[2][1]) == {0, 1}  # a class that no training row has chooses nothing
+    with pytest.raises(UserError, match="validation: the data has no such rows"):
+        benchmark.check(replace(data, validation=None))
+
+
+def test_the_mean_recall_of_the_classes_is_measured_where_it_is_asked_for():
+    found = run(*two_factors(), labels={"texture": LABELS["texture"]}, of=["text"], balanced=True)
+    assert values(found) == pytest.approx({"probe_texture_text": 60, "probe_texture_text_balanced": 50})
+    assert chances(found)["probe_texture_text_balanced"] == pytest.approx(50)
 
 
 def test_sources_and_labels_are_chosen():

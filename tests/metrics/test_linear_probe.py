@@ -218,3 +218,21 @@ def test_a_fitted_probe_scores_other_rows_as_it_saw_its_own():
     assert score_probe(probe, x[y == 1] * 100 + 7, y[y == 1]).accuracy > 90
     with pytest.raises(ValueError, match=r"test labels \[9\] are not among the train labels"):
         score_probe(probe, x[:1], [9])
+
+
+def test_validation_rows_choose_the_cost_and_are_fitted_in_the_end():
+    """Strong regularization says the commoner class of all rows: best where labels are turned, and else the worst."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    y, held = (np.arange(60) % 6 == 0).astype(int), np.arange(40) % 2
+    x, x_held = (rng.normal(size=(len(own), 4)) + 8 * np.eye(4)[0] * own[:, None] for own in (y, held))
+    told, turned = (fit_probe(x, y, validation=(x_held, own)) for own in (held, 1 - held))
+    assert turned.regularization == 1e-4 < told.regularization
+    both, labels = np.concatenate([x, x_held]), np.concatenate([y, held])
+    mean, std = both.mean(0), both.std(0)
+    fitted = LogisticRegression(C=told.regularization, max_iter=100).fit((both - mean) / std, labels)
+    assert told.weight[1] == pytest.approx(fitted.coef_[0], rel=1e-2, abs=1e-3)
+    assert linear_probe(x, y, x, y, validation=(x_held, held)) == score_probe(told, x, y)
+    with pytest.raises(ValueError, match=r"validation labels \[2\] are not among the train labels"):
+        linear_probe(x, y, x, y, validation=(x_held, np.full(40, 2)))

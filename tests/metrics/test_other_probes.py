@@ -121,3 +121,46 @@ def test_few_shots_are_a_mean_over_draws(shots):
         shares.append(np.mean(model.predict((test - few.mean(0)) / std) == truth))
     assert len(set(shares)) > 1
     assert few_shot_probe(train, labels, test, truth, shots, draws=3) == pytest.approx(100 * np.mean(shares))
+
+
+def official(rows):
+    """The 7 strengths of CoMM's official probes, and the rows to choose by behind those to fit on."""
+    return [10.0**power for power in range(-6, 7, 2)], np.arange(rows), np.arange(rows, rows + 30)
+
+
+@pytest.mark.parametrize("noise", [0.01, 30.0])
+def test_validation_rows_choose_the_alpha_of_comm(noise):
+    """Features as they are; in the end the validation rows are fitted, too."""
+    parts = [features(count, seed=seed) for seed, count in enumerate((60, 30, 40))]
+    rng = np.random.default_rng(2)
+    targets = [part @ [1, 0.2, 9, 0, 0, -1] + noise * rng.normal(size=len(part)) for part in parts]
+    alphas, fit, held = official(60)
+    x, y = np.concatenate(parts[:2]), np.concatenate(targets[:2])
+    errors = [np.mean((ridge(x[fit], y[fit], x[held], alpha) - y[held]) ** 2) for alpha in alphas]
+    said = ridge(x, y, parts[2], alphas[int(np.argmin(errors))])
+    sides = (parts[0], targets[0], parts[2], targets[2])
+    found = regression_probe(*sides, protocol="comm2025", validation=(parts[1], targets[1]))
+    assert found == pytest.approx({"r2": r2_score(targets[2], said), "mse": np.mean((said - targets[2]) ** 2)})
+    assert found != pytest.approx(regression_probe(*sides, protocol="comm2025"))
+
+
+def test_validation_rows_choose_the_cost_of_comm_by_macro_f1():
+    parts = [features(count, seed=seed) for seed, count in enumerate((100, 30, 80), start=9)]
+    labels = [tags(part, seed=seed) for seed, part in enumerate(parts, start=9)]
+    costs, fit, held = official(100)
+    x, y = np.concatenate(parts[:2]), np.concatenate(labels[:2])
+
+    def said(rows, wanted, cost):
+        fitted = [LogisticRegression(C=cost, max_iter=200).fit(x[rows], y[rows, c]) for c in range(3)]
+        return np.stack([model.predict(wanted) for model in fitted], axis=1)
+
+    scores, others = (
+        [f1_score(y[held], said(fit, x[held], cost), average=kind, zero_division=0) for cost in costs]
+        for kind in ("macro", "weighted")
+    )
+    assert np.argmax(scores) != np.argmax(others)
+    given = said(np.arange(130), parts[2], costs[int(np.argmax(scores))])
+    expected = {f"{kind}_f1": 100 * f1_score(labels[2], given, average=kind) for kind in ("weighted", "macro")}
+    sides = (parts[0], labels[0], parts[2], labels[2])
+    found = multilabel_probe(*sides, protocol="comm2025", validation=(parts[1], labels[1]))
+    assert found == pytest.approx(expected) and found != pytest.approx(multilabel_probe(*sides))
