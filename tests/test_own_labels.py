@@ -160,6 +160,25 @@ def test_a_label_of_trifeature_is_a_target():
             TrifeatureData(image_size=16, renders=1, **options).load_for(reader)
 
 
+NAMED = """
+model: {{type: comm_classification, modalities: {{image: &own {{encoder: features, input_dim: 5}}, text: *own}}}}
+data: {{name: dataset, path: {path}, columns: {{image: a, text: b}}, target: kind}}
+views: {{image: {{kind: none}}, text: {{kind: none}}}}
+training: {{max_steps: 1, global_batch_size: 8, output_dir: {run}, disable_tqdm: true, save_strategy: "no"}}
+"""
+
+
+def test_features_that_are_called_image_and_text_are_not_drawn(tmp_path):
+    features = np.random.default_rng(0).normal(size=(16, 2, 5)).tolist()
+    rows = datasets.Dataset.from_dict({"a": features, "b": features, "kind": ["x", "y"] * 8})
+    datasets.DatasetDict(train=rows, test=rows).save_to_disk(tmp_path / "rows")
+    recipe = tmp_path / "recipe.yaml"
+    written = NAMED.format(path=tmp_path / "rows", run=tmp_path / "run")
+    recipe.write_text(written, encoding="utf-8", newline="\n")
+    assert main(["train", str(recipe)]) == 0
+    assert "class_accuracy" in json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+
+
 HEAD = """
 model: {{type: comm_classification, pretrained: {begun}, frozen: true}}
 data: {{name: dataset, path: {path}, columns: {{table: a, features: b}}, target: kind, splits: {{train: train}}}}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from ..data.loaded import EvaluationData, Label, Target
 from ..data.target import key_of
@@ -149,6 +149,8 @@ class Tasks(Benchmark):
         groups = _groups(data)
         rows = _shown(np.zeros(len(data.test)) if groups is None else groups, MOST)
         shown: Any = [data.test.rows[int(row)] for row in rows]
+        if not all(_is_drawable(row[data.columns["image"]], row[data.columns["text"]]) for row in shown):
+            return  # modalities of these names may hold features, or a row may lack one
         truth = _commonest(data.test.labels[task.label])
         right, said = (
             [label.names[i] if i >= 0 else "not in the list" for i in which[rows]]
@@ -255,6 +257,14 @@ def _guessed(data: EvaluationData) -> np.ndarray:
     whole = Counter(answers.tolist()).most_common(1)[0][0]
     texts = cast(Any, data.test.rows).sentences(column)
     return np.array([known[key].most_common(1)[0][0] if (key := key_of(text)) in known else whole for text in texts])
+
+
+def _is_drawable(pictures: Any, text: Any) -> bool:
+    """Whether these are a picture, or several, and a text."""
+    listed = pictures if isinstance(pictures, list) else [pictures]
+    arrays = [np.ndim(one) == 3 and one.dtype == np.uint8 for one in listed if isinstance(one, np.ndarray)]
+    others = [isinstance(one, Image.Image) for one in listed if not isinstance(one, np.ndarray)]
+    return isinstance(text, str) and bool(listed) and all(arrays + others)
 
 
 def _drawn(pictures: Any) -> Any:
