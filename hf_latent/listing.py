@@ -214,10 +214,16 @@ def _models() -> Iterable[Entry]:
         line = plain(said.sentence) if task is None else f"{task.does[:1].upper()}{task.does[1:]}."
         places = (*config.__mro__, HeadOptions, *model.__mro__)
         options = [
-            Option(key, _type(kind), described(key, places), default=_json(getattr(config, key, None)))
+            Option(key, _type(kind), described(key, places), default=_default(config, key))
             for key, kind in model_options(config, model).items()
         ]
         yield _entry(name, model, options, line=line)
+
+
+def _default(config: type, key: str) -> Any:
+    """The value that a config has of its class, if it is one."""
+    value = getattr(config, key, None)
+    return None if isinstance(value, property) else _json(value)
 
 
 def _objectives() -> Iterable[Entry]:
