@@ -1,6 +1,7 @@
 """Heads on a table of one's own: questions with answers, classes, and statements about two pictures."""
 
 import json
+from dataclasses import replace
 
 import datasets
 import numpy as np
@@ -84,6 +85,21 @@ def test_the_answers_of_annotators_are_all_kept(tmp_path):
     assert label.kind == "answers" and label.names == ("red", "blue")
     assert loaded.train[0]["labels"] == ["red", "red"] and loaded.train[1]["labels"] == ["red", "red", "blue"]
     assert loaded.evaluation.test.labels["target"][:2].tolist() == [[0, 0, -1], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("ending", ["json", "txt"])
+def test_a_file_lists_the_answers_and_some_may_be_in_no_row(tmp_path, ending, capsys):
+    path = saved(tmp_path / "own", questions(40), questions(10, seed=1))
+    listed = ["blue", "green", "red"]
+    file = tmp_path / f"answers.{ending}"
+    text = json.dumps(listed) if ending == "json" else "\n".join(listed)
+    file.write_text(text, encoding="utf-8", newline="\n")
+    source = replace(data(path), target={"column": "answer", "names": str(file)})
+    assert source.load_for(ANSWERS).target.names == ("blue", "green", "red")
+    assert "1 of 3 answers of the list are in no training row, as 'green'" in capsys.readouterr().out
+    measured = source.evaluation_for(ANSWERS)
+    assert measured.labels["target"].names == ("blue", "green", "red") and measured.train is None
+    assert source.local_reads()["data.target.names"] == str(file)
 
 
 def test_classes_and_two_columns_of_pictures(tmp_path):

@@ -38,10 +38,12 @@ class TargetColumn(LabelColumn):
         groups: A column, or a label of `data.labels`, whose classes say what kind of question each row is: accuracies
             are told for each, too.
         problem: The `problem_type` of the head that reads it, where one is written.
+        from_file: Whether the names are those of a file, of which some may be in no training row.
     """
 
     groups: str | None = None
     problem: str | None = None
+    from_file: bool = False
 
     @property
     def where(self) -> str:
@@ -109,9 +111,9 @@ def target_column(written: Any) -> TargetColumn | None:
     options = {"column": written} if isinstance(written, str) else written
     if not isinstance(options, Mapping):
         raise UserError(f"data.target={written!r}: write a column, or {{column: ...}}")
-    if isinstance(options.get("names"), str):
+    if from_file := isinstance(options.get("names"), str):
         options = {**options, "names": _names_in(options["names"])}
-    known = {spec.name for spec in fields(TargetColumn)} - {"name", "kind", "of", "title", "problem"}
+    known = {spec.name for spec in fields(TargetColumn)} - {"name", "kind", "of", "title", "problem", "from_file"}
     for key, value in options.items():
         if key not in known:
             raise UserError(f"unknown key data.target.{key}: {suggest(key, known)}")
@@ -124,7 +126,8 @@ def target_column(written: Any) -> TargetColumn | None:
     if "column" not in options:
         raise UserError("data.target.column is missing: write the column that holds the answers or classes")
     names = tuple(options.get("names", ()))
-    return TargetColumn(TARGET, options["column"], "class", names=names, groups=options.get("groups"))
+    groups = options.get("groups")
+    return TargetColumn(TARGET, options["column"], "class", names=names, groups=groups, from_file=from_file)
 
 
 def _names_in(file: str) -> Any:
@@ -312,9 +315,11 @@ def _answers(
         raise UserError(f"{where} holds no answer in any training row: write another column")
     if column.names:
         known = {key_of(name): name for name in column.names}
-        unused = [name for key, name in known.items() if key not in counts]
-        if unused:
+        unused = [name for key, name in known.items() if key not in counts] if "train" in given else []
+        if unused and not column.from_file:
             raise UserError(f"data.target.names: no training row has the answer {unused[0]!r}; leave it out")
+        if unused:
+            print(f"{len(unused):,} of {len(known):,} answers of the list are in no training row, as {unused[0]!r}")
     else:
         known = {key: spelled[key] for key in sorted(counts, key=lambda key: (-counts[key], key))}
     if len(known) < 2:
