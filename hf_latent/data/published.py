@@ -191,5 +191,5 @@ def require_h5py() -> Any:
     try:
         import h5py
     except ImportError:
-        raise UserError('files of HDF5 are read by h5py: pip install "hf_latent[hdf5]"') from None
+        raise UserError("files of HDF5 are read by h5py: pip install h5py") from None
     return h5py

@@ -89,8 +89,9 @@ def test_a_space_runs_on_the_library_that_it_carries(tmp_path):
 def test_nobody_is_told_to_install_by_a_bare_name():
     named = re.compile(r"pip3? install[^\n]*?['\" ](?!-e)hf[-_]latent\b")
     top = SOURCE.parent
-    files = [path for part in ("hf_latent", "spaces", "model_cards", "examples") for path in (top / part).rglob("*.*")]
-    texts = [path for path in [*files, *top.glob("*.md")] if path.suffix in (".py", ".md", ".jinja", ".txt")]
+    parts = ("hf_latent", "spaces", "model_cards", "examples", "training_args", "benchmarks")
+    files = [path for part in parts for path in (top / part).rglob("*.*")]
+    texts = [path for path in [*files, *top.glob("*.md")] if path.suffix in (".py", ".md", ".jinja", ".txt", ".yaml")]
     assert len(texts) > 100
     assert not [path for path in texts if named.search(path.read_text(encoding="utf-8"))]
     assert named.search('pip install "hf_latent[space]"') and named.search("pip install hf_latent")
