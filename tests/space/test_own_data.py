@@ -202,7 +202,16 @@ def test_where_no_tab_applies_each_says_why(app, pictures, monkeypatch):
 
 
 def test_tabs_are_found_and_in_order():
-    assert [tab.TITLE for tab in TABS] == ["Latent map", "R, U, S", "Labels", "Ask", "Look", "Questions", "Structure"]
+    assert [tab.TITLE for tab in TABS] == [
+        "Latent map",
+        "R, U, S",
+        "Labels",
+        "Ask",
+        "Look",
+        "Questions",
+        "Predictions",
+        "Structure",
+    ]
     assert [tab.ORDER for tab in TABS] == sorted({tab.ORDER for tab in TABS})
 
 
