@@ -77,9 +77,9 @@ def mixture(folder, names=SIZES, sources=None, **options):
 
 
 def data_of(values):
-    from hf_latent.recipe import _data
+    from hf_latent.recipe import parse_data
 
-    return _data(values["data"])
+    return parse_data(values["data"])
 
 
 def source_of(row):

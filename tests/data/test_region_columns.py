@@ -64,7 +64,7 @@ def test_one_phrase_a_row(tmp_path):
         ({"format": "xyxy"}, None, "row 0, column 'boxes': a box is empty or lies outside of its picture of 80 x 40"),
         ({"template": "a photo"}, None, "write {} once"),
         ({"most": "all"}, None, "expected int"),
-        ({}, [[[10, 5, 20, 10]], [[0, 0, 80, 40]], []], "row 0, column 'boxes' holds 1 boxes for 2 phrases"),
+        ({}, [[[10, 5, 20, 10]] * 3, [[0, 0, 80, 40]], []], "row 0, column 'boxes' holds 3 boxes for 2 phrases"),
         ({}, [[[10, 5, 20], [1, 2, 3]], [[0, 0, 80]], []], "row 0, column 'boxes' holds no boxes of four numbers"),
         ({}, [[[70, 5, 20, 10], [1, 2, 3, 4]], [[0, 0, 80, 40]], []], "lies outside of its picture of 80 x 40 px"),
     ],

@@ -150,7 +150,7 @@ class _Same(Benchmark):
         ({"probes": "both"}, r"evaluation.benchmarks.probes='both': write its options, or \{\}"),
         ({"probes": ["both"]}, r"evaluation.benchmarks.probes=\['both'\]: write its options, or \{\}"),
         ({"probes": {"label": []}}, "unknown key evaluation.benchmarks.probes.label: did you mean 'labels'"),
-        ({"probes": {5: []}}, "unknown key evaluation.benchmarks.probes.5: known: draws, labels"),
+        ({"probes": {5: []}}, "unknown key evaluation.benchmarks.probes.5: known: balanced, draws, labels"),
         ({"probes": {"labels": "both"}}, r"evaluation.benchmarks.probes.labels='both': expected list\[str\]"),
         ({"probes": {"shots": 5}}, r"evaluation.benchmarks.probes.shots=5: expected list\[int\]"),
         ({"probes": {"draws": 2.5}}, "evaluation.benchmarks.probes.draws=2.5: expected int"),
