@@ -312,7 +312,7 @@ def test_a_task_has_a_type_of_its_own_and_a_subclass_of_a_head_its_own_task(lone
     words = {"does": "tells", "sentence": "hypothesis", "auto_class": "AutoModelForSequenceClassification"}
     with pytest.raises(ValueError, match="a task of the type 'latent_albef_classification' already"):
         register_task("own", Task("latent_albef_classification", Own, labels="classes", **words))
-    with pytest.raises(ValueError, match="labels='class': write answers or classes"):
+    with pytest.raises(ValueError, match="labels='class': write answers, classes or any"):
         register_task("own", Task("latent_albef_own", Own, labels="class", **words))
     lonely.setattr(AutoModelForSequenceClassification, "register", lambda *args: None)
     own = register_task("own", Task("latent_albef_own", Own, labels="classes", **words))
