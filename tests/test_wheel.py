@@ -85,11 +85,13 @@ def test_the_wheel_holds_no_compiled_files(wheel):
         assert not [name for name in archive.namelist() if "__pycache__" in name or name.endswith(".pyc")]
 
 
+@pytest.mark.slow
 def test_the_command_starts_from_an_empty_folder(installed):
     output = installed("-m", "hf_latent", "--help")
     assert "train" in output
 
 
+@pytest.mark.slow
 def test_recipes_card_templates_and_the_space_are_found(installed):
     result = json.loads(installed("-c", FIND).splitlines()[-1])
     assert Path(result["package"]).is_relative_to(installed.site)

@@ -148,7 +148,8 @@ def bring_here(page, file):
     page.locator(".tabitem:visible input[type=file]").first.set_input_files(file)
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_everything_fits(visit, scheme):
     page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, is_mobile=True)
     for tab, shown in (("Look", ".lit img:visible"), ("Questions", ".likeliest:visible")):

@@ -186,7 +186,8 @@ def test_folders_and_files_appear_whole(tmp_path):
     assert [path.name for path in (tmp_path / "two").iterdir()] == []
 
 
-@pytest.mark.parametrize("delay", [0.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.15, 0.4))])
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.0, 0.15, 0.4])
 def test_kill_leaves_whole_checkpoints_that_resume(tmp_path, delay):
     options = json.dumps({"killed": {"save_strategy": "steps", "save_steps": 1, "max_steps": 200}})
     command = [sys.executable, "-m", "tests.training.runs", str(tmp_path), options]
