@@ -184,7 +184,7 @@ def test_arrays_that_lie_in_other_files_are_not_read(tmp_path):
 def test_without_h5py_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     for name in ("vision_touch", "mm_imdb_features"):
-        with pytest.raises(UserError, match=r'pip install "hf_latent\[hdf5\]"'):
+        with pytest.raises(UserError, match=r"pip install h5py"):
             loaded(name, tmp_path)
 
 
