@@ -6,6 +6,7 @@ Every objective with every regularizer, on LatentCLIP and on CoMM. All cases of 
 import pytest
 import torch
 
+from hf_latent.objectives import OBJECTIVES
 from hf_latent.regularizers import REGULARIZERS as KNOWN
 from tests.training.runs import REGULARIZERS, run_all
 from tests.training.torchrun import torchrun
@@ -39,6 +40,13 @@ LABELLED = {
     "labels": {"problem": "labels", "missing": True, "options": {"modality_dropout": 0.4}},
     "numbers": {"problem": "numbers"},
     "numbers, frozen": {"problem": "numbers", "options": {"frozen": True}},
+}
+# Objectives beside those of MODELS: alone, with all regularizers, and of three modalities of which rows lack some.
+OTHERS = {"sigmoid": {"clip": True, "in_modal": False, "config": {"objective": "sigmoid"}}}
+WITH = {
+    "alone": {"regularizers": {}},
+    "regularized": {"regularizers": {name: {**spec, "ramp": 0.0} for name, spec in REGULARIZERS.items()}},
+    "lacking": {"regularizers": {}, "triples": True, "missing": True},
 }
 CURVES = {
     "clip": {"clip": True},
@@ -75,6 +83,10 @@ def all_cases(processes):
             cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
         for name, model in LABELLED.items():
             cases[f"labelled {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
+        for name, model in OTHERS.items():
+            for how, more in WITH.items():
+                own = {**model, **more, "regularizers": fitted(model, more["regularizers"])}
+                cases[f"{name} {how}, {variant}"] = {**own, "double": True, "max_steps": 1, **parts}
         for (name, regularizer), model in TRIPLES.items():
             options = {"clip": True, "triples": True, "regularizers": {}, "double": True, "max_steps": 1}
             cases[f"{name}, {regularizer}, {variant}"] = {**options, **model, **parts}
@@ -146,6 +158,21 @@ def test_labels_of_rows(one, results, processes, model, variant):
     found, expected = results(processes)[f"labelled {model}, {variant}"], one[f"labelled {model}, whole"]
     assert difference(found["gradient"], expected["gradient"]) <= 1e-9
     assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
+
+
+@pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(OTHERS, strict=True)))
+@pytest.mark.parametrize("how", WITH)
+def test_other_objectives(one, results, processes, model, how, variant):
+    found, expected = results(processes)[f"{model} {how}, {variant}"], one[f"{model} {how}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
+
+
+def test_each_objective_is_tried():
+    """Those of heads are tried in test_albef_heads.py."""
+    tried = {"clip", "labels"} | {model.get("objective") for model in (*MODELS.values(), *LABELLED.values())}
+    tried |= {model["config"]["objective"] for model in OTHERS.values()}
+    assert {*OBJECTIVES["latent_clip"], *OBJECTIVES["comm"]} <= tried
 
 
 @pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(CURVES, strict=True)))
