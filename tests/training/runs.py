@@ -257,6 +257,10 @@ REGULARIZERS = {
     "geometric_consistency": {"weight": 0.1},
     "information_bottleneck": {"weight": 0.2, "mode": "kl"},
     "alignment": {"weight": 0.01},
+    "uniformity": {"weight": 0.1, "cross": True},
+    "centroid_uniformity": {"weight": 0.1},
+    "decorrelation": {"weight": 0.05},
+    "orthogonality": {"weight": 0.2},
 }
 
 
