@@ -1,4 +1,4 @@
-"""The fusion transformer of CoMM: many subsets of the modalities in one pass."""
+"""The fusions of CoMM: many subsets of the modalities in one pass."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -93,7 +93,11 @@ class FusionTransformer(nn.Module):
             cast(FusionLayer, layer).initialize(depth=len(self.layers))
 
     def forward(
-        self, tokens: Sequence[Tensor], subsets: Sequence[Sequence[int]], masks: Sequence[Tensor | None] | None = None
+        self,
+        tokens: Sequence[Tensor],
+        subsets: Sequence[Sequence[int]],
+        masks: Sequence[Tensor | None] | None = None,
+        places: Sequence[int] | None = None,
     ) -> Tensor:
         """
         Args:
@@ -101,6 +105,7 @@ class FusionTransformer(nn.Module):
             subsets: The modalities of each subset, as positions in `tokens`.
             masks: One `(batch, length)` bool tensor a modality, True where a token is real; None where all are. The
                 mean over a subset without a real token is zero.
+            places: As of [`ConcatenationFusion`]; not read, since nothing tells the modality of a token.
 
         Returns:
             `(batch, subsets, dim)`.
@@ -164,3 +169,55 @@ class FusionTransformer(nn.Module):
         masks = [None] * (len(parts) - len(masks)) + list(masks)
         ones = (torch.ones(part.shape[:2], dtype=torch.bool, device=part.device) for part in parts)
         return torch.cat([one if mask is None else mask.bool() for mask, one in zip(masks, ones, strict=True)], dim=1)
+
+
+class ConcatenationFusion(nn.Module):
+    """Fuses one vector a modality, the mean of its real tokens: they are concatenated and mapped by a linear layer or a
+    perceptron (the ablations of CoMM's fusion).
+
+    Zeros stand in place of a modality that a subset leaves out, or that a row lacks.
+
+    Args:
+        dim: Width of the tokens.
+        modalities: How many the model has.
+        hidden: Whether a hidden layer of width `dim` with a ReLU comes first.
+    """
+
+    def __init__(self, dim: int, modalities: int, hidden: bool = False) -> None:
+        super().__init__()
+        self.modalities = modalities
+        first = nn.Linear(modalities * dim, dim)
+        self.layers = nn.Sequential(first, nn.ReLU(), nn.Linear(dim, dim)) if hidden else nn.Sequential(first)
+
+    def forward(
+        self,
+        tokens: Sequence[Tensor],
+        subsets: Sequence[Sequence[int]],
+        masks: Sequence[Tensor | None] | None = None,
+        places: Sequence[int] | None = None,
+    ) -> Tensor:
+        """
+        Args:
+            tokens, subsets, masks: As of [`FusionTransformer`].
+            places: Which of the model's modalities each of `tokens` is; by default the first ones.
+
+        Returns:
+            `(batch, subsets, dim)`.
+        """
+        masks = [None] * len(tokens) if masks is None else masks
+        places = range(len(tokens)) if places is None else places
+        means = dict(zip(places, map(_mean_token, tokens, masks), strict=True))
+        zeros = torch.zeros_like(next(iter(means.values())))
+        rows = []
+        for subset in subsets:
+            own = {places[position] for position in subset}
+            rows.append(torch.cat([means[place] if place in own else zeros for place in range(self.modalities)], dim=-1))
+        return self.layers(torch.stack(rows, dim=1))
+
+
+def _mean_token(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """`(batch, dim)`, the mean over the real tokens of `(batch, length, dim)`; zeros where there is none."""
+    if mask is None:
+        return tokens.mean(dim=1)
+    real = mask.bool()[..., None]
+    return tokens.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1).clamp(min=1)
