@@ -211,7 +211,9 @@ class ConcatenationFusion(nn.Module):
         rows = []
         for subset in subsets:
             own = {places[position] for position in subset}
-            rows.append(torch.cat([means[place] if place in own else zeros for place in range(self.modalities)], dim=-1))
+            rows.append(
+                torch.cat([means[place] if place in own else zeros for place in range(self.modalities)], dim=-1)
+            )
         return self.layers(torch.stack(rows, dim=1))
 
 

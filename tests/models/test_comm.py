@@ -14,7 +14,6 @@ from hf_latent.models.latent_converter import grid_positions
 from tests.models.reference import comm_loss
 from tests.models.small import small_batch, small_model
 
-
 WIDE = {"image": {"encoder": "cnn", "channels": [8, 16]}, "features": {"encoder": "features", "input_dim": 16}}
 FUSIONS = [{}, {"fusion": "linear"}, {"fusion": "mlp"}]
 NAMES = [("image", "series"), ("image", "series", "table", "features")]
