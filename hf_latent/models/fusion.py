@@ -172,8 +172,8 @@ class FusionTransformer(nn.Module):
 
 
 class ConcatenationFusion(nn.Module):
-    """Fuses one vector a modality, the mean of its real tokens: they are concatenated and mapped by a linear layer or a
-    perceptron (the ablations of CoMM's fusion).
+    """Fuses one vector a modality, the mean of its real tokens: they are concatenated, and a linear layer or a
+    perceptron maps them (the ablations of CoMM's fusion).
 
     Zeros stand in place of a modality that a subset leaves out, or that a row lacks.
 
@@ -208,12 +208,9 @@ class ConcatenationFusion(nn.Module):
         places = range(len(tokens)) if places is None else places
         means = dict(zip(places, map(_mean_token, tokens, masks), strict=True))
         zeros = torch.zeros_like(next(iter(means.values())))
-        rows = []
-        for subset in subsets:
-            own = {places[position] for position in subset}
-            rows.append(
-                torch.cat([means[place] if place in own else zeros for place in range(self.modalities)], dim=-1)
-            )
+        members = [{places[position] for position in subset} for subset in subsets]
+        every = range(self.modalities)
+        rows = [torch.cat([means[place] if place in own else zeros for place in every], dim=-1) for own in members]
         return self.layers(torch.stack(rows, dim=1))
 
 

@@ -54,8 +54,8 @@ class ProjectionHead(nn.Sequential):
 class CoMMModel(LatentPreTrainedModel):
     """Contrastive MultiModal learning: encoders, latent converters, a fusion transformer and a projection head.
 
-    The modalities are encoded once; the fusion then sees each of them alone and all of them together, and the objective
-    pulls these views together so that redundant, unique and synergistic information are all kept.
+    The modalities are encoded once; the fusion then sees each of them alone and all of them together, and the
+    objective pulls these views together so that redundant, unique and synergistic information are all kept.
 
     Source: Dufumier, Castillo-Navarro et al., "What to align in multimodal contrastive learning?", ICLR 2025,
     section 3 and figure 3.
@@ -95,8 +95,8 @@ class CoMMModel(LatentPreTrainedModel):
         dim, projected = self.config.embed_dim, self.config.converter == "linear"
         if not projected and hidden_size != dim:
             raise ValueError(
-                f"converter=identity: the tokens of the modality {name!r} are {hidden_size} wide, and embed_dim is {dim}: "
-                f"write embed_dim: {hidden_size}, if all its modalities have it, or converter: linear"
+                f"converter=identity: the tokens of the modality {name!r} are {hidden_size} wide, and embed_dim is "
+                f"{dim}: write embed_dim: {hidden_size}, where all tokens are as wide, or converter: linear"
             )
         return LatentConverter(hidden_size, dim, projected, self.config.positions)
 
