@@ -126,7 +126,7 @@ class FusionTransformer(nn.Module):
         def constant(size: int, value: int | bool) -> Tensor:
             return torch.full((size,), value, device=device)
 
-        def places(begin: int, size: int) -> Tensor:
+        def numbers(begin: int, size: int) -> Tensor:
             return torch.arange(begin, begin + size, device=device)
 
         held = torch.stack([torch.cat([constant(n, i in own) for i, n in enumerate(lengths)]) for own in members])
@@ -134,14 +134,14 @@ class FusionTransformer(nn.Module):
         # `row_subset` and `source` say for every row of the running sequence whose subset it is and which token it
         # came from. Before the first layer the tokens are shared; after it each subset has its own copy.
         row_subset = torch.cat([constant(lengths[i], number) for number, own in enumerate(members) for i in own])
-        source = torch.cat([places(begins[i], lengths[i]) for own in members for i in own])
+        source = torch.cat([numbers(begins[i], lengths[i]) for own in members for i in own])
         # The first row of each subset is its class token, where there is one.
         firsts = list(accumulate((sum(lengths[i] for i in own) for own in members), initial=0))[:-1]
         shared = True
         for depth, layer in enumerate(self.layers):
             last = depth == len(self.layers) - 1
-            rows = torch.cat([places(row, 1) for row in firsts]) if last and self.class_token is not None else None
-            queries_from = source if shared else places(0, source.shape[0])
+            rows = torch.cat([numbers(row, 1) for row in firsts]) if last and self.class_token is not None else None
+            queries_from = source if shared else numbers(0, source.shape[0])
             queries_subset = row_subset
             if rows is not None:
                 queries_from, queries_subset = queries_from[rows], queries_subset[rows]
@@ -156,7 +156,7 @@ class FusionTransformer(nn.Module):
         context = self.norm(context)
         if self.class_token is not None:
             return context
-        weight = (row_subset == places(0, len(subsets))[:, None]).to(context.dtype).unsqueeze(0)
+        weight = (row_subset == numbers(0, len(subsets))[:, None]).to(context.dtype).unsqueeze(0)
         if real is not None:
             weight = weight * real[:, source].unsqueeze(1)
         return (weight / weight.sum(-1, keepdim=True).clamp(min=1)) @ context
