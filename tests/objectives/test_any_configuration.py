@@ -27,6 +27,7 @@ def configurations(draw):
     return {
         "objective": objective,
         "in_modal": draw(st.booleans()),
+        "fusion": draw(st.sampled_from(["attention", "linear", "mlp"])),
         "more": draw(st.sampled_from([(), ("series",), ("series", "features")])),
         "anchor": draw(st.sampled_from([None, "text"])),
         "regularizers": regularizers,
@@ -54,7 +55,8 @@ def model_and_batch(drawn):
             batch = {"modalities": first, "augmented_modalities": second}
     else:
         names = ("image", "series")
-        model = small_model(names, seed, objective=drawn["objective"], regularizers=regularizers)
+        options = {"objective": drawn["objective"], "regularizers": regularizers, "fusion": drawn["fusion"]}
+        model = small_model(names, seed, **options)
         batch = {
             "modalities": small_batch(names, rows, seed),
             "augmented_modalities": small_batch(names, rows, seed + 1),

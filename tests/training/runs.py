@@ -105,7 +105,7 @@ def build_trainer(
     config = CoMMConfig(
         modalities={name: dict(spec) for name in NAMES},
         embed_dim=16,
-        fusion_heads=4,
+        fusion_heads=4 if options is None or "fusion" not in options else 8,
         projection_hidden_dim=16,
         projection_dim=8,
         objective=objective,

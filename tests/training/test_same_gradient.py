@@ -30,6 +30,7 @@ SPECS = {None: {}} | {name: {name: {**spec, "ramp": 0.0}} for name, spec in REGU
 PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neither divides them
 # All regularizers at once on rows of which some lack a modality.
 LACKING = {name: {**model, "missing": True} for name, model in MODELS.items() if name != "clip"}
+LACKING["comm, mlp"] = {"objective": "comm", "missing": True, "options": {"fusion": "mlp"}}
 LACKING["clip of three"] = {"clip": True, "triples": True, "missing": True}
 # What reads labels, of which some are missing, on rows that lack modalities: in the data, and by modality dropout.
 LABELLED = {
