@@ -215,12 +215,14 @@ def _columns(
     if request.columns:
         return dict(request.columns)
     written: Any = read_values(folder / RECIPE).get("data", {}) if (folder / RECIPE).is_file() else {}
-    usual = written.get("columns") if isinstance(written, Mapping) else None
-    usual = {
-        key: value
-        for key, value in (usual or {}).items()
-        if isinstance(value, str | list) and all(part in there for part in _parts(value))
-    }
+    written = written if isinstance(written, Mapping) else {}
+    usual: dict[str, str | list[str]] = {}
+    sources = written.get("sources")  # of a mixture
+    for section in [written, *(sources if isinstance(sources, list) else [])]:
+        own = section.get("columns") if isinstance(section, Mapping) else None
+        for key, value in own.items() if isinstance(own, Mapping) else ():
+            if isinstance(value, str | list) and all(part in there for part in _parts(value)):
+                usual.setdefault(key, value)
     found = {name: usual.get(name, name) for name in modalities if name in usual or name in there}
     if not found:
         known = ", ".join(there)

@@ -329,6 +329,10 @@ class ModalityRows(Dataset):
                 for caption in captions:
                     self.reader.read(number, row, caption)
 
+    def joined(self, name: str) -> list[str] | None:
+        """The columns that one modality is read of, where it is read of several."""
+        return self.reader.values[name] if name in self.reader.joined else None
+
     def read_column(self, name: str) -> Iterator[Any]:
         """The values of one modality, of each row of the data set that is read, without those of the others."""
         for number, row, _ in self._of_columns(self.reader.values[name]):
