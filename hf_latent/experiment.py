@@ -144,7 +144,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             )
     if recipe.lora is not None:
         with blamed_on("lora"):
-            model = add_lora(model, recipe.lora)
+            model = add_lora(model, recipe.lora, print if main else None)
     trainer = _trainer(model, processor, arguments, data, recipe)
     print(data.summary)
     benchmarks = benchmarks_of(recipe, trainer, data)  # what cannot be measured is said before training
