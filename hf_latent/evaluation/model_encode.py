@@ -45,7 +45,7 @@ class ModelEncode:
         self._model, self._processor, self._columns = model, processor, dict(data.columns)
         self._loading: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
         self._progress = progress
-        self.modalities = tuple(model.encoders)
+        self.modalities, self.kinds = tuple(model.encoders), dict(model.config.kinds)
         self.compared = model.compared
         fields = {"independent"} if "independent" in getattr(model.config, "extra_heads", ()) else set()
         several = not self.compared and len(data.columns) > 1

@@ -57,7 +57,7 @@ TASKS = {
     "feature-extraction": "Measurement of frozen features",
     "other": "Labels of rows of several modalities",
     "visual-question-answering": "Visual question answering",
-    "zero-shot-image-classification": "Zero-shot image classification",
+    **{f"zero-shot-{kind}-classification": f"Zero-shot {kind} classification" for kind in ("image", "audio", "video")},
 }
 # What a model without a head is for. CoMM has none: `pipeline("feature-extraction")` reads text alone.
 PIPELINES = dict.fromkeys(("latent_albef", "latent_clip"), "zero-shot-image-classification")
