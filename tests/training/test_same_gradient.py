@@ -40,6 +40,8 @@ LABELLED = {
     "numbers": {"problem": "numbers"},
     "numbers, frozen": {"problem": "numbers", "options": {"frozen": True}},
 }
+# Sound, a table of cells, series and clips, of several lengths; rows lack modalities.
+KINDS = {"clip": {"kinds": "clip"}, "comm": {"kinds": "comm"}}
 CURVES = {
     "clip": {"clip": True},
     "clip of photos": {"clip": True, "photos": True},  # whose crops are cut as they are loaded
@@ -74,6 +76,8 @@ def all_cases(processes):
             cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
         for name, model in LABELLED.items():
             cases[f"labelled {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
+        for name, model in KINDS.items():
+            cases[f"kinds of {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
         for (name, regularizer), model in TRIPLES.items():
             options = {"clip": True, "triples": True, "regularizers": {}, "double": True, "max_steps": 1}
             cases[f"{name}, {regularizer}, {variant}"] = {**options, **model, **parts}
@@ -138,6 +142,13 @@ def test_rows_may_lack_a_modality(one, results, processes, model, variant):
     found, expected = results(processes)[f"lacking {model}, {variant}"], one[f"lacking {model}, whole"]
     assert difference(found["gradient"], expected["gradient"]) <= 1e-9
     assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)  # losses are logged in float32
+
+
+@pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(KINDS, strict=True)))
+def test_modalities_of_every_kind(one, results, processes, model, variant):
+    found, expected = results(processes)[f"kinds of {model}, {variant}"], one[f"kinds of {model}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
 
 
 @pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(LABELLED, strict=True)))
