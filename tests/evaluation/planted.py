@@ -43,7 +43,7 @@ class Planted:
         scores: What matching says, `(images, texts)`.
         answers: `(rows, answers)`.
         maps: `(phrases, rows, columns)`.
-        kinds: Of modalities; by default those of their names.
+        kinds: Of modalities; by default those of their names, of an image and a text, too.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Planted:
         self.planted = planted
         first = planted[0][1] if planted else Embeddings(embeds={})
         self.modalities = tuple(first.embeds)
-        self.kinds = {name: name for name in self.modalities} | (kinds or {})
+        self.kinds = {name: name for name in ("image", "text", *self.modalities)} if kinds is None else dict(kinds)
         self.compared, self.temperature = compared, temperature
         self.gives = frozenset(name for name in ("independent", "fused") if getattr(first, name) is not None)
         given = {"texts": texts, "rerank": scores, "answer": answers, "maps": maps}
