@@ -21,8 +21,8 @@ RATE = 800
 
 
 class RandomRecordings(Dataset):
-    """Sounds of 60 to 160 samples, three cells of which some are missing, series of 2 to 5 steps, clips of 2 to 4
-    frames."""
+    """Sounds of 60 to 156 samples, three cells of which some are missing, series of 2 to 12 steps, clips of 2 to 4
+    frames. Processes have other longest ones, and so other padding."""
 
     def __len__(self):
         return 52
@@ -31,9 +31,9 @@ class RandomRecordings(Dataset):
         draw = np.random.default_rng(i)
         color = None if i % 6 == 2 else ("red", "green", "blue")[i % 3]
         return {
-            "audio": {"array": draw.normal(size=60 + 25 * (i % 5)).astype("float32"), "sampling_rate": RATE},
+            "audio": {"array": draw.normal(size=60 + 8 * (i % 13)).astype("float32"), "sampling_rate": RATE},
             "table": [float(draw.normal()), color, None if i % 7 == 3 else i / 10],
-            "series": draw.normal(size=(2 + i % 4, 3)).astype("float32"),
+            "series": draw.normal(size=(2 + i % 11, 3)).astype("float32"),
             "video": draw.integers(0, 256, (2 + i % 3, 12, 12, 3)).astype("uint8"),
             "ids": i,
         }
