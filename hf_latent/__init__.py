@@ -28,7 +28,7 @@ from .models.modeling_latent_clip import LatentCLIPModel
 from .models.processing_comm import CoMMProcessor
 from .models.processing_latent_albef import LatentALBEFProcessor
 from .models.processing_latent_clip import LatentCLIPProcessor
-from .objectives import OBJECTIVES, build_objective, required_heads
+from .objectives import OBJECTIVES, build_objective, objective_modules, required_heads
 from .regularizers import REGULARIZERS
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ __all__ = [
     "REGULARIZERS",
     "Views",
     "build_objective",
+    "objective_modules",
     "build_view",
     "load_trifeature",
 ]

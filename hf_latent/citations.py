@@ -143,3 +143,10 @@ ZADEH_2016 = """@article{zadeh2016mosi,
   journal = {arXiv:1606.06259},
   year    = {2016}
 }"""
+
+ZHAI_2023 = """@inproceedings{zhai2023sigmoid,
+  title     = {Sigmoid Loss for Language Image Pre-Training},
+  author    = {Zhai, Xiaohua and Mustafa, Basil and Kolesnikov, Alexander and Beyer, Lucas},
+  booktitle = {International Conference on Computer Vision},
+  year      = {2023}
+}"""

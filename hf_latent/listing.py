@@ -229,7 +229,7 @@ def _default(config: type, key: str) -> Any:
 def _objectives() -> Iterable[Entry]:
     for model, registry in OBJECTIVES.items():
         for name, cls in registry.items():
-            yield _entry(name, cls, (), {"model": model})
+            yield _safely(name, cls, lambda cls: _fields(cls.Options), {"model": model})
 
 
 def _tasks() -> Iterable[Entry]:

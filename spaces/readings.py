@@ -14,7 +14,7 @@ from hf_latent.data.sample import Sample, told_label
 from hf_latent.errors import UserError
 from hf_latent.metrics import fit_probe
 from hf_latent.metrics.chance import top_k_chance, weighted_f1_chance
-from hf_latent.metrics.other_probes import predicted_classes, predicted_numbers
+from hf_latent.metrics.other_probes import class_scores, predicted_numbers
 
 FITTED = 500  # training rows, at most
 FEWEST = 8  # rows of either side whose label is known
@@ -173,7 +173,7 @@ def _read(
         score = 1 - error / variance if variance else float("nan")
         return Reading([told_label(label, value) for value in said], [None] * len(said), None, score)
     if label.kind == "multilabel":
-        said = predicted_classes(train, own, held)
+        said = class_scores(train, own, held) > 0
         words = [told_label(label, row) or "none" for row in said]
         right: list[bool | None] = [bool((a == b).all()) for a, b in zip(said, truth, strict=True)]
         return Reading(words, right, None, weighted_f1(truth[scored], said[scored]))

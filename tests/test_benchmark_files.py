@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from hf_latent import (
+    CoMMConfig,
+    CoMMModel,
+    CoMMProcessor,
     LatentALBEFForImageTextClassification,
     LatentALBEFForImageTextRetrieval,
     LatentALBEFForNaturalLanguageVisualReasoning,
@@ -20,11 +23,12 @@ from hf_latent import (
 from hf_latent.benchmark_files import load_benchmark, measure_files
 from hf_latent.cli import main
 from hf_latent.data.tokenizers import word_tokenizer
+from hf_latent.errors import UserError
 from hf_latent.evaluation.prompts import NAMES, TEMPLATES
 from hf_latent.finished import load_finished
 from hf_latent.models.processing_latent_albef import LatentALBEFProcessor
 from hf_latent.resources import available_resources
-from tests.models.small import save_small_clip, small_albef
+from tests.models.small import save_small_clip, small_albef, small_clip
 
 COLORS = ("red", "green", "blue")
 FILES = [Path(name).stem for name in available_resources("training_args/benchmarks")]
@@ -124,6 +128,28 @@ def test_files_for_images_and_texts_on_rows_of_their_columns(name, clip, folder)
         top = known[f"{name}_zero_shot_top1"]
         assert top.rows == 12 and top.short == f"{name} zero_shot"
         assert ("prompts" in top.title) and top.chance == pytest.approx(100 / 3)
+
+
+def test_files_that_apply_to_comm(folder):
+    """Its vectors are probed and compared; it embeds no prompts."""
+    place, tokenizer = folder / "comm", word_tokenizer([WORDS])
+    text = small_clip(vocab_size=len(tokenizer)).config.modalities["text"]
+    cnn = {"encoder": "cnn", "channels": [8, 16]}
+    torch.manual_seed(0)
+    CoMMModel(CoMMConfig(modalities={"image": cnn, "text": text}, embed_dim=16)).save_pretrained(place)
+    kinds = {"image": {"kind": "image", "size": 16}, "text": {"kind": "text"}}
+    CoMMProcessor(kinds, {"text": tokenizer}).save_pretrained(place)
+    model, processor = load_finished(str(place), place)
+
+    def measured(name):
+        found = measure_files([look_alike(load_benchmark(name), folder)], model, processor, progress=False)
+        return {measurement.key: measurement for measurement in found}
+
+    probe = measured("stl10_probe")["stl10_probe_probe_label_image"]
+    assert probe.value > 50 and probe.chance == pytest.approx(100 / 3) and probe.rows == 12
+    assert {"flickr30k_text_to_image_r1", "flickr30k_cka"} <= set(measured("flickr30k"))
+    with pytest.raises(UserError, match="zero_shot: a model that can embed sentences is needed here: leave it out"):
+        measured("cifar10")
 
 
 def test_zero_shot_of_a_file_is_that_of_the_formula(clip, folder):

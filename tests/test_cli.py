@@ -221,6 +221,7 @@ def test_numbers_that_are_not_finite_are_null(run, tmp_path, monkeypatch, capsys
     }
 
 
+@pytest.mark.slow
 def test_what_libraries_write_on_stdout_is_no_part_of_the_json(tmp_path):
     """Of the process, not only of Python."""
     (tmp_path / "noisy.py").write_text(

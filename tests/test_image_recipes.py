@@ -110,7 +110,9 @@ def embedded(run, monkeypatch):
     return kept[0].embeds["image"]
 
 
-@pytest.mark.parametrize("family", PROCESSORS)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[] if name in ("clip", "vit") else pytest.mark.slow) for name in PROCESSORS]
+)
 def test_a_tower_sees_pictures_as_its_checkpoint_did(family, data, bert, tmp_path, monkeypatch, capsys):
     processor = getattr(transformers, f"{CLASSES[family]}ImageProcessorPil")(**PROCESSORS[family])
     AutoModel.from_config(ViTConfig(**SMALL, image_size=24, patch_size=8)).save_pretrained(tmp_path / "vit")
@@ -156,7 +158,12 @@ def test_a_clip_checkpoint_keeps_its_exact_embeddings_from_the_picture_on(data, 
 
 
 @pytest.mark.parametrize(
-    ("fit", "resample"), [("squash", "bilinear"), ("crop", "bilinear"), ("pad", "bilinear"), ("squash", "bicubic")]
+    ("fit", "resample"),
+    [
+        ("crop", "bilinear"),
+        ("squash", "bicubic"),
+        *(pytest.param(fit, "bilinear", marks=pytest.mark.slow) for fit in ("squash", "pad")),
+    ],
 )
 def test_a_tower_from_scratch_says_how_pictures_become_squares(fit, resample, data, bert, tmp_path, monkeypatch):
     towers = (

@@ -191,12 +191,51 @@ def test_where_two_columns_fit_both_are_listed_and_one_can_be_written(recipes, p
     assert load_recipe("people.yaml").values["data"]["columns"] == {"who": ["age", "income"], "where": "city"}
 
 
-def test_a_column_that_names_splits_is_no_label(recipes, place, capsys):
-    rows = [{"image": picture(row), "text": caption(row), "split": ("train", "val")[row % 2]} for row in range(ROWS)]
+def test_columns_of_captions_are_rows_each(recipes, place, capsys):
+    """Those of COCO and Flickr8k as CSV or parquet; a caption that is missing is no row."""
+    rows = [{"image": picture(row), "caption_0": caption(row), "caption_1": f"another {row}"} for row in range(ROWS)]
+    rows[3]["caption_1"], rows[5] = None, {"image": picture(5), "caption_0": None, "caption_1": " "}
+    datasets.Dataset.from_list(rows).save_to_disk("two")
+    assert main(["init", "two"]) == 0
+    assert "(texts, of which each becomes a row, as a caption)" in capsys.readouterr().out
+    recipe = load_recipe("two.yaml")
+    data = recipe.values["data"]
+    assert data["columns"] == {"image": "image", "text": ["caption_0", "caption_1"]} and data["on_missing"] == "drop"
+    found = recipe.data.load_for(Reader(recipe.config.modalities))
+    column = found.columns["text"]
+    held = [row[column] for part in (found.train, found.evaluation.validation.rows) for row in part]
+    wanted = [(caption(row), f"another {row}") for row in range(ROWS) if row != 5]
+    assert sorted(held) == sorted(text for pair in wanted for text in pair if text != "another 3")
+    ids = [row["ids"] for row in found.train]
+    assert 1 < len(set(ids)) < len(ids)  # captions of one row are positives of each other
+    assert (
+        main(
+            ["train", "two.yaml", "data.streaming=true", "data.validation_share=0", "training.max_steps=1", "--quiet"]
+        )
+        == 2
+    )
+    assert "data.columns: the captions of a stream are not known" in capsys.readouterr().err
+
+
+def test_a_column_that_names_splits(recipes, place, capsys):
+    """As in Karpathy's JSON of COCO and many a CSV file."""
+    names = ("train", "train", "Val", "test-dev")
+    rows = [{"image": picture(row), "text": caption(row), "split": names[row % 4]} for row in range(ROWS)]
     datasets.Dataset.from_list(rows).save_to_disk("karpathy")
     assert main(["init", "karpathy"]) == 0
-    assert "split is not used: it names splits, which are read of tables of their own" in capsys.readouterr().out
-    assert "labels" not in load_recipe("karpathy.yaml").values["data"]
+    assert "data.split_column: split (names the split of each row: train, Val, test-dev)" in capsys.readouterr().out
+    recipe = load_recipe("karpathy.yaml")
+    data = recipe.values["data"]
+    assert "labels" not in data and "validation_share" not in data
+    assert data["splits"] == {"train": "train", "validation": "Val", "test": "test-dev"}
+    found = recipe.data.load_for(Reader(recipe.config.modalities))
+    assert [row["text"] for row in found.evaluation.validation.rows] == [caption(row) for row in range(2, ROWS, 4)]
+    assert len(found.train) == sum(row % 4 < 2 for row in range(ROWS))
+
+    both = datasets.Dataset.from_list(rows)
+    datasets.DatasetDict({"train": both, "test": both}).save_to_disk("twice")
+    assert main(["init", "twice"]) == 0
+    assert "split is not used: it names splits, and the data has splits of its own" in capsys.readouterr().out
 
 
 def test_several_tables_are_not_chosen_from(recipes, place, capsys):

@@ -38,7 +38,8 @@ class HubData(Source):
     Args:
         path: A folder written by `save_to_disk`, or what `datasets.load_dataset` takes: the name of a data set, a
             folder of parquet files, `imagefolder`, `csv`, `webdataset` (with `data_files` in `options`).
-        columns: `{modality: column}`; of `a|b` the first that there is. Of a model that reads two images with a
+        columns: `{modality: column}`; of `a|b` the first that there is. `{text: [caption_0, caption_1]}` are several
+            captions of a row, as a column of lists holds them. Of a model that reads two images with a
             sentence, `{image: [left, right], ...}`, or a column of lists of two images. Of a table without
             `input_dim`, `{table: [column, ...]}`, or a column of records.
         split, test_split: The old names of `splits.train` and `splits.test`.
@@ -48,6 +49,8 @@ class HubData(Source):
             nothing else names; null switches it off. Of a stream they are looked for in a folder that `save_to_disk`
             wrote alone: of other data sets, reading one split may download all. The validation split is to choose by
             during training, the test split is to report; where there is a validation split alone, it is both.
+        split_column: The column that names the split of each row, of data that are stored as one; its values are then
+            the splits. Of a data set of the Hub and of a stream they are not looked for: write them in `splits`.
         validation_share: Cut this share of the training rows off and validate on them, by whole ids, so that all
             captions of a row and all rows of an id are on one side. The draw is the same in every process and run. 0
             cuts nothing.
@@ -91,6 +94,7 @@ class HubData(Source):
     tokenizers: dict[str, str | list[str] | dict[str, list[str]]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, str | None] = field(default_factory=dict)
+    split_column: str | None = None
     validation_share: float = 0.0
     labels: dict[str, str | dict[str, Any]] = field(default_factory=dict)
     target: Any = None
@@ -274,7 +278,7 @@ class HubData(Source):
         """What opens the splits."""
         if "streaming" in self.options:
             raise UserError("data.options.streaming: write data.streaming: true")
-        return Opener(self.path, self.options, self.is_on_hub)
+        return Opener(self.path, self.options, self.is_on_hub, self.split_column)
 
     def known_splits(self) -> list[str]:
         """The names of the splits, as far as they are known before the data is read.

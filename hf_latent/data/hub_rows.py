@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, suggest
 from ..kinds import kind_of
-from .cells import is_string
+from .cells import is_missing, is_string
 from .columns import check_column, label_columns
 from .files import Format, folders_of, formats_of
 from .loaded import Label, Missing
@@ -35,12 +35,14 @@ class SplitReader:
         opener: Of its splits.
         shapes: Of columns, what can be read, see `data.rows.RowReader`.
         images: How many images a model reads of a row.
+        captions: The columns that become one of lists, by its name.
     """
 
     source: "HubData"
     opener: Opener
     shapes: Mapping[str, Format]
     images: int = 1
+    captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def for_model(cls, source: "HubData", reader: Reader) -> "SplitReader":
@@ -51,10 +53,19 @@ class SplitReader:
         """
         opener = source.opener()
         source = _with_found_columns(source, opener)
+        captions = {
+            source.row_columns[name]: columns
+            for name, columns in source.columns.items()
+            if not isinstance(columns, str) and len(columns) > 1 and _is_listed(reader.encoders.get(name, {}))
+        }
+        if captions:
+            names = {name: key for name, key in source.row_columns.items() if key in captions}
+            source = replace(source, columns={**source.columns, **names})
         _check_images(source, reader)
         folders = [] if source.is_on_hub else folders_of(source.path, source.options)
         read = {name: spec for name, spec in reader.encoders.items() if name in source.columns}
-        return cls(source, opener, formats_of(read, source.columns, source.row_columns, folders), reader.images)
+        shapes = formats_of(read, source.columns, source.row_columns, folders)
+        return cls(source, opener, shapes, reader.images, captions)
 
     def rows(self, role: str, split: str, progress: bool = False) -> ModalityRows:
         """The rows of one split.
@@ -108,13 +119,15 @@ class SplitReader:
         source = self.source
         opened = self.opener.open(split, streaming)
         for modality, columns in source.columns.items():
-            for column in [columns] if isinstance(columns, str) else columns:
+            for column in self.captions.get(columns, [columns]) if isinstance(columns, str) else columns:
                 check_column(f"data.columns.{modality}", column, opened.column_names)
         if source.ids is not None:
             check_column("data.ids", source.ids, opened.column_names)
         for label in label_columns(source.labels, source.columns):
             check_column(f"data.labels.{label.name}", label.column, opened.column_names)
-        return _with_lines(opened, source, streaming) if source.text_lines else opened
+        if source.text_lines or self.captions:
+            opened = _with_captions(opened, source, self.captions, streaming)
+        return opened
 
     def tokenizer(self, name: str, value: Any, rows: ModalityRows | ModalityStream, answers: Label | None) -> Any:
         """The tokenizer of a modality.
@@ -240,11 +253,24 @@ def _found(section: Any, there: Sequence[str]) -> Any:
     return next((part for part in section.split(OR) if part in there), section)
 
 
-def _with_lines(opened: Any, source: "HubData", streaming: bool) -> Any:
-    """A split whose texts are lists of their lines."""
+def _is_listed(encoder: Mapping[str, Any]) -> bool:
+    kind = kind_of(encoder)
+    return kind is not None and kind.LISTED
+
+
+def _with_captions(opened: Any, source: "HubData", captions: Mapping[str, Sequence[str]], streaming: bool) -> Any:
+    """A split whose texts are lists: of the texts of several columns, or of the lines of a text."""
     if streaming:
-        raise UserError("data.text_lines: the captions of a stream are not known: write data.streaming: false")
-    for column in source.row_columns.values():
+        key = "text_lines" if source.text_lines else "columns"
+        raise UserError(f"data.{key}: the captions of a stream are not known: write data.streaming: false")
+    for name, columns in captions.items():
+        for column in columns:
+            if not is_string(opened.features[column]):
+                raise UserError(f"data.columns: {column} is one of several columns of captions, and holds no texts")
+        parts = [opened.select_columns(column)[column][:] for column in columns]
+        rows = [[text for text in texts if not is_missing(text)] or None for texts in zip(*parts, strict=True)]
+        opened = opened.add_column(name, rows)
+    for column in source.row_columns.values() if source.text_lines else ():
         if column in opened.column_names and is_string(opened.features[column]):
             texts = opened.select_columns(column)[column][:]
             lines = [None if text is None else [line for line in text.splitlines() if line.strip()] for text in texts]

@@ -2,12 +2,14 @@
 
 import inspect
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, suggest
+from .cells import is_missing
 
 NAMES = {"train": ("train",), "validation": ("validation", "val", "dev", "valid"), "test": ("test",)}
 """What each split is called in data sets, the first one that exists is taken."""
@@ -60,18 +62,28 @@ class Opener:
     Args:
         path, options: As of [`HubData`].
         is_on_hub: Whether the path is the id of a data set of the Hub.
+        split_column: The column that names the split of each row, of data whose rows lie in one split.
     """
 
-    def __init__(self, path: str, options: Mapping[str, Any], is_on_hub: bool) -> None:
-        self.path, self.options, self.is_on_hub = path, dict(options), is_on_hub
+    def __init__(
+        self, path: str, options: Mapping[str, Any], is_on_hub: bool, split_column: str | None = None
+    ) -> None:
+        self.path, self.options, self.is_on_hub, self.split_column = path, dict(options), is_on_hub, split_column
         self.is_saved = any((Path(path) / name).exists() for name in ("state.json", "dataset_dict.json"))
 
     def known(self) -> list[str]:
-        """The names of the splits, as far as they are known before the data is read; none of a data set without.
+        """The names of the splits, as far as they are known before the data is read; none of a data set without, nor
+        of one of the Hub where a column names them.
 
         Raises:
             UserError: If there is no such data set.
         """
+        if self.split_column is not None:
+            return [] if self.is_on_hub else list(self._by_column)
+        return self._stored()
+
+    def _stored(self) -> list[str]:
+        """The splits that are stored apart."""
         with self._blamed():
             if self.is_saved:
                 return list(self._saved()) if (Path(self.path) / "dataset_dict.json").exists() else []
@@ -89,6 +101,8 @@ class Opener:
 
     def lengths(self) -> dict[str, int]:
         """The number of rows of each split, as far as it is known before the data is read."""
+        if self.split_column is not None:
+            return {} if self.is_on_hub else {name: len(rows) for name, rows in self._by_column.items()}
         with self._blamed():
             if self.is_saved:
                 return {name: len(rows) for name, rows in self._saved().items()}
@@ -104,6 +118,59 @@ class Opener:
         Raises:
             UserError: If it cannot be opened.
         """
+        if self.split_column is None:
+            return self._open(split, streaming)
+        if streaming:
+            opened = self._open(self._only_split(), streaming=True)
+            self._check_split_column(opened.column_names)
+            names = _class_names(opened, self.split_column)
+            return opened.filter(partial(_is_in, split=split, names=names), input_columns=[self.split_column])
+        check_split("data.splits", split, self._by_column)
+        with self._blamed():
+            return _of_saved(self._by_column, split)
+
+    @cached_property
+    def _by_column(self) -> dict[str, Any]:
+        """The rows of each value of the column of splits.
+
+        Raises:
+            UserError: If there is no such column, or a row is in no split.
+        """
+        rows = self._open(self._only_split())
+        self._check_split_column(rows.column_names)
+        numbers: dict[str, list[int]] = {}
+        column = str(self.split_column)
+        names = _class_names(rows, column)
+        for number, value in enumerate(rows.select_columns(column)[column]):
+            if is_missing(value) or not isinstance(value, str | int):
+                raise UserError(
+                    f"data.split_column={column!r}: row {number} holds {value!r}: write the name of its split"
+                )
+            numbers.setdefault(_split_named(value, names), []).append(number)
+        return {name: rows.select(own) for name, own in numbers.items()}
+
+    def _only_split(self) -> str:
+        """The stored split, whose rows a column divides.
+
+        Raises:
+            UserError: If there are several.
+        """
+        stored = self._stored()
+        if len(stored) > 1:
+            raise UserError(
+                f"data.split_column={self.split_column!r}: the data has the splits {', '.join(stored)} already: leave "
+                "it out"
+            )
+        return stored[0] if stored else "train"
+
+    def _check_split_column(self, columns: Collection[str]) -> None:
+        if self.split_column not in columns:
+            raise UserError(
+                f"data.split_column={self.split_column!r}: no such column; {suggest(str(self.split_column), columns)}"
+            )
+
+    def _open(self, split: str, streaming: bool = False) -> Any:
+        """A split that is stored."""
         import datasets
 
         with self._blamed():
@@ -171,6 +238,21 @@ def check_split(where: str, split: str, known: Collection[str]) -> None:
     """A UserError where a split names one that does not exist; nothing is said where none are known."""
     for name in sorted(bases(split) - {"all", *known}) if known else ():
         raise UserError(f"{where}={split!r}: no such split {name!r}; {suggest(name, known)}")
+
+
+def _is_in(value: Any, split: str, names: Sequence[str]) -> bool:
+    """Whether a row with this value of the column of splits is in a split."""
+    return _split_named(value, names) == split
+
+
+def _split_named(value: Any, names: Sequence[str]) -> str:
+    """The split that a value names: a text, a whole number, or the number of a class."""
+    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else str(value).strip()
+
+
+def _class_names(rows: Any, column: str | None) -> Sequence[str]:
+    """The names of the classes of a column that has some."""
+    return list(getattr(rows.features[column], "names", ()))
 
 
 def _of_saved(saved: Mapping[str, Any], split: str) -> Any:

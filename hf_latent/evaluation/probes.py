@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from ..data.loaded import EvaluationData, Split
 from ..errors import UserError, suggest
 from ..metrics import linear_probe
-from ..metrics.chance import balanced_chance, macro_f1_chance, squared_error_chance, top_k_chance, weighted_f1_chance
+from ..metrics.chance import (
+    balanced_chance,
+    macro_f1_chance,
+    mean_precision_chance,
+    squared_error_chance,
+    top_k_chance,
+    weighted_f1_chance,
+)
 from ..metrics.linear_probe import PROTOCOLS, check_probe_labels
 from ..metrics.other_probes import few_shot_probe, multilabel_probe, regression_probe
 from .benchmark import Benchmark, Encode, Values, fits, register_benchmark
@@ -150,6 +157,8 @@ class Probes(Benchmark):
                 words, headline = f"{title}, {kind} F1", kind == "weighted"
                 scored = {"chance": chance, "headline": headline, "metric": "f1", **common}
                 yield Measurement(f"{key}_{kind}_f1", np.nan, words, unit="%", **scored)
+            scored = {"chance": mean_precision_chance(truth), "metric": "mean_average_precision", **common}
+            yield Measurement(f"{key}_map", np.nan, f"{title}, mean average precision", unit="%", **scored)
         else:
             yield Measurement(f"{key}_r2", np.nan, f"{title}, R²", chance=0.0, headline=True, metric="r2", **common)
             error = squared_error_chance(truth)

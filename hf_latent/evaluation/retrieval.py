@@ -13,6 +13,7 @@ from ..errors import UserError, suggest
 from ..metrics import retrieval
 from ..metrics.arrays import cutoffs
 from ..metrics.chance import median_rank_chance, recall_chance
+from ..metrics.ranking import ndcg_chance
 from ..metrics.retrieval import scored_retrieval
 from .benchmark import Benchmark, Encode, Values, register_benchmark
 from .measurement import Group, Measurement
@@ -30,6 +31,8 @@ class Retrieval(Benchmark):
     Args:
         k: Recall is measured at these; one of as many as there are candidates would always be 100 and is left out.
         between: Pairs of modalities, `[[image, text]]`; by default all. `fused` is all modalities together.
+        ndcg: Cut-offs of the normalised discounted cumulative gain, such as `[10]`, which rates the places of all
+            right candidates; by default it is not measured.
         rerank: Where the model can tell pairs, so many candidates of each query are ordered anew by that, too; 0 for
             none.
     """
@@ -44,6 +47,7 @@ class Retrieval(Benchmark):
 
     k: list[int] = field(default_factory=lambda: [1, 5, 10])
     between: list[list[str]] | None = None
+    ndcg: list[int] = field(default_factory=list)
     rerank: int = 16
 
     @classmethod
@@ -67,6 +71,8 @@ class Retrieval(Benchmark):
                 raise UserError(f"no row to measure has {' and '.join(names)}: leave them out")
         if not self.k or min(self.k) < 1 or self.rerank < 0:
             raise UserError(f"k={list(self.k)}, rerank={self.rerank}: write cut-offs of 1 or more, and 0 or more")
+        if any(k < 1 for k in self.ndcg):
+            raise UserError(f"ndcg={list(self.ndcg)}: write cut-offs of 1 or more, such as [10]")
 
     def check_model(self, encode: Encode) -> None:
         super().check_model(encode)
@@ -109,6 +115,8 @@ class Retrieval(Benchmark):
                         information="redundant",
                     )
                 )
+        if not prefix:
+            found += [self._gain(way, query, candidate, right, candidates, k) for k in sorted(set(self.ndcg))]
         median = Measurement(
             f"{prefix}{query}_to_{candidate}_median_rank",
             np.nan,
@@ -123,12 +131,27 @@ class Retrieval(Benchmark):
         )
         return [*found, median]
 
+    @staticmethod
+    def _gain(way: str, query: str, candidate: str, right: np.ndarray, candidates: int, k: int) -> Measurement:
+        return Measurement(
+            f"{query}_to_{candidate}_ndcg{k}",
+            np.nan,
+            f"{way}, nDCG at {k} of {candidates:,}",
+            "retrieval",
+            "%",
+            ndcg_chance(right, candidates, k),
+            rows=len(right),
+            reading=f"how near to the first places all right {candidate}s of a {query} stand",
+            metric=f"ndcg_at_{k}",
+            information="redundant",
+        )
+
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
         found: dict[str, float] = {}
         for names in self._between(data):
             vectors = [_vectors(encode, data, *order) for order in (names, names[::-1])]
             pairs = data.test.pairs(*names)
-            found |= retrieval(*vectors, pairs=pairs, names=names, k=self.k)
+            found |= retrieval(*vectors, pairs=pairs, names=names, k=self.k, ndcg=self.ndcg)
             if self._reranks(encode, names):
                 scores = encode.rerank(data.test, data.columns, self.rerank)
                 again = scored_retrieval(*scores, pairs=pairs, k=self.k)

@@ -111,6 +111,8 @@ def values_of(guess: Guess) -> dict[str, Any]:
     texts = [name for name, own in guess.modalities.items() if own.kind == "text"]
     if texts:
         data["tokenizers"] = dict.fromkeys(texts, "words")
+    if guess.found.split_column is not None:
+        data["split_column"] = guess.found.split_column
     data["splits"] = {role: choice.value for role, choice in guess.splits.items()}
     if guess.validation_share is not None:
         data["validation_share"] = guess.validation_share.value

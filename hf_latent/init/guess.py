@@ -81,7 +81,7 @@ def guess(found: Found, written: Mapping[str, str | list[str]] | None = None) ->
     Raises:
         UserError: If no model fits, or two columns fit in one place; it says what to write.
     """
-    roles = [role_of(column) for column in found.columns]
+    roles = [role_of(column) for column in found.columns if column.name != found.split_column]
     notes: list[str] = []
     if written:
         modalities = {name: _written(name, column, found) for name, column in written.items()}
@@ -111,6 +111,8 @@ def _modalities(roles: Sequence[Role], found: Found, notes: list[str]) -> dict[s
     for kind, own in kinds.items():
         if KINDS[kind].SEVERAL:
             modalities |= {_name(role.column.name): _modality(role) for role in own}
+        elif len(own) > 1 and KINDS[kind].LISTED and _numbered(own):
+            modalities[kind] = _listed(own)
         else:
             modalities[kind] = _modality(_one(kind, own, found, notes))
     if len(modalities) < 2 and (table := _table(roles, bool(modalities))) is not None:
@@ -172,6 +174,13 @@ def _modality(role: Role) -> Modality:
     return Modality(role.kind, role.column.name, role.why, role.suggestion)
 
 
+def _listed(roles: Sequence[Role]) -> Modality:
+    """Columns such as caption_0 and caption_1, of which each value becomes a row."""
+    one = _modality(roles[0])
+    why = f"{one.why}, of which each becomes a row, as a caption"
+    return Modality(one.kind, [role.column.name for role in roles], why, one.suggestion)
+
+
 def _joined(columns: Sequence[Column]) -> Modality | None:
     """Several columns as the cells of a table; None where they hold something else."""
     own = KINDS["table"].suggest({column.name: column.feature for column in columns}, ())
@@ -231,9 +240,9 @@ def _splits(found: Found) -> tuple[dict[str, Choice], Choice | None]:
     known = [name for name in found.splits if name != found.train]
     chosen = {"train": Choice(found.train, _rows(found.splits.get(found.train)))}
     for role in ("validation", "test"):
-        split = next((name for name in NAMES[role] if name in known), None)
+        split = next((name for wanted in NAMES[role] for name in known if name.lower() == wanted), None)
         if split is None and role == "test":
-            split = next((name for name in known if name.startswith("test")), None)
+            split = next((name for name in known if name.lower().startswith("test")), None)
         if split is not None:
             chosen[role] = Choice(split, _rows(found.splits[split]))
     rows = found.splits.get(found.train)

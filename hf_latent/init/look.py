@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..kinds.stored import dtype, inner
 from .place import Place, place_of
 
+SPLITS = ("split", "subset", "partition")  # columns that may name the split of each row
 ROWS = 10_000  # whose plain values are looked at
 FEW = 50  # rows of columns with large values
 
@@ -43,6 +44,7 @@ class Found:
         splits: The rows of each split, None where that is not known.
         train: The split to train on.
         note: What was read to know that, where it is not the rows.
+        split_column: The column that names the split of each row, where there is one.
     """
 
     place: Place
@@ -50,6 +52,7 @@ class Found:
     splits: Mapping[str, int | None] = field(default_factory=dict)
     train: str = "train"
     note: str = ""
+    split_column: str | None = None
 
 
 def look(data: str, config: str | None = None) -> Found:
@@ -95,13 +98,33 @@ def look(data: str, config: str | None = None) -> Found:
 def _local(place: Place) -> Found:
     opener = Opener(place.path, place.options, is_on_hub=False)
     known = [str(name) for name in opener.known()] or ["train"]
+    split_column = _split_column(opener.open(known[0])) if len(known) == 1 else None
+    if split_column is not None:
+        opener = Opener(place.path, place.options, is_on_hub=False, split_column=split_column)
+        known = opener.known()
     train = _train(known, place.data)
     with_rows = {name: opener.open(name) for name in known}
     rows = with_rows[train]
     if len(rows) < 2:
         raise UserError(f"{place.data} has {len(rows)} rows in the split {train!r}: to contrast needs two or more")
     columns = [Column(name, feature, _values(rows, name, feature)) for name, feature in rows.features.items()]
-    return Found(place, tuple(columns), {name: len(own) for name, own in with_rows.items()}, train)
+    lengths = {name: len(own) for name, own in with_rows.items()}
+    return Found(place, tuple(columns), lengths, train, split_column=split_column)
+
+
+def _split_column(rows: Any) -> str | None:
+    """The column that names the split of each row: one that is called so, all of whose values are names of splits."""
+    known = tuple(name for names in NAMES.values() for name in names)
+    for name, feature in rows.features.items():
+        if name.lower() not in SPLITS or not (dtype(feature) == "string" or getattr(feature, "names", None)):
+            continue
+        values = set(rows.unique(name))
+        named = {
+            str(value) if isinstance(value, str) else feature.int2str(value) for value in values if value is not None
+        }
+        if None not in values and all(value.lower().startswith(known) for value in named):
+            return str(name)
+    return None
 
 
 def _values(rows: Any, name: str, feature: Any) -> Sequence[Any]:
@@ -141,7 +164,8 @@ def _is_open(feature: Any) -> bool:
 def _train(known: Sequence[str], data: str) -> str:
     """The split to train on: `train`, or the only one that is for nothing else."""
     held = {name for role in ("validation", "test") for name in NAMES[role]}
-    others = [name for name in known if name not in held and not name.startswith("test")]
-    if "train" in known or len(known) == 1 or len(others) == 1:
-        return "train" if "train" in known else [*others, *known][0]
+    others = [name for name in known if name.lower() not in held and not name.lower().startswith("test")]
+    named = [name for name in known if name.lower() == "train"]
+    if named or len(known) == 1 or len(others) == 1:
+        return [*named, *others, *known][0]
     raise UserError(f"{data} has the splits {', '.join(known)}, and none called train: rename the one to train on")

@@ -11,11 +11,10 @@ from ..data.opening import NAMES
 from ..kinds import KINDS
 from ..kinds.base import Suggestion
 from ..kinds.stored import dtype, inner
-from .look import Column
+from .look import SPLITS, Column
 
 LABELS = ("label", "labels", "cls", "class", "category", "fine_label", "coarse_label", "target")
 CLASS_WORDS = ("class", "label", "category", "cls", "type", "group", "target")
-SPLITS = ("split", "subset", "partition")
 WORDS = 3  # of a text, at most so many are the name of a class
 
 WORDS_OF = {"string": "texts", "int": "whole numbers", "float": "numbers", "bool": "truth values", "binary": "bytes"}
@@ -55,7 +54,7 @@ def role_of(column: Column) -> Role:
     if (found := as_modality(column, last=False)) is not None:
         return found
     if dtype(feature) == "string" and name.lower() in SPLITS and _are_splits(column):
-        why = "it names splits, which are read of tables of their own: all its rows are in one split here"
+        why = "it names splits, and the data has splits of its own, or is not read"
         return Role(column, "none", why)
     if dtype(feature) == "string":
         return _of_strings(column)

@@ -122,6 +122,8 @@ def _reasons(guess: Guess, training: Mapping[str, Any], rows: int | None) -> dic
     if guess.ids is not None:
         found["data.ids"] = guess.ids.why
     found |= {f"data.labels.{name}": choice.why for name, choice in guess.labels.items()}
+    if guess.found.split_column is not None:
+        found["data.split_column"] = f"names the split of each row: {', '.join(guess.found.splits)}"
     found |= {f"data.splits.{role}": choice.why for role, choice in guess.splits.items()}
     found |= {f"data.{key}": choice.why for key, choice in guess.reading.items()}
     found["data.tokenizers"] = "made of the words of the training rows"

@@ -42,6 +42,7 @@ class Kind:
         SUFFIXES: How names of its files end, in small letters.
         NAMES: How its columns are called in data sets, in small letters and without a number at the end.
         SEVERAL: Whether each column of it is a modality of its own, such as each of several sensors.
+        LISTED: Whether several columns hold several values of a row, such as its captions.
         ASKED_LAST: Whether `suggest` takes what no other kind does.
     """
 
@@ -52,6 +53,7 @@ class Kind:
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     NAMES: ClassVar[tuple[str, ...]] = ()
     SEVERAL: ClassVar[bool] = False
+    LISTED: ClassVar[bool] = False
     ASKED_LAST: ClassVar[bool] = False
 
     def shapes(self, spec: Mapping[str, Any]) -> Sequence[Shape]:

@@ -19,6 +19,7 @@ class TextKind(Kind):
 
     PICTURED = False
     NAMES = ("caption", "captions", "text", "texts", "txt", "title", "sentence", "sentences", "description")
+    LISTED = True
     ASKED_LAST = True
 
     def suggest(self, feature: Any, values: Sequence[Any]) -> Suggestion | None:

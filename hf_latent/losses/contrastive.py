@@ -114,7 +114,7 @@ def _positive(anchors: Tensor, columns: Tensor, ids: Tensor | None, but_itself: 
     """`(batch,)`: the logit of the positive of every anchor, or the mean of the logits where it has several."""
     if ids is None:
         return (anchors * columns).sum(dim=1)
-    group = _groups(ids)
+    group = groups_of(ids)
     sums = torch.zeros_like(columns).index_add(0, group, columns)[group]
     counts = torch.zeros_like(group).index_add(0, group, torch.ones_like(group))[group]
     if but_itself:
@@ -122,7 +122,7 @@ def _positive(anchors: Tensor, columns: Tensor, ids: Tensor | None, but_itself: 
     return (anchors * sums).sum(dim=1) / counts
 
 
-def _groups(ids: Tensor) -> Tensor:
+def groups_of(ids: Tensor) -> Tensor:
     """`(batch,)`: equal numbers from 0 to batch - 1 where the ids are equal. `unique` would wait for the device."""
     ordered, order = ids.sort()
     new = torch.cat([torch.zeros_like(ordered[:1]), (ordered[1:] != ordered[:-1]).to(ordered.dtype)])

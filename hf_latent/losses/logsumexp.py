@@ -16,17 +16,17 @@ from torch.autograd.function import once_differentiable
 CPU_TILE, GPU_TILE = 512, 8192
 """Rows and columns of a tile by default: 1 MiB in float32 stays in a CPU's cache, 256 MiB keep a GPU busy."""
 
-_tile_size: ContextVar[int | None] = ContextVar("tile_size", default=None)
+_chosen: ContextVar[int | None] = ContextVar("loss_tile_size", default=None)
 
 
 @contextmanager
 def loss_tile_size(size: int | None) -> Iterator[None]:
     """Inside, losses look at so many rows and columns at once; None leaves it to the device."""
-    token = _tile_size.set(size)
+    token = _chosen.set(size)
     try:
         yield
     finally:
-        _tile_size.reset(token)
+        _chosen.reset(token)
 
 
 def logsumexp(
@@ -43,21 +43,22 @@ def logsumexp(
     Returns:
         `(rows,)`, minus infinity where no column is left. It can be differentiated once.
     """
-    return _LogSumExp.apply(rows, columns, row_labels, column_labels, False, _size(rows))[0]
+    return _LogSumExp.apply(rows, columns, row_labels, column_labels, False, tile_size(rows))[0]
 
 
 def mutual_logsumexp(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """The log-sum-exp of every row, and that of every column, from one pass over the tiles."""
-    return _LogSumExp.apply(first, second, None, None, True, _size(first))
+    return _LogSumExp.apply(first, second, None, None, True, tile_size(first))
 
 
 def self_logsumexp(rows: Tensor) -> Tensor:
     """The log-sum-exp of every row against all others. The matrix is symmetric, so half of it is enough."""
-    return _LogSumExp.apply(rows, None, torch.arange(len(rows), device=rows.device), None, True, _size(rows))[0]
+    return _LogSumExp.apply(rows, None, torch.arange(len(rows), device=rows.device), None, True, tile_size(rows))[0]
 
 
-def _size(rows: Tensor) -> int:
-    return _tile_size.get() or (CPU_TILE if rows.device.type == "cpu" else GPU_TILE)
+def tile_size(rows: Tensor) -> int:
+    """How many rows and columns of such a matrix are looked at at once."""
+    return _chosen.get() or (CPU_TILE if rows.device.type == "cpu" else GPU_TILE)
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -76,7 +77,7 @@ class _LogSumExp(torch.autograd.Function):
         ctx.tile_size, ctx.both = tile_size, both
         of_rows = torch.full_like(rows[:, 0], float("-inf"))
         of_columns = of_rows if columns is None else torch.full_like(columns[:, 0], float("-inf"))
-        for i, j, tile in _tiles(rows, columns, row_labels, column_labels, tile_size):
+        for i, j, tile in tiles(rows, columns, row_labels, column_labels, tile_size):
             of_rows[i] = torch.logaddexp(of_rows[i], tile.logsumexp(1))
             if both and not (columns is None and i == j):
                 of_columns[j] = torch.logaddexp(of_columns[j], tile.logsumexp(0))
@@ -95,7 +96,7 @@ class _LogSumExp(torch.autograd.Function):
         )
         row_gradient = torch.zeros_like(rows)
         column_gradient = row_gradient if mirrored else torch.zeros_like(columns)
-        for i, j, tile in _tiles(rows, columns, row_labels, column_labels, ctx.tile_size):
+        for i, j, tile in tiles(rows, columns, row_labels, column_labels, ctx.tile_size):
             weights = (tile - row_sums[i, None]).exp_().mul_(row_pulls[i, None])
             if ctx.both and not (mirrored and i == j):
                 weights += tile.sub_(column_sums[j]).exp_().mul_(column_pulls[j])
@@ -105,7 +106,7 @@ class _LogSumExp(torch.autograd.Function):
         return row_gradient, None if mirrored else column_gradient, None, None, None, None
 
 
-def _tiles(
+def tiles(
     rows: Tensor, columns: Tensor | None, row_labels: Tensor | None, column_labels: Tensor | None, size: int
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """The tiles of the matrix, with the slices of their rows and columns; of a symmetric one the upper half."""

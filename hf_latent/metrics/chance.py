@@ -107,6 +107,12 @@ def micro_f1_chance(truth: ArrayLike) -> float:
     return 100 * float(np.max(2 * shares.cumsum() / (said + shares.sum())))
 
 
+def mean_precision_chance(truth: ArrayLike) -> float:
+    """Percent: the mean share of rows, over the classes that a row has; truth (N, C) bool. NaN where there is none."""
+    shares = np.asarray(truth, dtype=bool).mean(0)
+    return 100 * float(shares[shares > 0].mean()) if shares.any() else float("nan")
+
+
 def squared_error_chance(truth: ArrayLike) -> float:
     """The mean squared error of the mean; truth (N,) floats."""
     return float(np.var(np.asarray(truth, dtype=np.float64)))

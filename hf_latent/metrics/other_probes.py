@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .linear_probe import PROTOCOLS
+from .ranking import average_precision
 
 Array = NDArray[Any]
 COSTS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse regularization of logistic regression
@@ -40,14 +41,16 @@ def multilabel_probe(
             both are fitted.
 
     Returns:
-        `weighted_f1` and `macro_f1` on the test rows, in percent. A class that no row has and that none is given
-        counts 0.
+        `weighted_f1` and `macro_f1` on the test rows, in percent, where a class that no row has and that none is given
+        counts 0; and `map`, the mean of [`average_precision`] over the classes that a test row has, in percent.
     """
-    said = predicted_classes(train_features, train_labels, test_features, protocol=protocol, validation=validation)
-    return _f1(np.asarray(test_labels, dtype=bool), said)
+    scores = class_scores(train_features, train_labels, test_features, protocol=protocol, validation=validation)
+    truth = np.asarray(test_labels, dtype=bool)
+    each = [average_precision(scores[:, number], truth[:, number]) for number in np.flatnonzero(truth.any(0))]
+    return _f1(truth, scores > 0) | {"map": 100 * float(np.mean(each)) if each else float("nan")}
 
 
-def predicted_classes(
+def class_scores(
     train_features: ArrayLike,
     train_labels: ArrayLike,
     test_features: ArrayLike,
@@ -55,11 +58,11 @@ def predicted_classes(
     protocol: str = "standard",
     validation: Held = None,
 ) -> Array:
-    """`(M, C)` bool, what the probe of [`multilabel_probe`] says of the test rows."""
+    """`(M, C)` floats, what the probe of [`multilabel_probe`] says of the test rows: yes to a class above 0."""
     x, y, other, fit, held = _prepared(train_features, train_labels, test_features, protocol, validation)
     costs, score = (PROTOCOLS[COMM].costs, "macro_f1") if protocol == COMM else (COSTS, "weighted_f1")
     y = y.astype(bool)
-    scores = {cost: _f1(y[held], _fit_each(x[fit], y[fit], x[held], cost))[score] for cost in costs}
+    scores = {cost: _f1(y[held], _fit_each(x[fit], y[fit], x[held], cost) > 0)[score] for cost in costs}
     return _fit_each(x, y, other, max(scores, key=scores.__getitem__))
 
 
@@ -169,12 +172,15 @@ def _halves(rows: int) -> tuple[Array, Array]:
 
 
 def _fit_each(x: Array, y: Array, other: Array, cost: float) -> Array:
-    """(M, C) bool, what is said of the rows of `other`; a class that all rows have or none is always or never said."""
-    said = np.zeros((len(other), y.shape[1]), dtype=bool)
+    """(M, C) floats, the logits of the rows of `other`; a class that all rows have or none is always or never said."""
+    logits = np.zeros((len(other), y.shape[1]))
     for number in range(y.shape[1]):
         present = np.unique(y[:, number])
-        said[:, number] = present[0] if len(present) == 1 else _logistic(x, y[:, number], cost).predict(other)
-    return said
+        if len(present) == 1:
+            logits[:, number] = 1.0 if present[0] else -1.0
+        else:
+            logits[:, number] = _logistic(x, y[:, number], cost).decision_function(other)
+    return logits
 
 
 def _logistic(x: Array, y: Array, cost: float) -> Any:

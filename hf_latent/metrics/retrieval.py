@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .arrays import TIE, blocks, cutoffs, integers, matrix, unit_rows
+from .ranking import ndcg as ndcg_of
 
 Right = Callable[[slice], Tensor]
 """`(rows, candidates)` bool, the right candidates of some queries."""
@@ -26,6 +27,7 @@ def retrieval(
     *,
     pairs: ArrayLike | Tensor | None = None,
     k: Sequence[int] = (1, 5, 10),
+    ndcg: Sequence[int] = (),
     names: tuple[str, str] = ("image", "text"),
     chunk_size: int = 1024,
 ) -> dict[str, float]:
@@ -39,6 +41,7 @@ def retrieval(
             image. None, for both only: text i describes image i, M = N.
         pairs: (P, 2) integers in place of ids: the row of an image and the row of a text that is right for it.
         k: cut-offs. One of all candidates, or of more, would always be 100 and is left out.
+        ndcg: cut-offs of the normalised discounted cumulative gain, in percent, see [`ndcg`].
         names: what the two modalities are called in the result and in errors.
         chunk_size: queries compared with all candidates at once; memory is chunk_size x max(N, M).
 
@@ -73,6 +76,9 @@ def retrieval(
     scores: dict[str, float] = {}
     for (query, candidate), (x, y), matches in zip((names, names[::-1]), (towers, towers[::-1]), right, strict=True):
         scores |= _recalls(f"{query}_to_{candidate}", _cosine_ranks(x, y, matches, chunk_size), len(y), k)
+        for top in cutoffs(ndcg) if ndcg else ():
+            gains = [ndcg_of(x[rows] @ y.T, matches(rows), top) for rows in blocks(len(x), chunk_size)]
+            scores[f"{query}_to_{candidate}_ndcg{top}"] = 100 * float(np.concatenate(gains).mean())
     return scores
 
 

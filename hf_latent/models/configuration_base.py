@@ -35,6 +35,7 @@ class LatentConfig(PreTrainedConfig):
             `"pretrained": name` of an `auto` encoder is the checkpoint whose weights a training run begins with; its
             configuration is `"config"`, which [`from_checkpoints`] fills in.
         objective: The name of the contrastive objective.
+        objective_options: The options of the objective, `{name: value}`; `hf-latent list objectives NAME` shows them.
         regularizers: `{name: {"weight": 1.0, **hyperparameters}}`, see `hf_latent.regularizers`.
         extra_heads: Of `"independent"` and `"log_variance"`, the heads that the regularizers read. Filled in from
             `regularizers` where `hf_latent` is installed. A model that is loaded keeps those that were stored, also
@@ -45,6 +46,7 @@ class LatentConfig(PreTrainedConfig):
 
     modalities: dict[str, dict[str, Any]] = None  # type: ignore[assignment]  # a mutable default is refused
     objective: str = ""
+    objective_options: dict[str, Any] = None  # type: ignore[assignment]
     regularizers: dict[str, dict[str, Any]] = None  # type: ignore[assignment]
     extra_heads: list[str] = None  # type: ignore[assignment]
     plugins: dict[str, str] | None = None
@@ -66,6 +68,9 @@ class LatentConfig(PreTrainedConfig):
         for name, spec in (self.modalities or {}).items():
             if not isinstance(spec, Mapping):
                 raise ValueError(f"modalities.{name}={spec!r}: write the encoder, such as {{'encoder': 'cnn'}}")
+        if not isinstance(self.objective_options, Mapping | None):
+            raise ValueError(f"objective_options={self.objective_options!r}: write the options by their names")
+        self.objective_options = copy.deepcopy(dict(self.objective_options or {}))
         self.modalities = {name: copy.deepcopy(dict(spec)) for name, spec in (self.modalities or {}).items()}
         self.fill_heads()
         self.fill_plugins()

@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput, is_torchdynamo_exporting
 
 from .encoders import AutoEncoder, Encoder, build_encoder
 from .library import from_library
+from .objective_modules import ObjectiveModule
 from .peft_folder import adapted_model
 from .plugins import missing
 from .registry import UnknownNameError
@@ -199,6 +200,8 @@ class LatentPreTrainedModel(PreTrainedModel):
         self._attention_asked_for = config._attn_implementation
         config.fill_heads()  # `from_pretrained(..., regularizers=...)` sets them after the config was made
         super().__init__(config)
+        own = from_library("objective_modules")
+        self.objective_modules = nn.ModuleDict({} if own is None else own(config))
 
     def build_encoders(self, tokens_only: bool = False) -> nn.ModuleDict:
         """The encoders that the config names, in its order; a ValueError says which modality has a mistake."""
@@ -295,6 +298,9 @@ class LatentPreTrainedModel(PreTrainedModel):
     def initialize_weights(self) -> None:
         """As the base class; then freeze what the config freezes, which loading would otherwise undo."""
         super().initialize_weights()
+        for module in self.objective_modules.modules():
+            if isinstance(module, ObjectiveModule) and not module.learned:
+                module.requires_grad_(False)
         for name in self.frozen_encoders:
             self.encoders[name].requires_grad_(False)
 
@@ -403,12 +409,23 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Those of the modalities whose second view the objective needs."""
         return self.objective.second_views(modalities)
 
+    def objective_of(
+        self, scored: Embeddings, *, rows: slice | None = None, progress: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective of the scored embeddings of a whole batch, and its terms.
+
+        Args:
+            scored: As [`score`] gives them.
+            rows: Those that this process scores; all by default.
+            progress: The share of training that is done. Of a schedule it is the end that counts, where nobody knows.
+        """
+        own = {"modules": self.objective_modules} if len(self.objective_modules) else {}
+        return self.objective(scored, self.scale, rows=rows, progress=progress, queue=self.queue, **own)
+
     @torch.compiler.disable  # it goes over a batch in tiles: compiled anew for each size, and no faster for it
     def loss_of(self, embeddings: Embeddings) -> Tensor:
         """The objective of one whole batch of raw embeddings, as a scalar."""
-        # Of a schedule it is the end that counts: only a Trainer knows how far training is.
-        loss, _ = self.objective(self.score(embeddings), self.scale, progress=1.0, queue=self.queue)
-        return loss
+        return self.objective_of(self.score(embeddings))[0]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -418,6 +435,8 @@ class LatentPreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 bound = 1 / math.sqrt(module.weight[0].numel())
                 init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, ObjectiveModule):
+            module.initialize()
         elif isinstance(module, LogitScale):
             init.copy_(module.weight, torch.tensor(1 / module.temperature).log())
         else:

@@ -67,7 +67,7 @@ class CoMMModel(LatentPreTrainedModel):
     _no_split_modules = ["FusionLayer"]
     augments_first_view = True
     supports_missing = True
-    scoring_modules = frozenset({"head", "extra_heads"})
+    scoring_modules = frozenset({"head", "extra_heads", "objective_modules"})
     unread_options = frozenset({"problem_type", "frozen", "classifier_dropout"})
     begins_pretrained = True
     # The heads of other models on the same config, and those of regularizers that it has no more.

@@ -4,7 +4,7 @@ from transformers import PreTrainedConfig
 
 from ..discovery import import_modules
 from .albef import ALBEFObjective
-from .base import OBJECTIVES, Objective, base_objective
+from .base import OBJECTIVES, Objective, base_objective, objective_modules
 from .clip import CLIPObjective
 from .comm import CoMMObjective, CrossObjective, CrossSelfObjective
 from .regularized import RegularizedObjective, add_regularizers, required_heads
@@ -21,6 +21,7 @@ __all__ = [
     "RegularizedObjective",
     "SupervisedObjective",
     "build_objective",
+    "objective_modules",
     "required_heads",
 ]
 

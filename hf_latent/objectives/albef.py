@@ -68,6 +68,7 @@ class ALBEFObjective(DistilledObjective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.checked(embeddings)
         alpha = self.alpha_at(progress)

@@ -1,11 +1,13 @@
 """The contract of an objective, and how a config finds its own."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from ..errors import suggest
 from ..losses.rows import Rows, TermRows
 from ..models.embeddings import Embeddings
 from ..models.registry import Registry
@@ -20,6 +22,11 @@ INFO_NCE_FORMULA = (
 )
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """Of an objective that has none."""
+
+
 class Objective:
     """A scalar to minimise, computed from the scored embeddings of a whole batch.
 
@@ -27,13 +34,41 @@ class Objective:
         requires: The fields of [`Embeddings`] that it reads; what nobody requires is not computed.
         supports_missing: Whether rows may lack a modality: each term is then the mean over the rows that have all that
             it reads, which alone are its anchors, positives and negatives; see [`select`].
+        Options: A frozen dataclass of its hyper-parameters, checked in `__post_init__`, which a config gives as
+            `objective_options`.
+        options: Those of the config.
+
+    Raises:
+        ValueError: If an option is unknown or does not fit; it says what to write.
     """
 
     requires: frozenset[str] = frozenset({"embeds"})
     supports_missing: bool = False
+    Options: ClassVar[type] = NoOptions
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.config = config
+        self.options = self._read_options()
+
+    def _read_options(self) -> Any:
+        known = [field.name for field in fields(self.Options)]
+        given = getattr(self.config, "objective_options", None) or {}
+        for key in given:
+            if key not in known:
+                name = getattr(self.config, "objective", "")
+                raise ValueError(
+                    f"objective_options.{key}: the objective {name!r} has no such option; {suggest(key, known)}"
+                )
+        try:
+            return self.Options(**given)
+        except ValueError as error:
+            raise ValueError(f"objective_options.{error}") from None
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What it trains beside the model, such as a bias: by its name, kept and saved by the model as
+        `objective_modules`, and given to each call as `modules`. One whose parameters are not those of layers of
+        torch is an [`ObjectiveModule`]."""
+        return {}
 
     @property
     def formula(self) -> str:
@@ -54,6 +89,7 @@ class Objective:
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """
         Args:
@@ -62,6 +98,7 @@ class Objective:
             rows: The rows that this process scores; all by default.
             progress: The share of training that is done, 0 to 1, for schedules.
             queue: Embeddings of earlier batches, for objectives that keep them.
+            modules: Those of [`modules`], of the model; given where there are some.
 
         Returns:
             The loss, and its detached terms by name.
@@ -134,6 +171,12 @@ def base_objective(config: PreTrainedConfig) -> Objective:
         ValueError: If there is none of that name for the model, or its options do not fit.
     """
     return _of(config.model_type).find(str(getattr(config, "objective", None)))(config)
+
+
+def objective_modules(config: PreTrainedConfig) -> dict[str, nn.Module]:
+    """What the objective of a config trains beside the model; nothing where the objective is not known here."""
+    cls = _of(config.model_type).get(str(getattr(config, "objective", None)), Objective)
+    return {} if cls.modules is Objective.modules else cls(config).modules()
 
 
 def _of(model_type: str) -> Registry[type[Objective]]:

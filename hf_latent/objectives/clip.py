@@ -83,6 +83,7 @@ class CLIPObjective(Objective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.checked(embeddings)
         losses = {}
@@ -90,7 +91,7 @@ class CLIPObjective(Objective):
             part, own = select(z, (a, b), rows)
             found = symmetric_info_nce(part.embeds[a], part.embeds[b], scale, rows=own, ids=part.ids)
             losses[f"contrastive_{a}_{b}"] = found
-        loss = _mean(list(losses.values()))
+        loss = mean(list(losses.values()))
         terms = {"contrastive": loss.detach()}
         if len(losses) > 1:
             terms |= {name: value.detach() for name, value in losses.items()}
@@ -99,7 +100,7 @@ class CLIPObjective(Objective):
             for name in z.embeds:
                 part, own = select(z, (name,), rows)
                 views.append(one_way_info_nce(part.embeds[name], part.augmented[name], scale, rows=own, ids=part.ids))
-            in_modal = _mean(views)
+            in_modal = mean(views)
             terms["in_modal"] = in_modal.detach()
             loss = (loss + in_modal) / 2
         return loss, terms
@@ -118,6 +119,6 @@ class CLIPObjective(Objective):
         return set(self.config.modalities or ()) <= {"image", "text"}
 
 
-def _mean(losses: list[Tensor]) -> Tensor:
+def mean(losses: list[Tensor]) -> Tensor:
     """Of two it is (a + b) / 2, of one the loss itself, bit for bit."""
     return losses[0] if len(losses) == 1 else sum(losses[1:], losses[0]) / len(losses)

@@ -76,6 +76,7 @@ class CoMMObjective(Objective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.checked(embeddings)
         losses = {}
@@ -117,6 +118,7 @@ class CrossObjective(Objective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.checked(embeddings)
         pairs = []
@@ -154,6 +156,7 @@ class CrossSelfObjective(CrossObjective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         cross, terms = super().__call__(embeddings, scale, rows=rows)
         z = self.checked(embeddings)

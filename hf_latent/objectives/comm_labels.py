@@ -51,6 +51,7 @@ class LabelObjective(Objective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         losses, count = self.checked(embeddings).row_losses["labels"].sum(dim=0)
         loss = losses / count.clamp(min=1)
@@ -102,6 +103,7 @@ class SupConObjective(Objective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z, own = select(self.checked(embeddings), (), rows)
         loss = nt_xent(z.fused, z.fused_augmented, scale, rows=own, ids=_classes(z))

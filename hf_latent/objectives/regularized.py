@@ -89,7 +89,7 @@ class RegularizedObjective(Objective):
     """
 
     def __init__(self, objective: Objective, regularizers: Mapping[str, Weighted]) -> None:
-        super().__init__(objective.config)
+        self.config, self.options = objective.config, objective.options
         self.objective = objective
         self.regularizers = dict(regularizers)
         self.requires = objective.requires.union(*(w.regularizer.requires for w in regularizers.values()))
@@ -110,9 +110,11 @@ class RegularizedObjective(Objective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.checked(embeddings)
-        loss, terms = self.objective(z, scale, rows=rows, progress=progress, queue=queue)
+        own = {} if modules is None else {"modules": modules}
+        loss, terms = self.objective(z, scale, rows=rows, progress=progress, queue=queue, **own)
         for name, weighted in self.regularizers.items():
             value = weighted.regularizer(z, scale)
             loss = loss + weighted.weight_at(progress) * value

@@ -45,6 +45,7 @@ class SupervisedObjective(DistilledObjective):
         rows: slice | None = None,
         progress: float = 0.0,
         queue: Any = None,
+        modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         name = self.config.objective
         hard, soft, count = self.checked(embeddings).row_losses[name].sum(dim=0)

@@ -276,7 +276,7 @@ class EvaluationTrainer(PredictionTrainer):
     def _loss_of_batch(self, embeddings: Embeddings) -> tuple[Tensor, Terms]:
         core: Any = self.accelerator.unwrap_model(self.model)
         with torch.no_grad(), self.compute_loss_context_manager(), loss_tile_size(self.args.loss_tile_size):
-            return core.objective(core.score(embeddings), core.scale, progress=1.0, queue=core.queue)
+            return core.objective_of(core.score(embeddings))
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         try:

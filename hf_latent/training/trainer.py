@@ -326,7 +326,7 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         core = self.accelerator.unwrap_model(model)
         with loss_tile_size(self.args.loss_tile_size):
             scored = core.score(whole)
-            loss, terms = core.objective(scored, core.scale, rows=rows, progress=self._progress, queue=core.queue)
+            loss, terms = core.objective_of(scored, rows=rows, progress=self._progress)
         if model.training:
             core.on_batch_scored(scored)
             self._note(loss, terms)

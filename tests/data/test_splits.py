@@ -4,6 +4,7 @@ import itertools
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -356,3 +357,47 @@ def test_files_without_rows_are_told(kind, tmp_path):
     path, options = _without_rows(tmp_path, kind)
     with pytest.raises(UserError, match="one of its files or splits holds no row"):
         HubData(path, COLUMNS, **options).load()
+
+
+def test_a_column_names_the_split_of_each_row(tmp_path):
+    rows = [
+        {"text": f"row {row}", "number": float(row), "fold": ("train", "dev", "test", "train")[row % 4]}
+        for row in range(16)
+    ]
+    file = tmp_path / "rows.csv"
+    pd.DataFrame(rows).to_csv(file, index=False)
+    options = {"columns": {"text": "text"}, "options": {"data_files": str(file)}}
+
+    def loaded(**more):
+        return HubData("csv", **{**options, "split_column": "fold", **more}).load()
+
+    found = loaded()
+    assert found.splits == {"train": "train", "validation": "dev", "test": "test"}
+    assert [row["text"] for row in found.train] == [f"row {row}" for row in range(16) if row % 4 in (0, 3)]
+    assert [row["text"] for row in found.evaluation.test.rows] == ["row 2", "row 6", "row 10", "row 14"]
+    part = loaded(splits={"train": "train[:50%]+dev", "validation": None})
+    assert [row["text"] for row in part.train] == [
+        "row 0",
+        "row 3",
+        "row 4",
+        "row 7",
+        "row 1",
+        "row 5",
+        "row 9",
+        "row 13",
+    ]
+    stream = loaded(streaming=True, shuffle_buffer=0, splits={"train": "dev"}).train
+    assert [row["text"] for row in itertools.islice(iter(stream), 4)] == ["row 1", "row 5", "row 9", "row 13"]
+    for more, message in (
+        ({"split_column": "folds"}, "no such column; did you mean 'fold'"),
+        ({"splits": {"train": "tain"}}, "data.splits.train='tain': no such split 'tain'; did you mean 'train'"),
+        ({"split_column": "number"}, r"row 0 holds 0\.0: write the name of its split"),
+        ({"options": {"data_files": {"train": str(file), "extra": str(file)}}}, "the splits train, extra already"),
+    ):
+        with pytest.raises(UserError, match=message):
+            loaded(**more)
+    classes = datasets.Dataset.from_dict({"text": list("abcd"), "fold": [0, 1, 1, 0]})
+    classes = classes.cast_column("fold", datasets.ClassLabel(names=["test", "train"]))
+    classes.save_to_disk(tmp_path / "classes")
+    found = HubData(str(tmp_path / "classes"), columns={"text": "text"}, split_column="fold").load()
+    assert [row["text"] for row in found.train] == ["b", "c"] and len(found.evaluation.test.rows) == 2

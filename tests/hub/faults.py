@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from hf_latent.cli import main
 from tests.hub.server import Fault, Server
 
@@ -23,6 +25,14 @@ FAULTS = {
     "conflicts": Fault(409, lasting=True),
     "slow": Fault("slow", seconds=0.02, lasting=True),
 }
+
+
+QUICK = ("answer lost", "conflict")
+
+
+def some(*names: str) -> list[object]:
+    """Faults by their names, as parameters of a test; all but two kinds are slow."""
+    return [pytest.param(FAULTS[n], id=n, marks=[] if n in QUICK else pytest.mark.slow) for n in names]
 
 
 def survives(server: Server, fault: Fault, arguments: list[str], name: str, kind: str = "model") -> int:

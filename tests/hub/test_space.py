@@ -18,7 +18,7 @@ from hf_latent.errors import UserError
 from hf_latent.hub import space
 from hf_latent.hub.push import publish_folder
 from hf_latent.resources import resource_path
-from tests.hub.faults import FAULTS, survives
+from tests.hub.faults import some, survives
 from tests.space.runs import QUESTIONS, QuestionAnswering, albef_run, captions_run
 
 SOURCE = resource_path("spaces", "app.py").parent
@@ -102,10 +102,10 @@ def test_a_run_folder_takes_the_id_of_its_model(hub, run, tmp_path):
     assert head_of(hub.repository("user/app", "space"), tmp_path)["models"] == ["user/model"]
 
 
-@pytest.mark.parametrize("fault", ["cut", "answer lost", "error 500", "errors 503", "unauthorized", "conflict"])
+@pytest.mark.parametrize("fault", some("cut", "answer lost", "error 500", "errors 503", "unauthorized", "conflict"))
 def test_a_space_survives(hub, server, run, fault):
     arguments = ["push-space", "user/model", "user/app"]
-    assert survives(server, FAULTS[fault], arguments, "user/app", "space") > 4
+    assert survives(server, fault, arguments, "user/app", "space") > 4
 
 
 def test_mistakes_are_told_and_nothing_is_published(hub, run, tmp_path, capsys):

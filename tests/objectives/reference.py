@@ -32,6 +32,22 @@ def clip(z, scale, config):
     return (loss + average(views)) / 2
 
 
+def sigmoid(z, scale, config, modules):
+    """A binary cross-entropy a pair of rows, in a loop."""
+
+    def of_pair(a, b):
+        own = part(z, a, b)
+        rows = range(len(own.embeds[a]))
+        ids = list(rows) if own.ids is None else own.ids.tolist()
+        logits = [[scale * own.embeds[a][i] @ own.embeds[b][j] + modules["bias"].weight for j in rows] for i in rows]
+        signs = [[1 if ids[i] == ids[j] else -1 for j in rows] for i in rows]
+        losses = [-(signs[i][j] * logits[i][j]).sigmoid().log() for i in rows for j in rows]
+        return sum(losses) / (len(rows) or 1)
+
+    pairs = [pair for pair in combinations(config.modalities, 2) if config.anchor in (None, *pair)]
+    return average(of_pair(a, b) for a, b in pairs)
+
+
 def comm(z, scale, config):
     terms = []
     for m in z.embeds:
@@ -53,12 +69,13 @@ def cross_self(z, scale, config):
     return cross(z, scale, config) + own
 
 
-OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self)}
+OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self, sigmoid)}
 
 
-def plain_loss(config, z, scale):
+def plain_loss(config, z, scale, modules=None):
     """The objective of a config with its regularizers."""
-    loss = OBJECTIVES[config.objective](z, scale, config)
+    own = [modules] if modules is not None and len(modules) else []
+    loss = OBJECTIVES[config.objective](z, scale, config, *own)
     for name, spec in config.regularizers.items():
         options = {key: value for key, value in spec.items() if key != "weight"}
         loss = loss + spec["weight"] * REFERENCES[name](z, scale, **options)

@@ -12,14 +12,16 @@ from tests.models.small import small_batch, small_clip, small_model, small_pairs
 from tests.objectives.reference import plain_loss
 from tests.regularizers.test_regularizers import CASES
 
+CLIP = ("clip", "sigmoid")
+
 
 @st.composite
 def configurations(draw):
     weights = st.floats(0.01, 2)
     chosen = draw(st.lists(st.sampled_from(CASES), max_size=3, unique_by=lambda case: case[0]))
-    objective = draw(st.sampled_from(["clip", "comm", "cross", "cross_self"]))
+    objective = draw(st.sampled_from([*CLIP, "comm", "cross", "cross_self"]))
     regularizers = {name: {**options, "weight": draw(weights)} for name, options in chosen}
-    if objective != "clip" and "brownian_bridge" in regularizers:
+    if objective not in CLIP and "brownian_bridge" in regularizers:
         regularizers["brownian_bridge"]["bridged"] = ["image"]
     shares = draw(st.integers(1, 3))
     return {
@@ -41,8 +43,9 @@ def configurations(draw):
 
 def model_and_batch(drawn):
     rows, seed, regularizers = drawn["rows"], drawn["seed"], drawn["regularizers"]
-    if drawn["objective"] == "clip":
-        options = {key: drawn[key] for key in ("in_modal", "more", "anchor")}
+    if drawn["objective"] in CLIP:
+        options = {key: drawn[key] for key in ("more", "anchor", "objective")}
+        options["in_modal"] = drawn["in_modal"] and drawn["objective"] == "clip"
         model = small_clip(seed, regularizers=regularizers, learn_temperature=False, **options)
         second = {f"augmented_{key}": value for key, value in small_pairs(rows, seed + 1).items()}
         batch = {**small_pairs(rows, seed), **second}
@@ -76,7 +79,9 @@ def test_the_gradient_is_that_of_the_plain_formula(drawn):
         batch["present"] = {name: torch.tensor(there[: drawn["rows"]]) for name, there in own}
     parameters = [p for p in model.parameters() if p.requires_grad]
     whole = model.score(model(**batch, return_loss=False))
-    expected = plain_loss(model.config, whole, model.scale) + 0 * sum(rows.sum() for rows in whole.tensors())
+    expected = plain_loss(model.config, whole, model.scale, model.objective_modules) + 0 * sum(
+        rows.sum() for rows in whole.tensors()
+    )
     wanted = torch.autograd.grad(expected, parameters, allow_unused=True)
 
     share = drawn["rows"] // drawn["shares"]
@@ -88,7 +93,7 @@ def test_the_gradient_is_that_of_the_plain_formula(drawn):
     def score(embeddings):
         """As so many processes: each scores its own rows, and their gradients are averaged."""
         z = model.score(embeddings)
-        return torch.stack([model.objective(z, model.scale, rows=rows)[0] for rows in shares]).mean()
+        return torch.stack([model.objective_of(z, rows=rows, progress=0.0)[0] for rows in shares]).mean()
 
     with loss_tile_size(drawn["tile"]):
         loss = cached_backward(embed, score, lambda value: value.backward(), torch.device("cpu"))

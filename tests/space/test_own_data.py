@@ -62,6 +62,7 @@ def test_rows_of_the_test_split_are_shown_from_all_over(pictures):
     assert np.bincount(sample.known["group"]).min() > 60
 
 
+@pytest.mark.slow
 def test_a_page_says_which_rows_it_shows(app, pictures, numbers):
     page = json.dumps(config_of(app, [pictures, numbers]))
     assert "Shown on: 200 of the 300 rows of the test split of things." in page

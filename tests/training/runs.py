@@ -272,13 +272,15 @@ def build_clip_trainer(
     missing=False,
     triples=False,
     anchor=None,
+    config=None,
     **arguments,
 ):
-    """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out."""
+    """All regularizers at once, in-modal terms, equal ids, words that are swapped and left out. `config` are further
+    options of it."""
     set_seed(0)
     tokenizer = word_tokenizer(["a red square green blue small large"])
     options = {"in_modal": in_modal, "regularizers": regularizers or {}, "frozen": lora is not None, "anchor": anchor}
-    options["more"] = ["series"] if triples else []
+    options |= {"more": ["series"] if triples else [], **(config or {})}
     model = small_clip(vocab_size=len(tokenizer), dtype=torch.float64 if double else torch.float32, **options)
     own = {"image": build_view("image", size=16), "text": build_view("words").for_tokenizer(tokenizer)}
     rows = captions_as_a_stream() if stream else RandomPhotos() if photos else RandomCaptions()

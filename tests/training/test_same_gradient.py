@@ -6,6 +6,7 @@ Every objective with every regularizer, on LatentCLIP and on CoMM. All cases of 
 import pytest
 import torch
 
+from hf_latent.objectives import OBJECTIVES
 from hf_latent.regularizers import REGULARIZERS as KNOWN
 from tests.training.runs import REGULARIZERS, run_all
 from tests.training.torchrun import torchrun
@@ -42,6 +43,13 @@ LABELLED = {
 }
 # Sound, a table of cells, series and clips, of several lengths; rows lack modalities.
 KINDS = {"clip": {"kinds": "clip"}, "comm": {"kinds": "comm"}}
+# Objectives beside those of MODELS: alone, with all regularizers, and of three modalities of which rows lack some.
+OTHERS = {"sigmoid": {"clip": True, "in_modal": False, "config": {"objective": "sigmoid"}}}
+WITH = {
+    "alone": {"regularizers": {}},
+    "regularized": {"regularizers": {name: {**spec, "ramp": 0.0} for name, spec in REGULARIZERS.items()}},
+    "lacking": {"regularizers": {}, "triples": True, "missing": True},
+}
 CURVES = {
     "clip": {"clip": True},
     "clip of photos": {"clip": True, "photos": True},  # whose crops are cut as they are loaded
@@ -56,9 +64,10 @@ def fitted(model, regularizers):
     return regularizers
 
 
-def is_tried(processes, regularizer, variant):
-    """One regularizer in whole batches is not tried on two processes, but in parts, and on three, and all together."""
-    return processes != 2 or regularizer is None or variant == "in parts"
+def is_tried(processes, model, regularizer, variant):
+    """On two processes one regularizer alone is tried in parts, on the models that have all fields; on three, which is
+    slow, each is tried everywhere."""
+    return processes != 2 or regularizer is None or (variant == "in parts" and model in ("clip in_modal", "comm"))
 
 
 def all_cases(processes):
@@ -66,7 +75,7 @@ def all_cases(processes):
     for variant, parts in (("whole", {}), ("in parts", PARTS)):
         for name, model in MODELS.items():
             for regularizer, specs in SPECS.items():
-                if not is_tried(processes, regularizer, variant):
+                if not is_tried(processes, name, regularizer, variant):
                     continue
                 options = {"regularizers": fitted(model, specs), "double": True, "max_steps": 1}
                 cases[f"{name}, {regularizer}, {variant}"] = {**model, **options, **parts}
@@ -78,6 +87,10 @@ def all_cases(processes):
             cases[f"labelled {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
         for name, model in KINDS.items():
             cases[f"kinds of {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
+        for name, model in OTHERS.items():
+            for how, more in WITH.items():
+                own = {**model, **more, "regularizers": fitted(model, more["regularizers"])}
+                cases[f"{name} {how}, {variant}"] = {**own, "double": True, "max_steps": 1, **parts}
         for (name, regularizer), model in TRIPLES.items():
             options = {"clip": True, "triples": True, "regularizers": {}, "double": True, "max_steps": 1}
             cases[f"{name}, {regularizer}, {variant}"] = {**options, **model, **parts}
@@ -114,7 +127,7 @@ def cases_of(*cases):
         marks = [pytest.mark.slow] if processes == 3 else []
         for case in cases:
             for variant in ("whole", "in parts"):
-                if len(case) < 2 or case in TRIPLES or is_tried(processes, case[1], variant):
+                if len(case) < 2 or case in TRIPLES or is_tried(processes, *case, variant):
                     name = ", ".join(map(str, [f"{processes} processes", *case, variant]))
                     found.append(pytest.param(processes, *case, variant, marks=marks, id=name))
     return found
@@ -156,6 +169,21 @@ def test_labels_of_rows(one, results, processes, model, variant):
     found, expected = results(processes)[f"labelled {model}, {variant}"], one[f"labelled {model}, whole"]
     assert difference(found["gradient"], expected["gradient"]) <= 1e-9
     assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
+
+
+@pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(OTHERS, strict=True)))
+@pytest.mark.parametrize("how", WITH)
+def test_other_objectives(one, results, processes, model, how, variant):
+    found, expected = results(processes)[f"{model} {how}, {variant}"], one[f"{model} {how}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
+
+
+def test_each_objective_is_tried():
+    """Those of heads are tried in test_albef_heads.py."""
+    tried = {"clip", "labels"} | {model.get("objective") for model in (*MODELS.values(), *LABELLED.values())}
+    tried |= {model["config"]["objective"] for model in OTHERS.values()}
+    assert {*OBJECTIVES["latent_clip"], *OBJECTIVES["comm"]} <= tried
 
 
 @pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(CURVES, strict=True)))
