@@ -21,7 +21,7 @@ RATE = 800
 
 
 class RandomRecordings(Dataset):
-    """Sounds of 60 to 156 samples, three cells of which some are missing, series of 2 to 12 steps, clips of 2 to 4
+    """Sounds of 60 to 300 samples, three cells of which some are missing, series of 2 to 12 steps, clips of 2 to 4
     frames. Processes have other longest ones, and so other padding."""
 
     def __len__(self):
@@ -31,7 +31,7 @@ class RandomRecordings(Dataset):
         draw = np.random.default_rng(i)
         color = None if i % 6 == 2 else ("red", "green", "blue")[i % 3]
         return {
-            "audio": {"array": draw.normal(size=60 + 8 * (i % 13)).astype("float32"), "sampling_rate": RATE},
+            "audio": {"array": draw.normal(size=60 + 20 * (i % 13)).astype("float32"), "sampling_rate": RATE},
             "table": [float(draw.normal()), color, None if i % 7 == 3 else i / 10],
             "series": draw.normal(size=(2 + i % 11, 3)).astype("float32"),
             "video": draw.integers(0, 256, (2 + i % 3, 12, 12, 3)).astype("uint8"),
@@ -49,7 +49,7 @@ def build_trainer(model, rows_and_collator, arguments, double=True):
     set_seed(0)
     rows = RandomRecordings()
     cells = find_cells([rows[i]["table"] for i in range(len(rows))])
-    audio = {"channels": [8, 8], "sampling_rate": RATE, "max_seconds": 0.2, "bins": 8, "window": 40, "hop": 16}
+    audio = {"channels": [8, 8], "sampling_rate": RATE, "max_seconds": 0.5, "bins": 8, "window": 40, "hop": 16}
     towers = {
         "audio": {"encoder": "audio_cnn", **audio},
         "table": {"encoder": "table", "cells": cells, "hidden_dims": [6], "token_dim": 8},
