@@ -23,6 +23,13 @@ CASTRO_2019 = r"""@inproceedings{castro2019towards,
   year      = {2019}
 }"""
 
+CICCHETTI_2025_GRAM = """@inproceedings{cicchetti2025gramian,
+  title     = {Gramian Multimodal Representation Learning and Alignment},
+  author    = {Cicchetti, Giordano and Grassucci, Eleonora and Sigillo, Luigi and Comminiello, Danilo},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2025}
+}"""
+
 DUFUMIER_2025 = """@inproceedings{dufumier2025align,
   title     = {What to align in multimodal contrastive learning?},
   author    = {Dufumier, Benoit and Castillo-Navarro, Javiera and Tuia, Devis and Thiran, Jean-Philippe},

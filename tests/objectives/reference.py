@@ -2,6 +2,8 @@
 
 from itertools import combinations
 
+import torch
+
 from tests.models.reference import nt_xent_by_rows
 from tests.regularizers.reference import REFERENCES, average, part
 
@@ -48,6 +50,45 @@ def sigmoid(z, scale, config, modules):
     return average(of_pair(a, b) for a, b in pairs)
 
 
+def rows_and_ids(own):
+    rows = range(len(own.tensors()[0]))
+    return rows, list(rows) if own.ids is None else own.ids.tolist()
+
+
+def smoothed_by_rows(logits, ids, smoothing):
+    """A cross-entropy a row of a list of lists; equal ids share the target, some of which is everybody's."""
+    total, rows = 0.0, range(len(ids))
+    for i in rows:
+        positives, everybody = [j for j in rows if ids[j] == ids[i]], sum(logits[i][k].exp() for k in rows)
+        for j in rows:
+            target = smoothing / len(ids) + (j in positives) * (1 - smoothing) / len(positives)
+            total = total - target * (logits[i][j].exp() / everybody).log() if target else total
+    return total / (len(ids) or 1)
+
+
+def shape_by_rows(z, scale, config, shape):
+    """The contrast of a shape of the anchor of one row and the others of another."""
+    anchor = config.anchor or ("text" if "text" in config.modalities else next(iter(config.modalities)))
+    own = part(z, *config.modalities)
+    rows, ids = rows_and_ids(own)
+    others = [own.embeds[m] for m in config.modalities if m != anchor]
+    logits = [[-scale * shape(own.embeds[anchor][i], *(other[j] for other in others)) for j in rows] for i in rows]
+    turned = [[logits[i][j] for i in rows] for j in rows]
+    smoothing = config.objective_options.get("label_smoothing", 0.1)
+    loss = (smoothed_by_rows(logits, ids, smoothing) + smoothed_by_rows(turned, ids, smoothing)) / 2
+    weight = config.objective_options.get("cosine_weight", 0)
+    return loss + weight * clip(z, scale, config) if weight else loss
+
+
+def gram(z, scale, config):
+    """The determinant of the Gram matrix of every pair of rows."""
+
+    def volume(*vectors):
+        return torch.stack([torch.stack([a @ b for b in vectors]) for a in vectors]).det().sqrt()
+
+    return shape_by_rows(z, scale, config, volume)
+
+
 def comm(z, scale, config):
     terms = []
     for m in z.embeds:
@@ -69,7 +110,7 @@ def cross_self(z, scale, config):
     return cross(z, scale, config) + own
 
 
-OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self, sigmoid)}
+OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self, gram, sigmoid)}
 
 
 def plain_loss(config, z, scale, modules=None):
