@@ -30,6 +30,13 @@ CICCHETTI_2025_GRAM = """@inproceedings{cicchetti2025gramian,
   year      = {2025}
 }"""
 
+CICCHETTI_2025_TRIANGLE = """@inproceedings{cicchetti2025triangle,
+  title     = {A {TRIANGLE} Enables Multimodal Alignment Beyond Cosine Similarity},
+  author    = {Cicchetti, Giordano and Grassucci, Eleonora and Comminiello, Danilo},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025}
+}"""
+
 DUFUMIER_2025 = """@inproceedings{dufumier2025align,
   title     = {What to align in multimodal contrastive learning?},
   author    = {Dufumier, Benoit and Castillo-Navarro, Javiera and Tuia, Devis and Thiran, Jean-Philippe},

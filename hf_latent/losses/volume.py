@@ -1,4 +1,4 @@
-"""The volume that several unit vectors span."""
+"""The volume that several unit vectors span, and the area of the triangle between three."""
 
 from collections.abc import Sequence
 
@@ -48,6 +48,27 @@ def volumes(anchors: Tensor, basis: Tensor, squared: Tensor) -> Tensor:
     """
     outside = 1 - sum((anchors @ directions.T).square() for directions in basis.unbind(dim=1))
     return ((squared * outside).clamp(min=0) + _rounding(anchors)).sqrt()
+
+
+def areas(anchors: Tensor, second: Tensor, third: Tensor, cosines: Tensor, *, root: bool) -> Tensor:
+    r"""The area of the triangle of each anchor and the two other vectors of each row.
+
+    With \(u = a - b\) and \(w = a - c\) it is \(\tfrac12 \sqrt{|u|^2 |w|^2 - \langle u, w \rangle^2}\), where
+    \(|u|^2 = 2 - 2x\), \(|w|^2 = 2 - 2y\) and \(\langle u, w \rangle = 1 - x - y + z\), for the cosines x of a and b,
+    y of a and c, z of b and c: two matrix products.
+
+    Args:
+        anchors: `(anchors, dim)`, L2-normalised.
+        second, third: `(others, dim)`, L2-normalised.
+        cosines: `(others,)`, of `second` and `third`.
+        root: Take the square root; without it, half of what is below.
+
+    Returns:
+        `(anchors, others)`.
+    """
+    x, y = anchors @ second.T, anchors @ third.T
+    below = (2 - 2 * x) * (2 - 2 * y) - (1 - x - y + cosines).square()
+    return ((below.clamp(min=0) + _rounding(anchors)).sqrt() if root else below) / 2
 
 
 def _rounding(like: Tensor) -> float:

@@ -89,6 +89,15 @@ def gram(z, scale, config):
     return shape_by_rows(z, scale, config, volume)
 
 
+def triangle(z, scale, config):
+    def area(a, b, c):
+        u, w = b - a, c - a
+        below = (u @ u) * (w @ w) - (u @ w) ** 2
+        return below.sqrt() / 2 if config.objective_options.get("root") else below / 2
+
+    return shape_by_rows(z, scale, config, area)
+
+
 def comm(z, scale, config):
     terms = []
     for m in z.embeds:
@@ -110,7 +119,7 @@ def cross_self(z, scale, config):
     return cross(z, scale, config) + own
 
 
-OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self, gram, sigmoid)}
+OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self, gram, sigmoid, triangle)}
 
 
 def plain_loss(config, z, scale, modules=None):

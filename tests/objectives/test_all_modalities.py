@@ -25,7 +25,7 @@ def shape_objective(name, **options):
     return objective(name, label_smoothing=0.0, **options)
 
 
-@pytest.mark.parametrize("name", ["gram"])
+@pytest.mark.parametrize("name", ["gram", "triangle"])
 def test_the_anchor_is_the_text_or_what_is_chosen(name):
     found = [loss(objective(name, anchor=anchor), A, B, C) for anchor in (None, *NAMES)]
     assert found[0] == found[2] and len({round(value.item(), 6) for value in found}) == 3
@@ -34,7 +34,7 @@ def test_the_anchor_is_the_text_or_what_is_chosen(name):
     assert LatentCLIPModel(config).objective.anchor == "image"
 
 
-@pytest.mark.parametrize("name", ["gram"])
+@pytest.mark.parametrize("name", ["gram", "triangle"])
 def test_the_cosine_sees_opposite_vectors_and_a_third_that_says_nothing(name):
     """Without it two modalities that agree are enough, and opposite ones have no volume either."""
     alone, third = C[:1].expand(4, -1), -A if name == "gram" else A
@@ -54,6 +54,8 @@ def test_the_cosine_sees_opposite_vectors_and_a_third_that_says_nothing(name):
         ),
         ("gram", {"objective_options": {"cosine_weight": -1}}, "objective_options.cosine_weight=-1: write a number 0"),
         ("gram", {"objective_options": {"root": True}}, "objective_options.root: .*'gram' has no such option"),
+        ("triangle", {"objective_options": {"root": 1}}, "objective_options.root=1: write true or false"),
+        ("triangle", {}, "triangle needs three modalities, not image, text: write objective: gram"),
     ],
 )
 def test_mistakes_are_told(name, options, words):
@@ -69,7 +71,7 @@ def effective_rank(vectors):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gram"])
+@pytest.mark.parametrize("name", ["gram", "triangle"])
 def test_random_rows_are_learned_without_a_collapse(name):
     cold = {"temperature": 0.01, "min_temperature": 1e-4} if name == "symile" else {}
     model = small_clip(dtype=torch.float32, objective=name, more=["series"], **cold)

@@ -45,6 +45,7 @@ LABELLED = {
 OTHERS = {
     "sigmoid": {"config": {"objective": "sigmoid"}},
     "gram": {"triples": True, "config": {"objective": "gram", "objective_options": {"cosine_weight": 0.5}}},
+    "triangle": {"triples": True, "config": {"objective": "triangle"}},
 }
 WITH = {
     "alone": {"regularizers": {}},
