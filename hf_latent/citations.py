@@ -151,6 +151,13 @@ RADFORD_2021 = """@inproceedings{radford2021learning,
   year      = {2021}
 }"""
 
+SAPORTA_2024 = """@inproceedings{saporta2024contrasting,
+  title     = {Contrasting with {Symile}: Simple Model-Agnostic Representation Learning for Unlimited Modalities},
+  author    = {Saporta, Adriel and Puli, Aahlad Manas and Goldstein, Mark and Ranganath, Rajesh},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2024}
+}"""
+
 ZADEH_2016 = """@article{zadeh2016mosi,
   title   = {{MOSI}: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis in Online Opinion Videos},
   author  = {Zadeh, Amir and Zellers, Rowan and Pincus, Eli and Morency, Louis-Philippe},

@@ -192,13 +192,15 @@ def all_formulas():
         for anchor in (None, "text"):
             options = {"in_modal": in_modal, "anchor": anchor}
             yield build_objective(LatentCLIPConfig(modalities=THREE, **options)).formula
-    options = {"gram": [{}, {"label_smoothing": 0.0, "cosine_weight": 0.5}]}
+    options = {"gram": [{}, {"label_smoothing": 0.0, "cosine_weight": 0.5}], "symile": [{}, {"negatives": "all"}]}
     options |= {"triangle": [{}, {"root": True}], "sigmoid": [{}]}
     for objective in options:
         for each in options[objective]:
             for towers in (TOWERS, THREE) if objective != "triangle" else (THREE,):
                 config = LatentCLIPConfig(modalities=towers, objective=objective, objective_options=each)
                 yield build_objective(config).formula
+    anchored = {"modalities": THREE, "objective": "symile", "anchor": "text"}
+    yield build_objective(LatentCLIPConfig(**anchored)).formula
     for weights in ({}, {"itm_weight": 0.5, "mlm_weight": 0}):
         text = {**TOWERS["text"], "config": {**TEXT, "num_hidden_layers": 2}}
         yield build_objective(

@@ -1,6 +1,6 @@
 """Objectives restated row by row from scored embeddings, with nothing shared and nothing tiled."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import torch
 
@@ -98,6 +98,31 @@ def triangle(z, scale, config):
     return shape_by_rows(z, scale, config, area)
 
 
+def symile(z, scale, config):
+    """Every anchor with every tuple that it is contrasted with, one by one."""
+    own = part(z, *config.modalities)
+    rows, ids = rows_and_ids(own)
+    shifts = range(1, len(config.modalities)) if len(config.modalities) > 2 else [0]
+
+    def of_anchor(anchor):
+        others, total = [own.embeds[m] for m in config.modalities if m != anchor], 0.0
+        for i in rows:
+            tuples = [[i] * len(others)] + [[(k + p) % len(rows) for p in shifts] for k in rows if k != i]
+            if config.objective_options.get("negatives") == "all":
+                tuples = list(product(rows, repeat=len(others)))
+            logits, positives = [], []
+            for one in tuples:
+                vector = scale * own.embeds[anchor][i]
+                for other, row in zip(others, one, strict=True):
+                    vector = vector * other[row]
+                logits.append(vector.sum())
+                positives += [logits[-1]] if all(ids[row] == ids[i] for row in one) else []
+            total = total + sum(logit.exp() for logit in logits).log() - average(positives)
+        return total / (len(rows) or 1)
+
+    return average(of_anchor(m) for m in config.modalities if config.anchor in (None, m))
+
+
 def comm(z, scale, config):
     terms = []
     for m in z.embeds:
@@ -119,7 +144,9 @@ def cross_self(z, scale, config):
     return cross(z, scale, config) + own
 
 
-OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self, gram, sigmoid, triangle)}
+OBJECTIVES = {
+    function.__name__: function for function in (clip, comm, cross, cross_self, gram, sigmoid, symile, triangle)
+}
 
 
 def plain_loss(config, z, scale, modules=None):

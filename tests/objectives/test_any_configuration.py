@@ -12,9 +12,10 @@ from tests.models.small import small_batch, small_clip, small_model, small_pairs
 from tests.objectives.reference import plain_loss
 from tests.regularizers.test_regularizers import CASES
 
-CLIP = ("clip", "gram", "sigmoid", "triangle")
+CLIP = ("clip", "gram", "sigmoid", "symile", "triangle")
 OPTIONS = {
     "gram": {"label_smoothing": [0.0, 0.1], "cosine_weight": [0.0, 0.5]},
+    "symile": {"negatives": ["rolls", "all"]},
     "triangle": {"root": [False, True], "cosine_weight": [0.0, 0.5]},
 }
 
