@@ -142,6 +142,14 @@ LIANG_2021 = """@inproceedings{liang2021multibench,
   year      = {2021}
 }"""
 
+LIU_2026 = """@article{liu2026principled,
+  title   = {Principled Multimodal Representation Learning},
+  author  = {Liu, Xiaohao and others},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  year    = {2026},
+  note    = {arXiv:2507.17343}
+}"""
+
 RADFORD_2021 = """@inproceedings{radford2021learning,
   title     = {Learning Transferable Visual Models From Natural Language Supervision},
   author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and

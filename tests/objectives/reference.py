@@ -123,6 +123,20 @@ def symile(z, scale, config):
     return average(of_anchor(m) for m in config.modalities if config.anchor in (None, m))
 
 
+def pmrl(z, scale, config):
+    """A singular value decomposition a row, and the sign that it leaves open."""
+    own = part(z, *config.modalities)
+    rows, ids = rows_and_ids(own)
+    directions, loss = [], 0.0
+    for i in rows:
+        vectors = torch.stack([own.embeds[m][i] for m in config.modalities], dim=1)
+        left, values, _ = torch.linalg.svd(vectors, full_matrices=False)
+        exponentials = (values / config.objective_options.get("singular_temperature", 0.05)).exp()
+        loss = loss - (exponentials[0] / exponentials.sum()).log() / len(rows)
+        directions.append(left[:, 0] if vectors.sum(dim=1) @ left[:, 0] > 0 else -left[:, 0])
+    return loss + one_way_by_rows(torch.stack(directions), torch.stack(directions), scale, own.ids) if ids else loss
+
+
 def comm(z, scale, config):
     terms = []
     for m in z.embeds:
@@ -145,7 +159,7 @@ def cross_self(z, scale, config):
 
 
 OBJECTIVES = {
-    function.__name__: function for function in (clip, comm, cross, cross_self, gram, sigmoid, symile, triangle)
+    function.__name__: function for function in (clip, comm, cross, cross_self, gram, pmrl, sigmoid, symile, triangle)
 }
 
 

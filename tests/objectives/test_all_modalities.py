@@ -57,6 +57,8 @@ def test_the_cosine_sees_opposite_vectors_and_a_third_that_says_nothing(name):
         ("triangle", {"objective_options": {"root": 1}}, "objective_options.root=1: write true or false"),
         ("triangle", {}, "triangle needs three modalities, not image, text: write objective: gram"),
         ("symile", {"objective_options": {"negatives": "many"}}, "negatives='many': write rolls or all"),
+        ("pmrl", {"anchor": "text"}, "anchor: the objective pmrl treats all modalities alike: leave it out"),
+        ("pmrl", {"objective_options": {"singular_temperature": 0}}, "singular_temperature=0: write a number above 0"),
     ],
 )
 def test_mistakes_are_told(name, options, words):
@@ -72,7 +74,7 @@ def effective_rank(vectors):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gram", "triangle", "symile"])
+@pytest.mark.parametrize("name", ["gram", "triangle", "symile", "pmrl"])
 def test_random_rows_are_learned_without_a_collapse(name):
     cold = {"temperature": 0.01, "min_temperature": 1e-4} if name == "symile" else {}
     model = small_clip(dtype=torch.float32, objective=name, more=["series"], **cold)

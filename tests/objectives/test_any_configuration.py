@@ -12,9 +12,10 @@ from tests.models.small import small_batch, small_clip, small_model, small_pairs
 from tests.objectives.reference import plain_loss
 from tests.regularizers.test_regularizers import CASES
 
-CLIP = ("clip", "gram", "sigmoid", "symile", "triangle")
+CLIP = ("clip", "gram", "pmrl", "sigmoid", "symile", "triangle")
 OPTIONS = {
     "gram": {"label_smoothing": [0.0, 0.1], "cosine_weight": [0.0, 0.5]},
+    "pmrl": {"singular_temperature": [0.05, 1.0]},
     "symile": {"negatives": ["rolls", "all"]},
     "triangle": {"root": [False, True], "cosine_weight": [0.0, 0.5]},
 }

@@ -45,6 +45,7 @@ LABELLED = {
 OTHERS = {
     "sigmoid": {"config": {"objective": "sigmoid"}},
     "gram": {"triples": True, "config": {"objective": "gram", "objective_options": {"cosine_weight": 0.5}}},
+    "pmrl": {"triples": True, "config": {"objective": "pmrl"}},
     "symile": {"triples": True, "config": {"objective": "symile"}},
     "symile of all": {"triples": True, "config": {"objective": "symile", "objective_options": {"negatives": "all"}}},
     "triangle": {"triples": True, "config": {"objective": "triangle"}},
