@@ -17,8 +17,10 @@ from .base import register_objective
 class TriangleOptions(ShapeOptions):
     """
     Args:
-        root: Contrast the area, as the paper prints it; by default the half of its doubled square, as the paper's code
-            trains: 2 times the squared area.
+        root: Contrast the area itself, as the paper prints it; by default twice its square, as the paper's code trains.
+
+    Raises:
+        ValueError: If an option does not fit.
     """
 
     root: bool = False
