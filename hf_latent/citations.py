@@ -37,11 +37,28 @@ CICCHETTI_2025_TRIANGLE = """@inproceedings{cicchetti2025triangle,
   year      = {2025}
 }"""
 
+CISSEE_2026 = """@misc{cissee2026orthogonalized,
+  title         = {Orthogonalized Multimodal Contrastive Learning with Asymmetric Masking for Structured
+                   Representations},
+  author        = {Cissee and Younis and Ahmadi},
+  year          = {2026},
+  eprint        = {2602.14983},
+  archivePrefix = {arXiv}
+}"""
+
 DUFUMIER_2025 = """@inproceedings{dufumier2025align,
   title     = {What to align in multimodal contrastive learning?},
   author    = {Dufumier, Benoit and Castillo-Navarro, Javiera and Tuia, Devis and Thiran, Jean-Philippe},
   booktitle = {International Conference on Learning Representations},
   year      = {2025}
+}"""
+
+FAHIM_2024 = """@misc{fahim2024modality,
+  title         = {It's Not a Modality Gap: Characterizing and Addressing the Contrastive Gap},
+  author        = {Fahim, Abrar and Murphy, Alex and Fyshe, Alona},
+  year          = {2024},
+  eprint        = {2405.18570},
+  archivePrefix = {arXiv}
 }"""
 
 GIRDHAR_2023 = """@inproceedings{girdhar2023imagebind,
@@ -58,6 +75,14 @@ GOEL_2022 = """@inproceedings{goel2022cyclip,
                Grover, Aditya},
   booktitle = {Advances in Neural Information Processing Systems},
   year      = {2022}
+}"""
+
+GRASSUCCI_2026 = """@inproceedings{grassucci2026closing,
+  title     = {Closing the Modality Gap Aligns Group-Wise Semantics},
+  author    = {Grassucci, Eleonora and Cicchetti, Giordano and Frasca and Uncini, Aurelio and
+               Comminiello, Danilo},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2026}
 }"""
 
 HASAN_2019 = """@inproceedings{hasan2019urfunny,
@@ -117,22 +142,6 @@ LEE_2019 = """@inproceedings{lee2019making,
   year      = {2019}
 }"""
 
-LI_2026 = """@misc{li2026ovaib,
-  title  = {{OVA-IB}: One vs All Information Bottleneck for Multi-Modal Alignment},
-  author = {Li, Tianchao and Yu, Shujian and Zu, Xinrui and Wei, Zhaolong and Gummeson, Jeremy and
-            Cheng, Jack C. P. and Jenssen, Robert},
-  note   = {arXiv:2605.29900},
-  year   = {2026}
-}"""
-
-LI_2021 = """@inproceedings{li2021align,
-  title     = {Align before Fuse: Vision and Language Representation Learning with Momentum Distillation},
-  author    = {Li, Junnan and Selvaraju, Ramprasaath R. and Gotmare, Akhilesh Deepak and Joty, Shafiq and
-               Xiong, Caiming and Hoi, Steven},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year      = {2021}
-}"""
-
 LIANG_2021 = """@inproceedings{liang2021multibench,
   title     = {{MultiBench}: Multiscale Benchmarks for Multimodal Representation Learning},
   author    = {Liang, Paul Pu and Lyu, Yiwei and Fan, Xiang and Wu, Zetian and Cheng, Yun and Wu, Jason and
@@ -150,6 +159,22 @@ LIU_2026 = """@article{liu2026principled,
   note    = {arXiv:2507.17343}
 }"""
 
+LI_2021 = """@inproceedings{li2021align,
+  title     = {Align before Fuse: Vision and Language Representation Learning with Momentum Distillation},
+  author    = {Li, Junnan and Selvaraju, Ramprasaath R. and Gotmare, Akhilesh Deepak and Joty, Shafiq and
+               Xiong, Caiming and Hoi, Steven},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2021}
+}"""
+
+LI_2026 = """@misc{li2026ovaib,
+  title  = {{OVA-IB}: One vs All Information Bottleneck for Multi-Modal Alignment},
+  author = {Li, Tianchao and Yu, Shujian and Zu, Xinrui and Wei, Zhaolong and Gummeson, Jeremy and
+            Cheng, Jack C. P. and Jenssen, Robert},
+  note   = {arXiv:2605.29900},
+  year   = {2026}
+}"""
+
 RADFORD_2021 = """@inproceedings{radford2021learning,
   title     = {Learning Transferable Visual Models From Natural Language Supervision},
   author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
@@ -163,6 +188,21 @@ SAPORTA_2024 = """@inproceedings{saporta2024contrasting,
   title     = {Contrasting with {Symile}: Simple Model-Agnostic Representation Learning for Unlimited Modalities},
   author    = {Saporta, Adriel and Puli, Aahlad Manas and Goldstein, Mark and Ranganath, Rajesh},
   booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2024}
+}"""
+
+WANG_2020 = """@inproceedings{wang2020understanding,
+  title     = {Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere},
+  author    = {Wang, Tongzhou and Isola, Phillip},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2020}
+}"""
+
+WANG_2024 = """@inproceedings{wang2024decoupling,
+  title     = {Decoupling Common and Unique Representations for Multimodal Self-supervised Learning},
+  author    = {Wang, Yi and Albrecht, Conrad M. and Ait Ali Braham, Nassim and Liu, Chenying and Xiong, Zhitong and
+               Zhu, Xiao Xiang},
+  booktitle = {European Conference on Computer Vision},
   year      = {2024}
 }"""
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -14,7 +14,7 @@ from . import experiment
 from .data.loaded import TargetKind
 from .errors import UserError, blamed_on, suggest
 from .evaluation import Measurement
-from .plots import MAX_RUNS, PERCENT, Axis, Bars, plot_comparison, plot_fine_tuned, plot_trade_offs
+from .plots import MAX_RUNS, PERCENT, Axis, Bars, plot_comparison, plot_rows, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe, without_progress
 from .recipe_file import read_values
 from .results import columns, group_of, markdown, read, table
@@ -131,6 +131,13 @@ def _accuracies(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
     }
 
 
+def _information(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """What a run keeps of redundant, unique and synergistic information, where synergy was measured, by what it is
+    called in a figure."""
+    told = {_label(m): m for m in columns({"": found}).values() if m.information and m.unit == "%"}
+    return told if any(m.information == "synergistic" for m in told.values()) else {}
+
+
 @dataclass(frozen=True)
 class Study:
     """One recipe, trained with several structures and seeds.
@@ -216,9 +223,10 @@ def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
     """Train what is not trained yet, and draw the table and the pictures of all runs.
 
     Runs that are finished are used as they are, one that was cut off goes on from its last checkpoint. The folder of
-    the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run. What is
-    fine-tuned lies beside its run, as `<structure>_<seed>_<recipe>`, and its accuracies are drawn in `fine_tuned.png`,
-    those of the last recipe where there are several.
+    the study gets `study.json`, `study.md` and, of two towers, `trade_offs.png`, anew after each run; where synergy is
+    measured, `information.png` tells it beside redundancy and uniqueness, a row for each structure. What is fine-tuned
+    lies beside its run, as `<structure>_<seed>_<recipe>`, and its accuracies are drawn in `fine_tuned.png`, those of
+    the last recipe where there are several.
 
     Args:
         study: From `load_study`.
@@ -243,8 +251,7 @@ def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
         found.setdefault(structure, []).append(measured)
         known = measured | known
         summary = {name: _summary(runs) for name, runs in found.items()}
-        fine_tuned = {name: _fine_tuned(runs) for name, runs in found.items()} if study.then else {}
-        pictures = _write(study, summary, known, fine_tuned)
+        pictures = _write(study, summary, known, found)
     means = {
         name: {key: replace(known[key], value=cell["mean"]) for key, cell in row.items()}
         for name, row in summary.items()
@@ -273,15 +280,14 @@ def _summary(runs: Sequence[Mapping[str, Measurement]]) -> dict[str, dict[str, f
     return {key: _cell([run[key].value for run in runs]) for key in shared}
 
 
-def _fine_tuned(runs: Sequence[Mapping[str, Measurement]]) -> dict[str, dict[str, float | int]]:
-    """The mean, the spread over seeds and the mean chance of each accuracy that all runs have."""
-    accuracies = [_accuracies(run) for run in runs]
-    found = {}
-    for measure in accuracies[0]:
-        if all(measure in run for run in accuracies):
-            values = [run[measure].value for run in accuracies]
-            found[measure] = _cell(values) | {"chance": float(np.mean([_chance(run[measure]) for run in accuracies]))}
-    return found
+def _with_chance(runs: Sequence[Mapping[str, Measurement]]) -> dict[str, dict[str, float | int]]:
+    """The mean, the spread over seeds and the mean chance of each measurement that all runs have."""
+    shared = [measure for measure in runs[0] if all(measure in run for run in runs)]
+    return {
+        measure: _cell([run[measure].value for run in runs])
+        | {"chance": float(np.mean([_chance(run[measure]) for run in runs]))}
+        for measure in shared
+    }
 
 
 def _cell(values: Sequence[float]) -> dict[str, float | int]:
@@ -294,23 +300,30 @@ def _write(
     study: Study,
     summary: dict[str, dict[str, Any]],
     known: Mapping[str, Measurement],
-    fine_tuned: dict[str, dict[str, Any]],
+    found: Mapping[str, Sequence[Mapping[str, Measurement]]],
 ) -> list[Path]:
     """The files of the study; returns the pictures."""
     drawn = []
+
+    def of_rows(name: str, title: str, axis: str, chosen: Callable[[Mapping[str, Measurement]], Any]) -> None:
+        rows = {structure: _with_chance([chosen(run) for run in runs]) for structure, runs in found.items()}
+        if any(rows.values()):
+            drawn.append(plot_rows(rows, title, staging / name, axis).name)
+
     with staged_files(study.output_dir) as staging:
         (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8", newline="\n")
         (staging / "study.md").write_text(markdown(summary, known), encoding="utf-8", newline="\n")
         if axes := trade_offs(known):
             drawn.append(plot_trade_offs(summary, axes, staging / "trade_offs.png").name)
-        if any(fine_tuned.values()):
-            drawn.append(plot_fine_tuned(fine_tuned, staging / "fine_tuned.png").name)
+        of_rows("information.png", "What is kept of each kind of information", "by a probe (%)", _information)
+        if study.then:
+            of_rows("fine_tuned.png", "After fine-tuning: accuracy on held-out data", "accuracy (%)", _accuracies)
     return [study.output_dir / name for name in drawn]
 
 
 def trade_offs(known: Mapping[str, Measurement]) -> list[tuple[Axis, Axis]]:
     """Which measurements a study draws against each other: what the modalities share against what one of them has
-    alone, and the two headlines of the space."""
+    alone, where synergy is not measured, and the two headlines of the space."""
     heads = columns({"": known})
     shared = [m for m in heads.values() if m.information == "redundant" and m.unit == "%"]
     unique = [
@@ -319,7 +332,7 @@ def trade_offs(known: Mapping[str, Measurement]) -> list[tuple[Axis, Axis]]:
         if m.information == "unique" and m.unit == "%" and m.headline and not key.endswith("_full")
     ]
     space = [m for m in heads.values() if group_of(m).structure]
-    pairs = [(shared[0], private) for private in unique[:MOST_PRIVATE]] if shared else []
+    pairs = [(shared[0], private) for private in unique[:MOST_PRIVATE]] if shared and not _information(known) else []
     pairs += [(space[0], space[1])] if len(space) > 1 else []
     return [(_axis(x, known), _axis(y, known)) for x, y in pairs]
 

@@ -22,7 +22,10 @@ KNOWN = {
     "class_accuracy": ("classes", "%", 50.0, True, "class"),
 }
 METRIC = {"image_to_text_r1": "recall_at_1", "text_to_image_r1": "recall_at_1", "cka": "cka"}
-INFORMATION = {"zero_shot_top1": "redundant", "probe_texture": "unique"}
+INFORMATION = {
+    **{"zero_shot_top1": "redundant", "probe_texture": "unique", "redundancy": "redundant"},
+    **{"uniqueness1": "unique", "uniqueness2": "unique", "synergy": "synergistic", "synergy_auroc": "synergistic"},
+}
 
 
 def measurement(key, value):

@@ -172,6 +172,33 @@ def test_a_list_of_recipes_is_a_chain(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "fine_tuned.png").is_file()
 
 
+def test_where_synergy_is_measured_each_kind_of_information_is_drawn(tmp_path, monkeypatch):
+    """A row for each structure, in place of one kind against another."""
+    drawn = []
+
+    def train(recipe, resume):
+        value = 10.0 * recipe.seed + 5 * (recipe.config.fusion == "linear")
+        keys = ("redundancy", "uniqueness1", "uniqueness2", "synergy")
+        return measured({key: value + place for place, key in enumerate(keys)} | {"synergy_auroc": 0.7})
+
+    def draw(rows, title, path, axis):
+        drawn.append(rows)
+        path.write_bytes(b"")
+        return path
+
+    monkeypatch.setattr(experiment, "train", train)
+    monkeypatch.setattr("hf_latent.study.plot_rows", draw)
+    structures = "{plain: {}, linear: {model: {fusion: linear}}}"
+    (tmp_path / "kinds.yaml").write_text(
+        f"recipe: comm_trifeature_quick\nseeds: [1, 3]\nstructures: {structures}\n", encoding="utf-8"
+    )
+    run_study(load_study(tmp_path / "kinds.yaml", tmp_path / "runs"))
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"study.json", "study.md", "information.png"}
+    assert list(drawn[-1]["plain"]) == ["redundancy", "uniqueness1", "uniqueness2", "synergy"]
+    cells = {name: row["synergy"] for name, row in drawn[-1].items()}
+    assert [(cell["mean"], cell["chance"], cell["runs"]) for cell in cells.values()] == [(23, 50, 2), (28, 50, 2)]
+
+
 @pytest.mark.slow
 def test_a_run_of_two_towers_is_whole(study, capsys):
     run = study / "both_1"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .contrastive import wide
+from .contrastive import groups_of, wide
 from .logsumexp import logsumexp
 
 
@@ -30,8 +30,39 @@ def uniformity(sets: Sequence[Tensor], t: float = 2.0) -> Tensor:
     return sums.logsumexp(0) if len(sums) else sums.sum()
 
 
-def _kernel_logsumexp(embeds: Tensor, t: float) -> Tensor:
-    """Of every row, from inner products: -t |u - v|^2 = <u', v'> with two more numbers in every vector."""
-    u, squares = (2 * t) ** 0.5 * embeds, -t * embeds.square().sum(dim=1, keepdim=True)
-    ones = torch.ones_like(squares)
-    return logsumexp(torch.cat([u, squares, ones], dim=1), torch.cat([u, ones, squares], dim=1))
+def pair_uniformity(first: Tensor, second: Tensor, t: float = 2.0, ids: Tensor | None = None) -> Tensor:
+    r"""\(\log\) of the mean over pairs of different rows of \(e^{-t \lVert u_j - v_k \rVert^2}\).
+
+    Args:
+        first: `(rows, dim)`.
+        second: `(rows, dim)`; row i belongs to row i of `first`, and they are no pair. It may be the same.
+        t: The sharpness of the kernel.
+        ids: `(rows,)`; rows with the same id are no pair, either.
+
+    Returns:
+        Scalar, in float32 or wider; 0 where there is no pair. It can be differentiated once.
+
+    Source: Wang and Isola, ICML 2020, equation 2.
+    """
+    first, second = wide(first), wide(second)
+    label = torch.arange(len(first), device=first.device) if ids is None else groups_of(ids)
+    pairs = len(first) ** 2 - label.bincount().square().sum()
+    if not pairs:
+        return first.sum() * 0 + second.sum() * 0
+    sums = _kernel_logsumexp(first, t, second, label)
+    return sums.logsumexp(0) - pairs.to(sums).log()
+
+
+def _kernel_logsumexp(first: Tensor, t: float, second: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+    """Of every row, from inner products: -t |u - v|^2 = <u', v'> with two more numbers in every vector.
+
+    Columns of the label of a row are left out.
+    """
+
+    def scaled(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        squares = -t * rows.square().sum(dim=1, keepdim=True)
+        return (2 * t) ** 0.5 * rows, squares, torch.ones_like(squares)
+
+    (u, u_squares, ones), (v, v_squares, _) = scaled(first), scaled(first if second is None else second)
+    rows, columns = torch.cat([u, u_squares, ones], dim=1), torch.cat([v, ones, v_squares], dim=1)
+    return logsumexp(rows, columns, row_labels=label, column_labels=label)

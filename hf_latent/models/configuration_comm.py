@@ -6,7 +6,9 @@ from .configuration_base import LatentConfig
 
 OBJECTIVES = ("comm", "cross", "cross_self", "supcon", "labels")
 LOSS_TERMS = ("both", "joint", "single")
+FUSIONS = ("attention", "linear", "mlp")
 POOLING = ("cls", "mean")
+CONVERTERS = ("linear", "identity")
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -18,9 +20,15 @@ class CoMMConfig(LatentConfig):
         regularizers: As in [`LatentConfig`]; they read the scored embeddings of the single modalities, never the
             fused one.
         embed_dim: Width of the shared tokens and of the fused features.
+        fusion: What fuses the tokens of the modalities: `"attention"`, a Transformer over all of them (the paper's);
+            or, as its ablations, one vector a modality, the mean of its tokens, concatenated and mapped by a
+            `"linear"` layer or an `"mlp"` of two layers. Zeros stand in place of a modality that is left out.
         fusion_layers: Layers of the fusion transformer.
         fusion_heads: Its attention heads; divides `embed_dim`.
-        fusion_pooling: `"cls"` or `"mean"`.
+        fusion_pooling: Of the fusion transformer: `"cls"`, a learned token, or `"mean"`, the mean of all tokens.
+        converter: What brings the tokens of an encoder to `embed_dim`: a `"linear"` layer (the paper's "latent
+            converter"), or `"identity"` for encoders whose tokens are as wide.
+        positions: Whether tokens of images get fixed 2-D positions, as the paper's do.
         projection_hidden_dim: Width of the two hidden layers of the projection head.
         projection_dim: Width of the scored embeddings.
         temperature: Of the contrastive logits; fixed, above 0. The paper has 0.07 for `"supcon"`.
@@ -56,9 +64,12 @@ class CoMMConfig(LatentConfig):
     model_type = "comm"
 
     embed_dim: int = 512
+    fusion: str = "attention"
     fusion_layers: int = 1
     fusion_heads: int = 8
     fusion_pooling: str = "cls"
+    converter: str = "linear"
+    positions: bool = True
     projection_hidden_dim: int = 512
     projection_dim: int = 256
     temperature: float = 0.1
@@ -71,7 +82,8 @@ class CoMMConfig(LatentConfig):
     classifier_dropout: float = 0.0
 
     fixed: ClassVar[tuple[str, ...]] = (
-        *("embed_dim", "fusion_layers", "fusion_heads", "fusion_pooling", "projection_hidden_dim", "projection_dim"),
+        *("embed_dim", "fusion", "fusion_layers", "fusion_heads", "fusion_pooling", "converter", "positions"),
+        *("projection_hidden_dim", "projection_dim"),
     )
 
     by_modality: ClassVar[bool] = True
@@ -80,7 +92,7 @@ class CoMMConfig(LatentConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self._check_objective(*OBJECTIVES)
-        self._check_choices(loss_terms=LOSS_TERMS, fusion_pooling=POOLING)
+        self._check_choices(loss_terms=LOSS_TERMS, fusion=FUSIONS, fusion_pooling=POOLING, converter=CONVERTERS)
         self._check_counts("embed_dim", "fusion_layers", "fusion_heads", "projection_hidden_dim", "projection_dim")
         self._check_temperature(self.temperature)
         if self.problem_type is not None:
@@ -89,14 +101,22 @@ class CoMMConfig(LatentConfig):
             share = getattr(self, key)
             if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share < 1:
                 raise ValueError(f"{key}={share!r}: write a number from 0 to below 1, such as 0.3")
-        if not isinstance(self.frozen, bool):
-            raise ValueError(f"frozen={self.frozen!r}: write true or false")
+        for key in ("positions", "frozen"):
+            if not isinstance(getattr(self, key), bool):
+                raise ValueError(f"{key}={getattr(self, key)!r}: write true or false")
         if self.objective == "supcon" and self.regularizers:
             raise ValueError(
                 f"regularizers {', '.join(self.regularizers)}: the objective supcon has no embeddings of the single "
                 "modalities that they could shape; leave them out"
             )
-        if self.embed_dim % self.fusion_heads:
+        if self.fusion != "attention":
+            for key in ("fusion_layers", "fusion_heads", "fusion_pooling"):
+                if getattr(self, key) != getattr(CoMMConfig, key):
+                    raise ValueError(
+                        f"{key}={getattr(self, key)!r} is of fusion: attention, and fusion is {self.fusion}: leave "
+                        f"{key} out"
+                    )
+        elif self.embed_dim % self.fusion_heads:
             raise ValueError(f"embed_dim={self.embed_dim} is not a multiple of fusion_heads={self.fusion_heads}")
 
 

@@ -1,4 +1,4 @@
-"""The fusion transformer of CoMM: many subsets of the modalities in one pass."""
+"""The fusions of CoMM: many subsets of the modalities in one pass."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -93,7 +93,11 @@ class FusionTransformer(nn.Module):
             cast(FusionLayer, layer).initialize(depth=len(self.layers))
 
     def forward(
-        self, tokens: Sequence[Tensor], subsets: Sequence[Sequence[int]], masks: Sequence[Tensor | None] | None = None
+        self,
+        tokens: Sequence[Tensor],
+        subsets: Sequence[Sequence[int]],
+        masks: Sequence[Tensor | None] | None = None,
+        places: Sequence[int] | None = None,
     ) -> Tensor:
         """
         Args:
@@ -101,6 +105,7 @@ class FusionTransformer(nn.Module):
             subsets: The modalities of each subset, as positions in `tokens`.
             masks: One `(batch, length)` bool tensor a modality, True where a token is real; None where all are. The
                 mean over a subset without a real token is zero.
+            places: As of [`ConcatenationFusion`]; not read, since nothing tells the modality of a token.
 
         Returns:
             `(batch, subsets, dim)`.
@@ -121,7 +126,7 @@ class FusionTransformer(nn.Module):
         def constant(size: int, value: int | bool) -> Tensor:
             return torch.full((size,), value, device=device)
 
-        def places(begin: int, size: int) -> Tensor:
+        def numbers(begin: int, size: int) -> Tensor:
             return torch.arange(begin, begin + size, device=device)
 
         held = torch.stack([torch.cat([constant(n, i in own) for i, n in enumerate(lengths)]) for own in members])
@@ -129,14 +134,14 @@ class FusionTransformer(nn.Module):
         # `row_subset` and `source` say for every row of the running sequence whose subset it is and which token it
         # came from. Before the first layer the tokens are shared; after it each subset has its own copy.
         row_subset = torch.cat([constant(lengths[i], number) for number, own in enumerate(members) for i in own])
-        source = torch.cat([places(begins[i], lengths[i]) for own in members for i in own])
+        source = torch.cat([numbers(begins[i], lengths[i]) for own in members for i in own])
         # The first row of each subset is its class token, where there is one.
         firsts = list(accumulate((sum(lengths[i] for i in own) for own in members), initial=0))[:-1]
         shared = True
         for depth, layer in enumerate(self.layers):
             last = depth == len(self.layers) - 1
-            rows = torch.cat([places(row, 1) for row in firsts]) if last and self.class_token is not None else None
-            queries_from = source if shared else places(0, source.shape[0])
+            rows = torch.cat([numbers(row, 1) for row in firsts]) if last and self.class_token is not None else None
+            queries_from = source if shared else numbers(0, source.shape[0])
             queries_subset = row_subset
             if rows is not None:
                 queries_from, queries_subset = queries_from[rows], queries_subset[rows]
@@ -151,7 +156,7 @@ class FusionTransformer(nn.Module):
         context = self.norm(context)
         if self.class_token is not None:
             return context
-        weight = (row_subset == places(0, len(subsets))[:, None]).to(context.dtype).unsqueeze(0)
+        weight = (row_subset == numbers(0, len(subsets))[:, None]).to(context.dtype).unsqueeze(0)
         if real is not None:
             weight = weight * real[:, source].unsqueeze(1)
         return (weight / weight.sum(-1, keepdim=True).clamp(min=1)) @ context
@@ -164,3 +169,54 @@ class FusionTransformer(nn.Module):
         masks = [None] * (len(parts) - len(masks)) + list(masks)
         ones = (torch.ones(part.shape[:2], dtype=torch.bool, device=part.device) for part in parts)
         return torch.cat([one if mask is None else mask.bool() for mask, one in zip(masks, ones, strict=True)], dim=1)
+
+
+class ConcatenationFusion(nn.Module):
+    """Fuses one vector a modality, the mean of its real tokens: they are concatenated, and a linear layer or a
+    perceptron maps them (the ablations of CoMM's fusion).
+
+    Zeros stand in place of a modality that a subset leaves out, or that a row lacks.
+
+    Args:
+        dim: Width of the tokens.
+        modalities: How many the model has.
+        hidden: Whether a hidden layer of width `dim` with a ReLU comes first.
+    """
+
+    def __init__(self, dim: int, modalities: int, hidden: bool = False) -> None:
+        super().__init__()
+        self.modalities = modalities
+        first = nn.Linear(modalities * dim, dim)
+        self.layers = nn.Sequential(first, nn.ReLU(), nn.Linear(dim, dim)) if hidden else nn.Sequential(first)
+
+    def forward(
+        self,
+        tokens: Sequence[Tensor],
+        subsets: Sequence[Sequence[int]],
+        masks: Sequence[Tensor | None] | None = None,
+        places: Sequence[int] | None = None,
+    ) -> Tensor:
+        """
+        Args:
+            tokens, subsets, masks: As of [`FusionTransformer`].
+            places: Which of the model's modalities each of `tokens` is; by default the first ones.
+
+        Returns:
+            `(batch, subsets, dim)`.
+        """
+        masks = [None] * len(tokens) if masks is None else masks
+        places = range(len(tokens)) if places is None else places
+        means = dict(zip(places, map(_mean_token, tokens, masks), strict=True))
+        zeros = torch.zeros_like(next(iter(means.values())))
+        members = [{places[position] for position in subset} for subset in subsets]
+        every = range(self.modalities)
+        rows = [torch.cat([means[place] if place in own else zeros for place in every], dim=-1) for own in members]
+        return self.layers(torch.stack(rows, dim=1))
+
+
+def _mean_token(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """`(batch, dim)`, the mean over the real tokens of `(batch, length, dim)`; zeros where there is none."""
+    if mask is None:
+        return tokens.mean(dim=1)
+    real = mask.bool()[..., None]
+    return tokens.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1).clamp(min=1)

@@ -26,14 +26,26 @@ def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
 
 
 class LatentConverter(nn.Module):
-    """Brings the tokens of an encoder to the width of the shared space; tokens of an image get 2-D positions."""
+    """Brings the tokens of an encoder to the width of the shared space; tokens of an image get 2-D positions.
 
-    def __init__(self, hidden_size: int, embed_dim: int) -> None:
+    Args:
+        hidden_size: Width of the encoder's tokens.
+        embed_dim: Width of the shared space.
+        projected: Whether a linear layer maps the tokens; else they stay as they are, in float32 or wider.
+        positions: Whether tokens of an image get positions.
+    """
+
+    def __init__(self, hidden_size: int, embed_dim: int, projected: bool = True, positions: bool = True) -> None:
         super().__init__()
-        self.projection = nn.Linear(hidden_size, embed_dim)
+        self.projection = nn.Linear(hidden_size, embed_dim) if projected else None
+        self.positions = positions
 
     def forward(self, output: EncoderOutput) -> Tensor:
-        tokens = self.projection(cast(Tensor, output.tokens).to(float_dtype(self.projection)))
-        if output.grid is not None:
+        tokens = cast(Tensor, output.tokens)
+        if self.projection is None:
+            tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+        else:
+            tokens = self.projection(tokens.to(float_dtype(self.projection)))
+        if self.positions and output.grid is not None:
             tokens = tokens + grid_positions(*output.grid, tokens.shape[-1], like=tokens)
         return tokens

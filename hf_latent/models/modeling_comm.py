@@ -19,7 +19,7 @@ from .embeddings import (
     full_precision,
 )
 from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype
-from .fusion import FusionTransformer
+from .fusion import ConcatenationFusion, FusionTransformer
 from .latent_converter import LatentConverter
 from .registry import nearest
 
@@ -54,8 +54,8 @@ class ProjectionHead(nn.Sequential):
 class CoMMModel(LatentPreTrainedModel):
     """Contrastive MultiModal learning: encoders, latent converters, a fusion transformer and a projection head.
 
-    The modalities are encoded once; the fusion transformer then sees each of them alone and all of them together, and
-    the objective pulls these views together so that redundant, unique and synergistic information are all kept.
+    The modalities are encoded once; the fusion then sees each of them alone and all of them together, and the
+    objective pulls these views together so that redundant, unique and synergistic information are all kept.
 
     Source: Dufumier, Castillo-Navarro et al., "What to align in multimodal contrastive learning?", ICLR 2025,
     section 3 and figure 3.
@@ -80,18 +80,31 @@ class CoMMModel(LatentPreTrainedModel):
         self.encoders = self.build_encoders(tokens_only=True)
         self.converters = nn.ModuleDict(
             {
-                name: LatentConverter(cast(Encoder, encoder).hidden_size, config.embed_dim)
+                name: self._build_converter(name, cast(Encoder, encoder).hidden_size)
                 for name, encoder in self.encoders.items()
             }
         )
-        self.fusion = FusionTransformer(
-            config.embed_dim, config.fusion_layers, config.fusion_heads, config.fusion_pooling
-        )
+        self.fusion = self._build_fusion()
         widths = (config.embed_dim, config.projection_hidden_dim, config.projection_dim)
         self.head = ProjectionHead(*widths)
         self.extra_heads = nn.ModuleDict({name: ProjectionHead(*widths) for name in config.extra_heads})
         self.build()
         self.post_init()
+
+    def _build_converter(self, name: str, hidden_size: int) -> LatentConverter:
+        dim, projected = self.config.embed_dim, self.config.converter == "linear"
+        if not projected and hidden_size != dim:
+            raise ValueError(
+                f"converter=identity: the tokens of the modality {name!r} are {hidden_size} wide, and embed_dim is "
+                f"{dim}: write embed_dim: {hidden_size}, where all tokens are as wide, or converter: linear"
+            )
+        return LatentConverter(hidden_size, dim, projected, self.config.positions)
+
+    def _build_fusion(self) -> FusionTransformer | ConcatenationFusion:
+        config = self.config
+        if config.fusion != "attention":
+            return ConcatenationFusion(config.embed_dim, len(config.modalities), hidden=config.fusion == "mlp")
+        return FusionTransformer(config.embed_dim, config.fusion_layers, config.fusion_heads, config.fusion_pooling)
 
     def build(self) -> None:
         """What a model with a head has beside these parts."""
@@ -108,7 +121,8 @@ class CoMMModel(LatentPreTrainedModel):
         """As the base class, which skips modules without parameters of their own, such as the fusion transformer.
         Loaded weights stay as they are."""
         super().initialize_weights()
-        self.fusion.initialize()
+        if isinstance(self.fusion, FusionTransformer):
+            self.fusion.initialize()
         if self.config.objective == "supcon":  # which reads the fused vector itself
             self.head.requires_grad_(False)
 
@@ -263,13 +277,14 @@ class CoMMModel(LatentPreTrainedModel):
             else:
                 outputs = [encoder(**concatenate_views(first[name], second[name]))]
             with full_precision(outputs[0].tokens.device):
-                tokens.append(torch.cat([self.converters[name](output) for output in outputs]))
+                converted = torch.cat([self.converters[name](output) for output in outputs])
+            tokens.append(converted.to(float_dtype(self.fusion)))
             mask = [output.attention_mask for output in outputs if output.attention_mask is not None]
             masks.append(torch.cat(mask) if mask else None)
             if present is not None:
                 masks[-1] = _of_present(masks[-1], tokens[-1], present[name])
         with full_precision(tokens[0].device):
-            return self.fusion(tokens, subsets, masks)
+            return self.fusion(tokens, subsets, masks, [list(self.encoders).index(name) for name in names])
 
 
 def _of_present(mask: Tensor | None, tokens: Tensor, present: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from .base import register_objective
 class TriangleOptions(ShapeOptions):
     """
     Args:
-        root: Contrast the area itself, as the paper prints it; by default twice its square, as the paper's code trains.
+        root: Contrast the area itself, as the paper prints it; by default twice its square, as the paper's code does.
 
     Raises:
         ValueError: If an option does not fit.

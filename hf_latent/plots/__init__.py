@@ -21,8 +21,9 @@ from .curves import Curve, curves_figure, plot_curves
 from .grounding import grounding_figure, plot_grounding
 from .latent_map import explained_variance, latent_map_figure, plot_latent_map, principal_components, two_dimensions
 from .look import BARS, DPI
+from .mixing import Mixed, mixing_figure, plot_mixing
 from .predictions import plot_predictions, predictions_figure
-from .structures import Axis, fine_tuned_figure, plot_fine_tuned, plot_trade_offs, trade_offs_figure
+from .structures import Axis, plot_rows, plot_trade_offs, rows_figure, trade_offs_figure
 
 __all__ = [
     "Axis",
@@ -30,13 +31,12 @@ __all__ = [
     "DPI",
     "MAX_RUNS",
     "PERCENT",
-    "Axis",
     "Bars",
     "Curve",
+    "Mixed",
     "comparison_figure",
     "curves_figure",
     "explained_variance",
-    "fine_tuned_figure",
     "grounding_figure",
     "information_gap_figure",
     "interactions_figure",
@@ -44,16 +44,19 @@ __all__ = [
     "losses_figure",
     "plot_comparison",
     "plot_curves",
-    "plot_fine_tuned",
     "plot_grounding",
+    "mixing_figure",
     "plot_information_gap",
     "plot_interactions",
     "plot_latent_map",
     "plot_losses",
+    "plot_mixing",
     "plot_predictions",
+    "plot_rows",
     "plot_trade_offs",
     "predictions_figure",
     "principal_components",
+    "rows_figure",
     "trade_offs_figure",
     "two_dimensions",
 ]

@@ -1,4 +1,4 @@
-"""Figures of a study: what structures keep, and what they are worth to a model that is fine-tuned afterwards."""
+"""Figures of a study: measures against each other, and side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .look import BARS, CLASSES, GREY, MARKERS, distinct_colors, save_png, style
 
 MAX_STRUCTURES = len(CLASSES) * len(MARKERS)
 
-Cell = Mapping[str, float]  # "mean" and "std"
+Cell = Mapping[str, float]  # "mean" and "std", and what else a figure says
 Summary = Mapping[str, Mapping[str, Cell]]
 
 
@@ -51,19 +51,21 @@ def plot_trade_offs(summary: Summary, axes: Sequence[tuple[Axis, Axis]], path: s
     return save_png(trade_offs_figure(summary, axes), path)
 
 
-def plot_fine_tuned(summary: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> Path:
-    """What structures reach once they are fine-tuned: a panel for each measure, a row for each structure.
+def plot_rows(summary: Summary, title: str, path: str | Path, axis: str = "accuracy (%)") -> Path:
+    """What structures reach: a panel for each measure, a row for each structure.
 
     Args:
         summary: structure -> measure -> `{"mean", "std", "chance"}`, in percent; 1 to 70 structures. A point has a bar
             of one standard deviation, a panel a dashed line at chance, the highest of its structures. Measures stand
             in the order in which they first come; a structure may lack one.
+        title: Of the figure.
         path: where the PNG goes.
+        axis: What is measured, and its unit.
 
     Raises:
         ValueError: no structure, more than 70, no measure, or the path does not end in `.png`.
     """
-    return save_png(fine_tuned_figure(summary), path)
+    return save_png(rows_figure(summary, title, axis), path)
 
 
 def trade_offs_figure(summary: Summary, axes: Sequence[tuple[Axis, Axis]]) -> Figure:
@@ -126,21 +128,21 @@ def _point(panel: Axes, x: Cell, y: Cell, look: dict[str, Any]) -> None:
     panel.errorbar(x["mean"], y["mean"], xerr=x["std"], yerr=y["std"], ls="none", **look)
 
 
-def fine_tuned_figure(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
-    """The figure of `plot_fine_tuned`."""
+def rows_figure(summary: Summary, title: str, axis: str = "accuracy (%)") -> Figure:
+    """The figure of `plot_rows`."""
     _check_count(summary)
     measures = list(dict.fromkeys(measure for row in summary.values() for measure in row))
     if not measures:
         raise ValueError("No structure has a measure.")
     size = (max(2.5, 6 / len(measures)), 0.3 * len(summary) + 1.3)  # wide enough for the title
-    figure, panels = titled_panels("After fine-tuning: accuracy on held-out data", 1, len(measures), size)
+    figure, panels = titled_panels(title, 1, len(measures), size)
     look: dict[str, Any] = {"color": BARS[0], "marker": "o", "markersize": 7, "capsize": 2, "lw": 1.2}
     for panel, measure in zip(panels, measures, strict=True):
         cells = {place: row[measure] for place, row in enumerate(summary.values()) if measure in row}
         for place, cell in cells.items():
             panel.errorbar(cell["mean"], place, xerr=cell["std"], **look)
         panel.axvline(max(cell["chance"] for cell in cells.values()), color="black", ls="--", lw=1.3)
-        style_panel(panel, measure.replace("_", "/"), "accuracy (%)", "")
+        style_panel(panel, measure, axis, "")
         panel.set_yticks(range(len(summary)), list(summary))
         panel.set(xlim=(0, 103), ylim=(len(summary) - 0.5, -0.5))  # a point at 100 is whole
         panel.tick_params(axis="y", length=0, labelleft=panel is panels[0])

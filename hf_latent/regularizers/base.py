@@ -86,7 +86,10 @@ class Regularizer(ABC):
         self.check_modalities(modalities)
         for field in sorted(self.requires):
             needed = self.second_views(modalities) if field in _OF_SECOND_VIEWS else modalities
-            missing = sorted(needed - set(getattr(embeddings, field) or ()))
+            found = getattr(embeddings, field)
+            if isinstance(found, Tensor):
+                continue
+            missing = sorted(needed - set(found or ()))
             if missing:
                 raise ValueError(f"{self.name} needs {field} of {', '.join(missing)}")
         if embeddings.present is not None and not self.supports_missing:

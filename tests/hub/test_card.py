@@ -189,6 +189,13 @@ def test_a_new_regularizer_needs_no_change_of_a_template():
     )
 
 
+def test_a_fusion_without_attention_is_told():
+    for fusion, word in (("linear", "a linear layer"), ("mlp", "a perceptron")):
+        config = CoMMConfig(modalities=CONFIG["modalities"], fusion=fusion).to_dict()
+        assert f"information; in place of attention, {word} fuses the means of the tokens." in card(config=config)
+    assert "attention" not in card()
+
+
 def all_formulas():
     for objective in ("comm", "cross", "cross_self"):
         for terms in ("both", "joint", "single"):

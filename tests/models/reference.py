@@ -32,6 +32,33 @@ def fuse_one_subset(fusion, tokens, masks):
     return (x * real[..., None]).sum(1) / real.sum(1, keepdim=True)
 
 
+def fuse_by_rows(fusion, tokens, subsets, masks, places):
+    """The fusions of concatenated means, row by row and subset by subset: rows of numbers, no batch."""
+    whole = []
+    for row in range(len(tokens[0])):
+        vectors = []
+        for subset in subsets:
+            parts = [torch.zeros(tokens[0].shape[-1], dtype=tokens[0].dtype) for _ in range(fusion.modalities)]
+            for position in subset:
+                every = range(tokens[position].shape[1])
+                real = [i for i in every if masks[position] is None or masks[position][row, i]]
+                for i in real:
+                    parts[places[position]] = parts[places[position]] + tokens[position][row, i] / len(real)
+            hidden = torch.cat(parts)
+            for layer in fusion.layers:
+                hidden = layer.weight @ hidden + layer.bias if hasattr(layer, "weight") else hidden * (hidden > 0)
+            vectors.append(hidden)
+        whole.append(torch.stack(vectors))
+    return torch.stack(whole)
+
+
+def fuse(fusion, tokens, subset, masks):
+    """One subset of all modalities of a model, by whichever fusion it has."""
+    if hasattr(fusion, "modalities"):
+        return fuse_by_rows(fusion, tokens, [subset], masks, range(len(tokens)))[:, 0]
+    return fuse_one_subset(fusion, [tokens[i] for i in subset], [masks[i] for i in subset])
+
+
 def nt_xent_by_rows(first, second, scale, ids=None):
     """NT-Xent written out row by row."""
     z = torch.cat([first, second])
@@ -56,7 +83,7 @@ def comm_loss(model, first, second):
         tokens = [model.converters[name](output) for name, output in zip(names, outputs, strict=True)]
         masks = [output.attention_mask for output in outputs]
         subsets = [[i] for i in range(len(names))] + [list(range(len(names)))]
-        fused = [fuse_one_subset(model.fusion, [tokens[i] for i in s], [masks[i] for i in s]) for s in subsets]
+        fused = [fuse(model.fusion, tokens, subset, masks) for subset in subsets]
         views.append([F.normalize(model.head(z), dim=-1) for z in fused])
     z1, z2 = views
     scale = 1 / model.config.temperature

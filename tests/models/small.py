@@ -31,8 +31,11 @@ ENCODERS = {
 
 def small_model(names=("image", "series"), seed=0, dtype=torch.float64, cls=CoMMModel, **options):
     torch.manual_seed(seed)
-    defaults = {"embed_dim": 16, "fusion_heads": 4, "projection_hidden_dim": 12, "projection_dim": 8}
-    config = CoMMConfig(modalities={name: ENCODERS[name] for name in names}, **{**defaults, **options})
+    defaults = {"embed_dim": 16, "projection_hidden_dim": 12, "projection_dim": 8}
+    if "fusion" not in options:
+        defaults["fusion_heads"] = 4
+    modalities = {name: ENCODERS[name] for name in names}
+    config = CoMMConfig(**{"modalities": modalities, **defaults, **options})
     return cls(config).to(dtype)
 
 

@@ -10,12 +10,19 @@ from transformers import AutoModel, AutoProcessor, BertConfig, ResNetConfig, Tra
 
 import hf_latent
 from hf_latent import CoMMConfig, CoMMModel, CoMMProcessor
+from hf_latent.models.latent_converter import grid_positions
 from tests.models.reference import comm_loss
 from tests.models.small import small_batch, small_model
 
+WIDE = {"image": {"encoder": "cnn", "channels": [8, 16]}, "features": {"encoder": "features", "input_dim": 16}}
+FUSIONS = [{}, {"fusion": "linear"}, {"fusion": "mlp"}]
+NAMES = [("image", "series"), ("image", "series", "table", "features")]
 
-@pytest.mark.parametrize("options", [{}, {"fusion_layers": 2}, {"fusion_pooling": "mean", "fusion_layers": 2}])
-@pytest.mark.parametrize("names", [("image", "series"), ("image", "series", "table", "features")])
+
+@pytest.mark.parametrize(
+    "options", [*FUSIONS, {"fusion_layers": 2}, {"fusion_pooling": "mean", "fusion_layers": 2}], ids=str
+)
+@pytest.mark.parametrize("names", NAMES)
 def test_loss_and_gradients_equal_separate_passes(names, options):
     model = small_model(names, **options)
     first, second = small_batch(names, seed=1), small_batch(names, seed=2)
@@ -35,9 +42,10 @@ def test_batch_norm_encoder_takes_statistics_of_one_view_at_a_time():
     torch.testing.assert_close(model(first, second).loss, comm_loss(model, first, second), rtol=1e-10, atol=1e-12)
 
 
-def test_features_of_any_subset():
+@pytest.mark.parametrize("options", FUSIONS)
+def test_features_of_any_subset(options):
     names = ("image", "series", "table")
-    model, batch = small_model(names).eval(), small_batch(names)
+    model, batch = small_model(names, **options).eval(), small_batch(names)
     whole = model(batch, return_loss=False)
     for name in names:
         torch.testing.assert_close(model.get_fused_features({name: batch[name]}), whole.embeds[name])
@@ -47,8 +55,38 @@ def test_features_of_any_subset():
     assert not torch.allclose(two, whole.fused)
 
 
-def test_rows_are_embedded_one_by_one():
-    model, batch = small_model().eval(), small_batch()
+@pytest.mark.parametrize("positions", [True, False])
+def test_tokens_may_stay_as_they_are(positions, tmp_path):
+    options = {"converter": "identity", "positions": positions}
+    model = small_model(modalities=WIDE, dtype=torch.float32, **options).eval()
+    assert not any("converters" in name for name in model.state_dict())
+    batch = {**small_batch(("image",), dtype=torch.float32), "features": {"values": torch.randn(6, 2, 16)}}
+    seen = []
+    model.fusion.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    features = model.get_fused_features(batch)
+    image = model.encoders["image"](**batch["image"])
+    added = grid_positions(*image.grid, 16, like=image.tokens) if positions else 0
+    torch.testing.assert_close(seen[0][0], image.tokens + added, rtol=0, atol=0)
+    torch.testing.assert_close(seen[0][1], batch["features"]["values"], rtol=0, atol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.get_fused_features(batch).dtype == torch.float32
+    model.save_pretrained(tmp_path)
+    assert torch.equal(CoMMModel.from_pretrained(tmp_path).eval().get_fused_features(batch), features)
+    assert model.to(torch.bfloat16).get_fused_features(batch).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("options", FUSIONS[1:])
+def test_other_fusions_are_saved_and_loaded(options, tmp_path):
+    model, batch = small_model(dtype=torch.float32, **options).eval(), small_batch(dtype=torch.float32)
+    model.save_pretrained(tmp_path)
+    loaded = CoMMModel.from_pretrained(tmp_path).eval()
+    assert loaded.config.fusion == options["fusion"]
+    assert torch.equal(loaded.get_fused_features(batch), model.get_fused_features(batch))
+
+
+@pytest.mark.parametrize("options", FUSIONS)
+def test_rows_are_embedded_one_by_one(options):
+    model, batch = small_model(**options).eval(), small_batch()
     whole = model.get_fused_features(batch)
     alone = [
         model.get_fused_features({n: {k: v[i : i + 1] for k, v in m.items()} for n, m in batch.items()})
@@ -204,6 +242,16 @@ def test_loads_everywhere_bit_for_bit(tmp_path):
         ({"modalities": {"joint": {"encoder": "cnn"}}}, "is taken"),
         ({"modalities": {"values": {"encoder": "cnn"}}}, "is taken"),
         ({}, "needs modalities"),
+        ({"modalities": WIDE, "fusion": "linaer"}, "did you mean 'linear'"),
+        ({"modalities": WIDE, "fusion": "mlp", "fusion_layers": 2}, "fusion_layers=2 is of fusion: attention"),
+        ({"modalities": WIDE, "fusion": "linear", "fusion_pooling": "mean"}, "fusion_pooling='mean' is of fusion"),
+        ({"modalities": WIDE, "fusion": "linear", "fusion_heads": 4}, "leave fusion_heads out"),
+        ({"modalities": WIDE, "converter": "identiy"}, "did you mean 'identity'"),
+        ({"modalities": WIDE, "positions": "no"}, "positions='no': write true or false"),
+        (
+            {"modalities": WIDE, "converter": "identity", "embed_dim": 32},
+            "modality 'image' are 16 wide, and embed_dim is 32: write embed_dim: 16",
+        ),
     ],
 )
 def test_bad_configs_say_what_to_write(options, words):

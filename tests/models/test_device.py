@@ -48,6 +48,11 @@ CASES = {
         small_batch(ALL, dtype=FLOAT),
         lambda m, b: m(modalities=b),
     ),
+    "comm of concatenated means": lambda: (
+        small_model(ALL, dtype=FLOAT, fusion="mlp"),
+        small_batch(ALL, dtype=FLOAT),
+        lambda m, b: m(modalities=b),
+    ),
     "clip": lambda: (small_clip(dtype=FLOAT), small_pairs(dtype=FLOAT), fused),
     "retrieval": of_albef(LatentALBEFForImageTextRetrieval, fused),
     "rerank": of_albef(LatentALBEFForImageTextRetrieval, reranked),

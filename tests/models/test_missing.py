@@ -18,9 +18,12 @@ def rows_of(batch, rows):
     return {name: {key: value[rows] for key, value in inputs.items()} for name, inputs in batch.items()}
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_a_row_is_fused_of_what_it_has(pooling):
-    model, batch = small_model(NAMES, fusion_pooling=pooling).eval(), small_batch(NAMES)
+FUSIONS = [{"fusion_pooling": "cls"}, {"fusion_pooling": "mean"}, {"fusion": "linear"}, {"fusion": "mlp"}]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_row_is_fused_of_what_it_has(fusion):
+    model, batch = small_model(NAMES, **fusion).eval(), small_batch(NAMES)
     found = model(batch, present=PRESENT)
     torch.testing.assert_close(model.get_fused_features(batch, PRESENT), found.fused)
     for row in range(6):
@@ -31,10 +34,10 @@ def test_a_row_is_fused_of_what_it_has(pooling):
             torch.testing.assert_close(found.embeds[name][row : row + 1], alone.embeds[name], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_what_stands_in_place_of_a_missing_value_changes_nothing(pooling):
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_what_stands_in_place_of_a_missing_value_changes_nothing(fusion):
     model, batch = (
-        small_model(NAMES, fusion_pooling=pooling, regularizers={"alignment": {"weight": 1.0}}),
+        small_model(NAMES, **fusion, regularizers={"alignment": {"weight": 1.0}}),
         small_batch(NAMES),
     )
     second, losses = small_batch(NAMES, seed=1), []

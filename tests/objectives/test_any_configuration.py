@@ -37,6 +37,7 @@ def configurations(draw):
         "objective": objective,
         "objective_options": options,
         "in_modal": draw(st.booleans()),
+        "fusion": draw(st.sampled_from(["attention", "linear", "mlp"])),
         "more": draw(st.sampled_from(more)),
         "anchor": draw(st.sampled_from([None] if objective == "pmrl" else [None, "text", "image"])),
         "regularizers": regularizers,
@@ -64,7 +65,8 @@ def model_and_batch(drawn):
             batch = {"modalities": first, "augmented_modalities": second}
     else:
         names = ("image", "series")
-        model = small_model(names, seed, objective=drawn["objective"], regularizers=regularizers)
+        options = {"objective": drawn["objective"], "regularizers": regularizers, "fusion": drawn["fusion"]}
+        model = small_model(names, seed, **options)
         batch = {
             "modalities": small_batch(names, rows, seed),
             "augmented_modalities": small_batch(names, rows, seed + 1),

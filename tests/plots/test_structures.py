@@ -65,10 +65,10 @@ def test_fine_tuned_structures_are_rows_and_measures_panels(tmp_path):
         return {"mean": mean, "std": std, "chance": chance}
 
     summary = {
-        "plain": {"all answers": cell(60, 12), "yes_no": cell(70, 50, 5)},
+        "plain": {"all answers": cell(60, 12), "yes/no": cell(70, 50, 5)},
         "apart": {"all answers": cell(65, 14, 2), "texture": cell(30, 10)},
     }
-    figure = plots.fine_tuned_figure(summary)
+    figure = plots.rows_figure(summary, "After fine-tuning")
     panels = shown(figure)
     assert [panel.get_title() for panel in panels] == ["all answers", "yes/no", "texture"]
     points = [[tuple(c.lines[0].get_data()) for c in panel.containers] for panel in panels]
@@ -82,10 +82,10 @@ def test_fine_tuned_structures_are_rows_and_measures_panels(tmp_path):
     assert dashed == [[14], [50], [10]]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["plain", "apart"]
     assert all(panel.yaxis_inverted() for panel in panels)  # the first structure stands on top
-    assert_whole_png(plots.plot_fine_tuned(summary, tmp_path / "tuned.png"), figure)
+    assert_whole_png(plots.plot_rows(summary, "After fine-tuning", tmp_path / "tuned.png"), figure)
     for refused, words in (({}, "Give 1 to 70 structures"), ({"plain": {}}, "No structure has a measure")):
         with pytest.raises(ValueError, match=words):
-            plots.fine_tuned_figure(refused)
+            plots.rows_figure(refused, "")
 
 
 def test_the_picture_of_the_structure_study_is_drawn_from_its_table():

@@ -159,7 +159,80 @@ def alignment(z, scale, epsilon=0.01):
     return pair_average(z.embeds, pair)
 
 
+def _spread(x, y, t, ids):
+    """The logarithm of the mean over pairs of different rows, with different ids."""
+    ids = list(range(len(x))) if ids is None else ids.tolist()
+    pairs = [(j, k) for j in range(len(x)) for k in range(len(x)) if ids[j] != ids[k]]
+    kernel = [(-t * ((x[j] - y[k]) ** 2).sum()).exp() for j, k in pairs]
+    return average(kernel).log() if kernel else 0
+
+
+def uniformity(z, scale, t=2.0, cross=False):
+    within = {m: part(z, m) for m in z.embeds}
+    value = average(_spread(own.embeds[m], own.embeds[m], t, own.ids) for m, own in within.items())
+    if not cross:
+        return value
+    across = lambda a, b: _spread(part(z, a, b).embeds[a], part(z, a, b).embeds[b], t, part(z, a, b).ids)  # noqa: E731
+    return value + pair_average(z.embeds, across)
+
+
+def centroid_uniformity(z, scale, t=2.0):
+    own = part(z, *z.embeds)
+    sums = [sum(own.embeds[m][j] for m in z.embeds) for j in range(len(own.embeds["image"]))]
+    centroids = [total / total.norm() for total in sums]
+    return _spread(centroids, centroids, t, own.ids)
+
+
+def decorrelation(z, scale, common=0.875, off_diagonal=0.0051, in_modal=True):
+    def standard(x):
+        centred = [row - sum(x) / len(x) for row in x]
+        return [row / (sum(c**2 for c in centred) / len(x) + 1e-5).sqrt() for row in centred]
+
+    def distance(x, y, dims, target):
+        x, y, total = standard(x), standard(y), 0
+        for k in dims:
+            for m in dims:
+                correlation = sum(one[k] * other[m] for one, other in zip(x, y, strict=True)) / len(x)
+                total = total + ((correlation - target) ** 2 if k == m else off_diagonal * correlation**2)
+        return total
+
+    def pair(a, b):
+        own = part(z, a, b)
+        x, y = own.embeds[a], own.embeds[b]
+        if not len(x):
+            return 0
+        dims = list(range(x.shape[1]))
+        shared = round(common * len(dims))
+        return (distance(x, y, dims[:shared], 1) + distance(x, y, dims[shared:], 0)) / 2
+
+    def views(m):
+        own = part(z, m)
+        x = own.embeds[m]
+        return distance(x, own.augmented[m], list(range(x.shape[1])), 1) if len(x) else 0
+
+    across = pair_average(z.embeds, pair)
+    return (across + 2 * average(map(views, z.embeds))) / 3 if in_modal else across
+
+
+def orthogonality(z, scale, shared="embeds", augmented=False):
+    def squares(own, x, y):
+        return sum((x[j] @ y[j]) ** 2 for j in range(len(x))) / (len(x) or 1)
+
+    terms = []
+    for first, u in (("embeds", "independent"), ("augmented", "independent_augmented"))[: 1 + augmented]:
+        for a, b in combinations(z.embeds, 2):
+            own = part(z, a, b)
+            terms.append(squares(own, getattr(own, u)[a], getattr(own, u)[b]))
+        for m in z.embeds:
+            own = part(z, m)
+            terms.append(squares(own, getattr(own, u)[m], getattr(own, first)[m]))
+    return average(terms)
+
+
 REFERENCES = {
     function.__name__: function
-    for function in (geometric_consistency, brownian_bridge, feature_separation, information_bottleneck, alignment)
+    for function in (
+        *(geometric_consistency, brownian_bridge, feature_separation, information_bottleneck, alignment),
+        *(uniformity, centroid_uniformity, decorrelation, orthogonality),
+    )
 }

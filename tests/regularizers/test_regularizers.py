@@ -23,6 +23,13 @@ CASES = [
     ("information_bottleneck", {"mode": "cosine", "pairs": "one_vs_all"}),
     ("alignment", {}),
     ("alignment", {"epsilon": 0.2}),
+    ("uniformity", {}),
+    ("uniformity", {"t": 1, "cross": True}),
+    ("centroid_uniformity", {}),
+    ("decorrelation", {"common": 0.5}),
+    ("decorrelation", {"common": 1.0, "off_diagonal": 0.5, "in_modal": False}),
+    ("orthogonality", {}),
+    ("orthogonality", {"augmented": True}),
 ]
 # Of each modality, which rows have it: some, none of one, one row of each that no other has.
 LACKING = [
@@ -134,7 +141,32 @@ def overlap(z):
     return (z.embeds["image"] * z.independent["image"]).sum(-1).abs().mean()
 
 
+def nearness(z):
+    """The mean similarity of different rows, less the largest of all where they spread."""
+    return (z.embeds["image"] @ z.embeds["image"].T).fill_diagonal_(0).mean()
+
+
+def nearness_of_centroids(z):
+    rows = z.embeds["image"] + z.embeds["text"]
+    rows = rows / rows.norm(dim=-1, keepdim=True)
+    return (rows @ rows.T).fill_diagonal_(0).mean()
+
+
+def overlap_of_independent(z):
+    return (z.independent["image"] * z.independent["text"]).sum(-1).square().mean()
+
+
+def correlation_of_the_last(z):
+    """Of the dimensions that are unique."""
+    image, text = ((own - own.mean(0)) / own.std(0) for own in (z.embeds["image"], z.embeds["text"]))
+    return (image * text).mean(0)[7:].abs().mean()
+
+
 MEASURES = {
+    "uniformity": nearness,
+    "centroid_uniformity": nearness_of_centroids,
+    "decorrelation": correlation_of_the_last,
+    "orthogonality": overlap_of_independent,
     "geometric_consistency": similarity_asymmetry,
     "brownian_bridge": distance_from_bridge,
     "feature_separation": overlap,

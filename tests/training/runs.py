@@ -105,7 +105,7 @@ def build_trainer(
     config = CoMMConfig(
         modalities={name: dict(spec) for name in NAMES},
         embed_dim=16,
-        fusion_heads=4,
+        fusion_heads=4 if options is None or "fusion" not in options else 8,
         projection_hidden_dim=16,
         projection_dim=8,
         objective=objective,
@@ -257,6 +257,10 @@ REGULARIZERS = {
     "geometric_consistency": {"weight": 0.1},
     "information_bottleneck": {"weight": 0.2, "mode": "kl"},
     "alignment": {"weight": 0.01},
+    "uniformity": {"weight": 0.1, "cross": True},
+    "centroid_uniformity": {"weight": 0.1},
+    "decorrelation": {"weight": 0.05},
+    "orthogonality": {"weight": 0.2},
 }
 
 
@@ -370,7 +374,12 @@ def build_head_trainer(folder, head="answers", double=False, labelled=True, mode
     )
 
 
-def build(folder, clip=False, albef=False, **options):
+def build(folder, clip=False, albef=False, kinds=None, **options):
+    if kinds is not None:
+        from tests.training.kinds import build_trainer as build_kinds_trainer
+
+        own = options.pop("double")
+        return build_kinds_trainer(kinds, rows_and_collator, _arguments(folder, **options), own)
     if "head" in options:
         return build_head_trainer(folder, **options)
     return (build_albef_trainer if albef else build_clip_trainer if clip else build_trainer)(folder, **options)

@@ -30,6 +30,7 @@ SPECS = {None: {}} | {name: {name: {**spec, "ramp": 0.0}} for name, spec in REGU
 PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neither divides them
 # All regularizers at once on rows of which some lack a modality.
 LACKING = {name: {**model, "missing": True} for name, model in MODELS.items() if name != "clip"}
+LACKING["comm, mlp"] = {"objective": "comm", "missing": True, "options": {"fusion": "mlp"}}
 LACKING["clip of three"] = {"clip": True, "triples": True, "missing": True}
 # What reads labels, of which some are missing, on rows that lack modalities: in the data, and by modality dropout.
 LABELLED = {
@@ -41,6 +42,8 @@ LABELLED = {
     "numbers": {"problem": "numbers"},
     "numbers, frozen": {"problem": "numbers", "options": {"frozen": True}},
 }
+# Sound, a table of cells, series and clips, of several lengths; rows lack modalities.
+KINDS = {"clip": {"kinds": "clip"}, "comm": {"kinds": "comm"}}
 # Objectives beside those of MODELS: alone, with all regularizers, and of three modalities of which rows lack some.
 OTHERS = {
     "sigmoid": {"config": {"objective": "sigmoid"}},
@@ -77,9 +80,16 @@ def fitted(model, regularizers):
 
 
 def is_tried(processes, model, regularizer, variant):
-    """On two processes one regularizer alone is tried in parts, on the models that have all fields; on three, which is
-    slow, each is tried everywhere."""
-    return processes != 2 or regularizer is None or (variant == "in parts" and model in ("clip in_modal", "comm"))
+    """One regularizer alone is tried on all models on three processes, which is slow, and compared with one process
+    and whole batches; else in parts, on the models that have all fields."""
+    if regularizer is None or processes == 3:
+        return True
+    return processes == 1 if variant == "whole" else model in ("clip in_modal", "comm")
+
+
+def is_left_to_three(processes, variant):
+    """What else there is in whole batches is not tried on two processes."""
+    return processes == 2 and variant == "whole"
 
 
 def all_cases(processes):
@@ -91,12 +101,16 @@ def all_cases(processes):
                     continue
                 options = {"regularizers": fitted(model, specs), "double": True, "max_steps": 1}
                 cases[f"{name}, {regularizer}, {variant}"] = {**model, **options, **parts}
+        if is_left_to_three(processes, variant):
+            continue
         for name, model in LACKING.items():
             specs = {key: {**spec, "ramp": 0.0} for key, spec in fitted(model, REGULARIZERS).items()}
             options = {"regularizers": specs, "double": True, "max_steps": 1}
             cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
         for name, model in LABELLED.items():
             cases[f"labelled {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
+        for name, model in KINDS.items():
+            cases[f"kinds of {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
         for name, model in OTHER_CASES.items():
             cases[f"{name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
         for (name, regularizer), model in TRIPLES.items():
@@ -135,7 +149,8 @@ def cases_of(*cases):
         marks = [pytest.mark.slow] if processes == 3 else []
         for case in cases:
             for variant in ("whole", "in parts"):
-                if len(case) < 2 or case in TRIPLES or is_tried(processes, *case, variant):
+                several = len(case) < 2 or case in TRIPLES
+                if not is_left_to_three(processes, variant) if several else is_tried(processes, *case, variant):
                     name = ", ".join(map(str, [f"{processes} processes", *case, variant]))
                     found.append(pytest.param(processes, *case, variant, marks=marks, id=name))
     return found
@@ -163,6 +178,13 @@ def test_rows_may_lack_a_modality(one, results, processes, model, variant):
     found, expected = results(processes)[f"lacking {model}, {variant}"], one[f"lacking {model}, whole"]
     assert difference(found["gradient"], expected["gradient"]) <= 1e-9
     assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)  # losses are logged in float32
+
+
+@pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(KINDS, strict=True)))
+def test_modalities_of_every_kind(one, results, processes, model, variant):
+    found, expected = results(processes)[f"kinds of {model}, {variant}"], one[f"kinds of {model}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
 
 
 @pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(LABELLED, strict=True)))

@@ -1,0 +1,85 @@
+"""Regularizers on the rows that published values are of: the official code gives the same digits."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hf_latent import Embeddings
+from hf_latent.losses.uniformity import pair_uniformity
+from hf_latent.regularizers import build_regularizer
+from hf_latent.regularizers.decorrelation import standardised
+from tests.losses.test_sigmoid import golden
+
+
+def sines(number, rows=4, dim=3, unit=True):
+    own = [[math.sin(number + 1.3 * i + 0.7 * j**2 + 0.5 * i * j) for j in range(dim)] for i in range(rows)]
+    found = torch.tensor(own, dtype=torch.float64)
+    return F.normalize(found, dim=1) if unit else found
+
+
+def embeds(*rows, **more):
+    return Embeddings(embeds={f"m{number}": own for number, own in enumerate(rows)}, **more)
+
+
+def test_uniformity():
+    a, b, _ = map(golden, range(3))
+    assert pair_uniformity(a, a) == pytest.approx(-2.2427261809) and pair_uniformity(b, b) == pytest.approx(
+        -4.3116677041
+    )
+    assert pair_uniformity(a, b) == pytest.approx(-3.3831411998)
+    both = build_regularizer("uniformity", cross=True)(embeds(a, b), 10.0)
+    assert both == pytest.approx((-2.2427261809 - 4.3116677041) / 2 - 3.3831411998)
+
+
+def test_centroid_uniformity():
+    a, b, c = map(golden, range(3))
+    spread = build_regularizer("centroid_uniformity")
+    assert spread(embeds(a, b), 10.0) == pytest.approx(-3.4328794859)
+    assert spread(embeds(a, b, c), 10.0) == pytest.approx(-3.4511895129)
+    align = build_regularizer("information_bottleneck")(embeds(a, b), 10.0)
+    assert align == pytest.approx(0.3400287657)
+    opposite = torch.stack([a[0], -a[0]]).requires_grad_()  # whose mean has no direction
+    value = spread(embeds(opposite, -opposite), 10.0)
+    value.backward()
+    assert value.isfinite() and opposite.grad.isfinite().all()
+
+
+def test_decorrelation():
+    a, b, _ = map(golden, range(3))
+    decorrelation = build_regularizer("decorrelation", common=0.6, in_modal=False)
+    parts = decorrelation._distance(*(standardised(own)[:, :3] for own in (a, b)), 1.0)
+    assert parts == pytest.approx(0.0104276234)
+    assert decorrelation(embeds(a, b), 10.0) == pytest.approx((0.0104276234 + 0.8578391046) / 2)
+    u = [sines(number, rows=5, dim=4, unit=False) for number in range(1, 5)]
+    whole = build_regularizer("decorrelation", common=0.5)
+    views = [whole._distance(standardised(u[k]), standardised(u[k + 1]), 1.0) for k in (0, 2)]
+    assert views == [pytest.approx(0.689038, abs=1e-6), pytest.approx(1.708029, abs=1e-6)]
+    z = embeds(u[0], u[2], augmented={"m0": u[1], "m1": u[3]})
+    assert whole(z, 10.0) == pytest.approx(1.471220, abs=1e-6)
+
+
+def test_orthogonality():
+    """The published value is the sum of six terms."""
+    f, g, a, b, c, d = map(sines, range(1, 7))
+    z = embeds(f, g, independent={"m0": a, "m1": c}, independent_augmented={"m0": b, "m1": d})
+    z.augmented, z.fused, z.fused_augmented = {"m0": f, "m1": g}, f, g
+    value = build_regularizer("orthogonality", shared="fused", augmented=True)(z, 10.0)
+    assert 6 * value == pytest.approx(1.904848, abs=1e-6)
+    z.fused = None
+    with pytest.raises(ValueError, match="orthogonality needs fused"):
+        build_regularizer("orthogonality", shared="fused")(z, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("uniformity", {"t": 0}, "uniformity.t=0: write a number above 0"),
+        ("decorrelation", {"common": 0.0}, "decorrelation.common=0.0: write a number above 0, at most 1"),
+        ("orthogonality", {"shared": "joint"}, "orthogonality.shared='joint'"),
+    ],
+)
+def test_mistakes_are_told(name, options, words):
+    with pytest.raises(ValueError, match=words):
+        build_regularizer(name, **options)
