@@ -23,6 +23,13 @@ CASTRO_2019 = r"""@inproceedings{castro2019towards,
   year      = {2019}
 }"""
 
+CHEN_2020 = """@inproceedings{chen2020simple,
+  title     = {A Simple Framework for Contrastive Learning of Visual Representations},
+  author    = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2020}
+}"""
+
 CISSEE_2026 = """@misc{cissee2026orthogonalized,
   title         = {Orthogonalized Multimodal Contrastive Learning with Asymmetric Masking for Structured
                    Representations},
@@ -153,6 +160,13 @@ LI_2026 = """@misc{li2026ovaib,
   year   = {2026}
 }"""
 
+MU_2022 = """@inproceedings{mu2022slip,
+  title     = {{SLIP}: Self-supervision Meets Language-Image Pre-training},
+  author    = {Mu, Norman and Kirillov, Alexander and Wagner, David and Xie, Saining},
+  booktitle = {European Conference on Computer Vision},
+  year      = {2022}
+}"""
+
 RADFORD_2021 = """@inproceedings{radford2021learning,
   title     = {Learning Transferable Visual Models From Natural Language Supervision},
   author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
@@ -160,6 +174,13 @@ RADFORD_2021 = """@inproceedings{radford2021learning,
                Krueger, Gretchen and Sutskever, Ilya},
   booktitle = {International Conference on Machine Learning},
   year      = {2021}
+}"""
+
+TIAN_2020 = """@inproceedings{tian2020contrastive,
+  title     = {Contrastive Multiview Coding},
+  author    = {Tian, Yonglong and Krishnan, Dilip and Isola, Phillip},
+  booktitle = {European Conference on Computer Vision},
+  year      = {2020}
 }"""
 
 WANG_2020 = """@inproceedings{wang2020understanding,

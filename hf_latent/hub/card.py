@@ -188,7 +188,12 @@ def render(
         "seed": number(metrics.get("seed")),
         "groups": _groups(own),
         "others": {name: _groups(part) for name, part in others.items()},
-        "objective": {"name": model.objective, "formula": base.formula.splitlines()},
+        "objective": {
+            "name": model.objective,
+            "summary": base.summary,
+            "formula": base.formula.splitlines(),
+            "of_fused": "fused" in base.requires,
+        },
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
         "image_text": _reads_image_text(model),
         "examples": {name: _example(name, spec) for name, spec in model.modalities.items()},

@@ -71,6 +71,11 @@ class Objective:
         return {}
 
     @property
+    def summary(self) -> str:
+        """What a model was trained with, as part of a sentence of its card."""
+        return ""
+
+    @property
     def formula(self) -> str:
         """What it computes with this config, for model cards: LaTeX without delimiters, one displayed formula a line.
         Markdown would eat a backslash before punctuation."""

@@ -103,6 +103,13 @@ class CrossObjective(Objective):
     supports_missing = True
 
     @property
+    def summary(self) -> str:
+        return (
+            'InfoNCE between the modalities only, the baseline "Cross" of [CoMM](https://arxiv.org/abs/2409.07402), '
+            "which keeps what the modalities share and tends to lose the rest"
+        )
+
+    @property
     def formula(self) -> str:
         return r"\frac{1}{2} (L_{A \to B} + L_{B \to A})" "\n" + INFO_NCE_FORMULA
 
@@ -142,6 +149,13 @@ class CrossSelfObjective(CrossObjective):
     """Cross plus NT-Xent between the two views of each modality, averaged: "Cross+Self" in the paper."""
 
     requires = frozenset({"embeds", "augmented"})
+
+    @property
+    def summary(self) -> str:
+        return (
+            'InfoNCE between the modalities and between the views of each, the baseline "Cross+Self" of '
+            "[CoMM](https://arxiv.org/abs/2409.07402)"
+        )
 
     @property
     def formula(self) -> str:

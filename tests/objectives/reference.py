@@ -69,7 +69,21 @@ def cross_self(z, scale, config):
     return cross(z, scale, config) + own
 
 
-OBJECTIVES = {function.__name__: function for function in (clip, comm, cross, cross_self, sigmoid)}
+def cmc(z, scale, config):
+    both = {(a, b): part(z, a, b) for a, b in combinations(z.embeds, 2)}
+    return average(nt_xent_by_rows(own.embeds[a], own.embeds[b], scale, own.ids) for (a, b), own in both.items())
+
+
+def simclr(z, scale, config, names=("image",)):
+    own = {m: part(z, m) for m in names}
+    return average(nt_xent_by_rows(own[m].embeds[m], own[m].augmented[m], scale, own[m].ids) for m in names)
+
+
+def slip(z, scale, config):
+    return cross(z, scale, config) + simclr(z, 10.0, config)
+
+
+OBJECTIVES = {f.__name__: f for f in (clip, cmc, comm, cross, cross_self, sigmoid, simclr, slip)}
 
 
 def plain_loss(config, z, scale, modules=None):

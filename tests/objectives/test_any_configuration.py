@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hf_latent.losses import loss_tile_size
 from hf_latent.training.gradient_cache import cached_backward
 from tests.models.small import small_batch, small_clip, small_model, small_pairs, small_triples
-from tests.objectives.reference import plain_loss
+from tests.objectives.reference import OBJECTIVES, plain_loss
 from tests.regularizers.test_regularizers import CASES
 
 CLIP = ("clip", "sigmoid")
@@ -19,7 +19,7 @@ CLIP = ("clip", "sigmoid")
 def configurations(draw):
     weights = st.floats(0.01, 2)
     chosen = draw(st.lists(st.sampled_from(CASES), max_size=3, unique_by=lambda case: case[0]))
-    objective = draw(st.sampled_from([*CLIP, "comm", "cross", "cross_self"]))
+    objective = draw(st.sampled_from(list(OBJECTIVES)))
     regularizers = {name: {**options, "weight": draw(weights)} for name, options in chosen}
     if objective not in CLIP and "brownian_bridge" in regularizers:
         regularizers["brownian_bridge"]["bridged"] = ["image"]
