@@ -144,6 +144,14 @@ LIANG_2021 = """@inproceedings{liang2021multibench,
   year      = {2021}
 }"""
 
+LIANG_2023 = """@inproceedings{liang2023factorized,
+  title     = {Factorized Contrastive Learning: Going Beyond Multi-view Redundancy},
+  author    = {Liang, Paul Pu and Deng, Zihao and Ma, Martin Q. and Zou, James and Morency, Louis-Philippe and
+               Salakhutdinov, Ruslan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2023}
+}"""
+
 LI_2021 = """@inproceedings{li2021align,
   title     = {Align before Fuse: Vision and Language Representation Learning with Momentum Distillation},
   author    = {Li, Junnan and Selvaraju, Ramprasaath R. and Gotmare, Akhilesh Deepak and Joty, Shafiq and

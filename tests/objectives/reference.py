@@ -1,6 +1,9 @@
 """Objectives restated row by row from scored embeddings, with nothing shared and nothing tiled."""
 
+import math
 from itertools import combinations
+
+import torch
 
 from tests.models.reference import nt_xent_by_rows
 from tests.regularizers.reference import REFERENCES, average, part
@@ -83,7 +86,53 @@ def slip(z, scale, config):
     return cross(z, scale, config) + simclr(z, 10.0, config)
 
 
-OBJECTIVES = {f.__name__: f for f in (clip, cmc, comm, cross, cross_self, sigmoid, simclr, slip)}
+def factorcl_linear(z, scale, config, modules):
+    """Six terms, every pair of rows in a loop; a critic is trained on what does not move the heads."""
+
+    def unit(head, rows):
+        return [row / row.norm() for row in head(rows)]
+
+    def through(factor, own, m):
+        first = unit(modules[factor][m], own.embeds[m])
+        if not factor.endswith("given"):
+            return first
+        both = zip(first, unit(modules[factor][m], own.augmented[m]), strict=True)
+        return [torch.cat(pair) / 2**0.5 for pair in both]
+
+    def critic(x, y, matrix=None):
+        return [[scale * (y_i if matrix is None else matrix @ y_i) @ x_j for x_j in x] for y_i in y]
+
+    def right(logits, ids):
+        rows = range(len(logits))
+        ids = list(rows) if ids is None else ids.tolist()
+        return [average(logits[i][j] for j in rows if ids[j] == ids[i]) for i in rows]
+
+    def nce(logits, ids):
+        terms = [good - sum(t.exp() for t in row).log() for row, good in zip(logits, right(logits, ids), strict=True)]
+        return sum(terms) / len(terms) + math.log(len(terms)) if terms else 0
+
+    def club(logits, ids):
+        count = len(logits) or 1
+        return sum(right(logits, ids)) / count - sum(sum(row) for row in logits) / count**2
+
+    total = 0
+    pairs = list(combinations(z.embeds, 2))
+    for a, b in pairs:
+        own = part(z, a, b)
+        value = sum(nce(critic(through(f, own, a), through(f, own, b)), own.ids) for f in ("shared", "given"))
+        for f in ("excess", "excess_given"):
+            x, y, matrix = through(f, own, a), through(f, own, b), modules[f"critic_{f}"].weight
+            value = value - club(critic(x, y, matrix.detach()), own.ids)
+            value = value + nce(critic([row.detach() for row in x], [row.detach() for row in y], matrix), own.ids)
+        total = total - value / len(pairs)
+    for m in z.embeds:
+        own = part(z, m)
+        views = unit(modules["own"][m], own.embeds[m]), unit(modules["own"][m], own.augmented[m])
+        total = total - 2 * nce(critic(*views), own.ids) / len(z.embeds)
+    return total
+
+
+OBJECTIVES = {f.__name__: f for f in (clip, cmc, comm, cross, cross_self, factorcl_linear, sigmoid, simclr, slip)}
 
 
 def plain_loss(config, z, scale, modules=None):
