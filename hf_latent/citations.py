@@ -206,6 +206,13 @@ WANG_2024 = """@inproceedings{wang2024decoupling,
   year      = {2024}
 }"""
 
+WEN_2025 = """@inproceedings{wen2025infmasking,
+  title     = {{InfMasking}: Unleashing Synergistic Information by Contrastive Multimodal Interactions},
+  author    = {Wen and Dai and Liu and Zheng and Dai and Wang and Kang and Wang and Xu and Duan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025}
+}"""
+
 ZADEH_2016 = """@article{zadeh2016mosi,
   title   = {{MOSI}: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis in Online Opinion Videos},
   author  = {Zadeh, Amir and Zellers, Rowan and Pincus, Eli and Morency, Louis-Philippe},

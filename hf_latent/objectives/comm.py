@@ -78,7 +78,11 @@ class CoMMObjective(Objective):
         queue: Any = None,
         modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        z = self.checked(embeddings)
+        losses = self._losses(self.checked(embeddings), scale, rows)
+        loss = _mean([self.weights[term] * value for term, value in losses.items()])
+        return loss, {term: value.detach() for term, value in losses.items()}
+
+    def _losses(self, z: Any, scale: Tensor | float, rows: slice | None) -> dict[str, Tensor]:
         losses = {}
         for term in self.terms:
             part, own = select(z, () if term == "joint" else (term,), rows)
@@ -88,8 +92,7 @@ class CoMMObjective(Objective):
                 there = nt_xent(part.embeds[term], part.fused_augmented, scale, rows=own, ids=part.ids)
                 back = nt_xent(part.augmented[term], part.fused, scale, rows=own, ids=part.ids)
                 losses[term] = (there + back) / 2
-        loss = _mean([self.weights[term] * value for term, value in losses.items()])
-        return loss, {term: value.detach() for term, value in losses.items()}
+        return losses
 
     def features(self, embeddings: Embeddings) -> Tensor:
         """The fused representation, `(batch, embed_dim)`."""

@@ -189,7 +189,7 @@ def test_a_fusion_without_attention_is_told():
 
 
 def all_formulas():
-    for objective in ("comm", "cross", "cross_self", "cmc", "simclr", "slip", "factorcl_linear"):
+    for objective in ("comm", "cross", "cross_self", "cmc", "simclr", "slip", "factorcl_linear", "infmasking"):
         for terms in ("both", "joint", "single"):
             config = CoMMConfig(modalities=CONFIG["modalities"], objective=objective, loss_terms=terms)
             yield build_objective(config).formula

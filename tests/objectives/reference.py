@@ -61,6 +61,29 @@ def comm(z, scale, config):
     return average([*terms, nt_xent_by_rows(some.fused, some.fused_augmented, scale, some.ids)])
 
 
+def infmasking(z, scale, config, modules, progress=0.0):
+    """Row by row; `modules` hold the mask token, which the embeddings already know."""
+    some, options = part(z), config.objective_options
+    ids = list(range(len(some.fused))) if some.ids is None else some.ids.tolist()
+
+    def masked(full, copies):
+        total = 0
+        for i, q in enumerate(full):
+            own = [q @ copy for copy in copies[i]]
+            middle = average(own)
+            spread = options.get("variance_weight", 1.0) * progress * scale * average((s - middle) ** 2 for s in own)
+            below = (scale * (middle + spread / 2)).exp()
+            for j in (j for j in range(len(full)) if ids[j] != ids[i]):
+                below = below + (scale * q @ full[j]).exp() + sum((scale * q @ copy).exp() for copy in copies[j])
+            total = total + below.log() - scale * middle
+        return total / (len(full) or 1)
+
+    views = ((some.fused, some.fused_masked), (some.fused_augmented, some.fused_masked_augmented))
+    terms = len(z.embeds) + 1
+    weight = options.get("masked_weight", 1.0)
+    return (terms * comm(z, scale, config) + weight * sum(masked(*view) for view in views)) / (terms + 2)
+
+
 def cross(z, scale, config):
     both = {(a, b): part(z, a, b) for a, b in combinations(z.embeds, 2)}
     return average(symmetric_by_rows(own.embeds[a], own.embeds[b], scale, own.ids) for (a, b), own in both.items())
@@ -132,13 +155,13 @@ def factorcl_linear(z, scale, config, modules):
     return total
 
 
-OBJECTIVES = {f.__name__: f for f in (clip, cmc, comm, cross, cross_self, factorcl_linear, sigmoid, simclr, slip)}
+OBJECTIVES = {f.__name__: f for f in (clip, cmc, comm, cross, cross_self, factorcl_linear, infmasking, sigmoid, simclr, slip)}
 
 
-def plain_loss(config, z, scale, modules=None):
+def plain_loss(config, z, scale, modules=None, **told):
     """The objective of a config with its regularizers."""
     own = [modules] if modules is not None and len(modules) else []
-    loss = OBJECTIVES[config.objective](z, scale, config, *own)
+    loss = OBJECTIVES[config.objective](z, scale, config, *own, **told)
     for name, spec in config.regularizers.items():
         options = {key: value for key, value in spec.items() if key != "weight"}
         loss = loss + spec["weight"] * REFERENCES[name](z, scale, **options)
