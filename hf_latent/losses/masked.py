@@ -22,8 +22,8 @@ def masked_info_nce(
     \[ M = \frac1N \sum_i \Big[ \log \Big( e^{(\mu_i + \frac12 v_i) / \tau} + \sum_{j \neq i} \Big( \sum_t
        e^{\langle q_i, z_{tj} \rangle / \tau} + e^{\langle q_i, q_j \rangle / \tau} \Big) \Big) - \mu_i / \tau \Big] \]
 
-    where \(\mu_i\) is the mean of \(s_{ti} = \langle q_i, z_{ti} \rangle\) over the copies t, and \(v_i\) their variance
-    (divided by the number of copies) times `variance_weight` over \(\tau\).
+    where \(\mu_i\) is the mean of \(\langle q_i, z_{ti} \rangle\) over the copies t, and \(v_i\) their (biased)
+    variance times `variance_weight` over \(\tau\).
 
     Args:
         full: `(batch, dim)`, \(q\), L2-normalised.

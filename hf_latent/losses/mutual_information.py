@@ -26,8 +26,11 @@ def info_nce_bound(
 
 
 def club_bound(x: Tensor, y: Tensor, scale: Tensor | float, *, rows: Rows = None, ids: Tensor | None = None) -> Tensor:
-    r"""\(\frac1N \sum_i T_{ii} - \frac{1}{N^2} \sum_{ij} T_{ij}\), an upper bound where the critic T is the optimal one
-    of InfoNCE. No `(batch, batch)` matrix is held.
+    r"""An upper bound where the critic T is the optimal one of InfoNCE.
+
+    \[ \frac1N \sum_i T_{ii} - \frac{1}{N^2} \sum_{ij} T_{ij} \]
+
+    No `(batch, batch)` matrix is held.
 
     Returns:
         Scalar.

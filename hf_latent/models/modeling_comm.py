@@ -300,7 +300,7 @@ class CoMMModel(LatentPreTrainedModel):
     ) -> Tensor:
         """`(views * batch, copies, embed_dim)`, all modalities fused, with other masks in each view."""
         token, device = cast(MaskToken, self.objective_modules["mask_token"]), tokens[0].device
-        seeds = torch.randint(2**62, (batch,), device=device) if seeds is None else seeds
+        seeds = torch.randint(2**62, (batch,), device=device) if seeds is None else seeds.to(device)
         seeds = torch.cat([seeds, ~seeds])[: len(tokens[0])]
         with full_precision(device):
             masked = token(tokens, masks, self._places(names), seeds)

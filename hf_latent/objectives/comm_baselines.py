@@ -14,7 +14,7 @@ from ..losses.contrastive import nt_xent
 from ..models.embeddings import Embeddings
 from ..models.encoders import kind_of_spec
 from ..models.registry import nearest
-from .base import INFO_NCE_FORMULA, register_objective, select
+from .base import register_objective, select
 from .comm import NT_XENT_FORMULA, CrossObjective
 
 

@@ -16,7 +16,12 @@ from .base import register_objective, select
 from .comm import CrossObjective
 
 # What is estimated of a pair of modalities: whether it is raised or lowered, and whether given both views.
-PAIR_FACTORS = {"shared": (True, False), "given": (True, True), "excess": (False, False), "excess_given": (False, True)}
+BOUNDS = {
+    "lower": (True, False),
+    "lower_given": (True, True),
+    "upper": (False, False),
+    "upper_given": (False, True),
+}
 
 
 @register_objective("comm", "factorcl_linear")
@@ -28,23 +33,24 @@ class FactorCLObjective(CrossObjective):
        U_1 + U_2 = I(z_1; \tilde z_1) + I(z_2; \tilde z_2) - \hat I(z_1; z_2)
        + I(z_1; z_2 \mid \tilde z_1, \tilde z_2) \]
 
-    where \(I\) is the bound of InfoNCE, \(\hat I\) that of CLUB, and a condition puts the two views of each modality side
-    by side. Each of the terms has linear heads of its own on the scored embeddings, normalised again, and the critic is
-    their inner product over the temperature. That of CLUB has a matrix between the heads, which is trained by InfoNCE
-    on what the heads give: its gradient does not reach them, nor does that of CLUB reach the matrix.
+    where \(I\) is the bound of InfoNCE, \(\hat I\) that of CLUB, and a condition puts the two views of each modality
+    side by side. Each term has linear heads of its own on the scored embeddings, normalised again, and the critic is
+    their inner product over the temperature. Those of CLUB have a matrix between the heads, which InfoNCE trains on
+    what the heads give: its gradient does not reach the heads, nor does that of CLUB reach the matrix.
 
     Source: Liang et al. (FactorCL), NeurIPS 2023, each term taken once as in its official code. What differs: there
-    heads are perceptrons and critics are perceptrons of every pair of rows, without normalisation and temperature; the
-    critics of CLUB are trained in a phase of their own by an optimizer of their own, and what is probed are all heads
-    side by side. One critic for all terms, without heads of their own, would not do: the logits of the positives in
-    \(I\) and \(\hat I\) would cancel, and nothing would align the modalities.
+    heads are perceptrons, critics are perceptrons of every pair of rows, without normalisation and temperature, the
+    critics of CLUB are trained in a phase of their own by optimizers of their own, and what is probed are all heads
+    side by side. As there, the heads of CLUB help to lower it, and may do so without the encoders. One critic for all
+    terms on the embeddings themselves would not do: the logits of the positives in \(I\) and \(\hat I\) would cancel,
+    and nothing would align the modalities.
 
-    Of more than two modalities the terms of pairs are averaged over these, and the sum of the \(I(z_i; \tilde z_i)\) is
-    their mean, twice.
+    Of more than two modalities the terms of pairs are averaged over the pairs, and \(I(z_i; \tilde z_i)\) counts as
+    twice its mean over the modalities.
 
-    The terms are estimates in nats, each the mean over pairs or modalities: `shared` \(I(z_1; z_2)\), `given`
-    \(I(z_1; z_2 \mid \tilde z_1, \tilde z_2)\), `excess` and `excess_given` those of CLUB, `own` \(I(z_i; \tilde z_i)\),
-    and `critics`, the InfoNCE of the matrices.
+    The terms are estimates in nats, means over pairs or modalities: `lower` \(I(z_1; z_2)\), `lower_given` the same
+    given the views, `upper` and `upper_given` those of CLUB, `own` \(I(z_i; \tilde z_i)\), and `critics`, the bounds
+    that train the matrices.
     """
 
     requires = frozenset({"embeds", "augmented"})
@@ -60,10 +66,10 @@ class FactorCLObjective(CrossObjective):
         def heads() -> nn.Module:
             return nn.ModuleDict({name: nn.Linear(dim, dim) for name in names})
 
-        found: dict[str, nn.Module] = {factor: heads() for factor in (*PAIR_FACTORS, "own")}
-        for factor, (raised, given) in PAIR_FACTORS.items():
+        found: dict[str, nn.Module] = {bound: heads() for bound in (*BOUNDS, "own")}
+        for bound, (raised, given) in BOUNDS.items():
             if not raised:
-                found[f"critic_{factor}"] = nn.Linear(dim * (1 + given), dim * (1 + given), bias=False)
+                found[f"critic_{bound}"] = nn.Linear(dim * (1 + given), dim * (1 + given), bias=False)
         return found
 
     @property
@@ -104,24 +110,24 @@ class FactorCLObjective(CrossObjective):
         for a, b in combinations(z.embeds, 2):
             part, own = select(z, (a, b), rows)
             told: dict[str, Any] = {"rows": own, "ids": part.ids}
-            for factor, (raised, given) in PAIR_FACTORS.items():
-                x, y = (_through(modules[factor][name], part, name, given) for name in (a, b))
+            for bound, (raised, given) in BOUNDS.items():
+                x, y = (_through(modules[bound][name], part, name, given) for name in (a, b))
                 if raised:
                     value = info_nce_bound(x, y, scale, **told)
                 else:
-                    critic = modules[f"critic_{factor}"].weight
+                    critic = modules[f"critic_{bound}"].weight
                     value = club_bound(x, F.linear(y, critic.detach().to(y)), scale, **told)
                     fitted = info_nce_bound(x.detach(), F.linear(y.detach(), critic.to(y)), scale, **told)
                     found.setdefault("critics", []).append(fitted)
-                found.setdefault(factor, []).append(value)
+                found.setdefault(bound, []).append(value)
         for name in z.embeds:
             part, own = select(z, (name,), rows)
             first, second = (_unit(modules["own"][name], view[name]) for view in (part.embeds, part.augmented))
             value = info_nce_bound(first, second, scale, rows=own, ids=part.ids)
             found.setdefault("own", []).append(value)
         terms = {name: torch.stack(values).mean() for name, values in found.items()}
-        information = terms["shared"] + terms["given"] + 2 * terms["own"]
-        loss = terms["excess"] + terms["excess_given"] - information - 2 * terms["critics"]
+        information = terms["lower"] + terms["lower_given"] + 2 * terms["own"]
+        loss = terms["upper"] + terms["upper_given"] - information - 2 * terms["critics"]
         return loss, {name: value.detach() for name, value in terms.items()}
 
 

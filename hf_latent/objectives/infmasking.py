@@ -20,7 +20,8 @@ class InfMaskingOptions:
     Args:
         copies: Masked copies of each row and view. Each is one more fusion of all its tokens.
         mask_ratio: The share of the tokens of each modality that are masked, above 0 and at most 1.
-        variance_weight: How much the variance over the copies counts at the end of training; it grows from 0. 0 or more.
+        variance_weight: How much the variance over the copies counts at the end of training, 0 or more; it grows from
+            0.
         masked_weight: Of the terms of the masked copies; those of CoMM have `loss_weights`. 0 or more.
 
     Raises:
@@ -51,13 +52,15 @@ class InfMaskingObjective(CoMMObjective):
     \[ M = \frac1N \sum_i \Big[ \log \Big( e^{(\mu_i + \frac12 v_i) / \tau} + \sum_{j \neq i} \Big( \sum_t
        e^{\langle z_i, z_{tj} \rangle / \tau} + e^{\langle z_i, z_j \rangle / \tau} \Big) \Big) - \mu_i / \tau \Big] \]
 
-    where \(z_i\) fuses all modalities of row i, \(z_{ti}\) the same in copy t, \(\mu_i\) and \(v_i\) are the mean and, times
-    \(r / \tau\), the variance over t of \(\langle z_i, z_{ti} \rangle\), and \(r\) is `variance_weight` times the share of
-    training that is done. \(L_i\) and \(L_{joint}\) are those of `comm`, with its `loss_terms` and `loss_weights`.
+    where \(z_i\) fuses all modalities of row i, \(z_{ti}\) the same in copy t, \(\mu_i\) and \(v_i\) are the mean and,
+    times \(r / \tau\), the variance over t of \(\langle z_i, z_{ti} \rangle\), and \(r\) is `variance_weight` times
+    the share of training that is done. \(L_i\) and \(L_{joint}\) are those of `comm`, with its `loss_terms` and
+    `loss_weights`.
 
-    In each copy a modality of a row keeps \(\lfloor (1 - \rho) L \rfloor\) of its L tokens, \(\rho\) being `mask_ratio`; one
-    learned token stands in place of the others. A modality of one token is masked whole. `LatentTrainer` draws masks by
-    seed and row, as views are. In evaluation nothing is masked, and the loss is the mean of the terms of CoMM alone.
+    In each copy a modality of a row keeps \(\lfloor (1 - \rho) L \rfloor\) of its L tokens, \(\rho\) being
+    `mask_ratio`; one learned token stands in place of the others. A modality of one token is masked whole. `LatentTrainer` draws
+    masks by seed and row, as views are. In evaluation nothing is masked, and the loss is the mean of the terms of CoMM
+    alone.
 
     Source: Wen et al., NeurIPS 2025. As in its official code r grows over training, which the paper is said not to
     tell. The code rounds \((1 - \rho) L\) down after errors of floating point (1 of 10 tokens at 0.8, where here 2 are
@@ -75,8 +78,8 @@ class InfMaskingObjective(CoMMObjective):
     @property
     def summary(self) -> str:
         return (
-            "[InfMasking](https://arxiv.org/abs/2509.25270), which contrasts each modality alone, all of them fused, and "
-            "fusions of randomly masked tokens, to keep redundant, unique and synergistic information"
+            "[InfMasking](https://arxiv.org/abs/2509.25270), which contrasts each modality alone, all of them fused, "
+            "and fusions of randomly masked tokens, to keep redundant, unique and synergistic information"
         )
 
     @property

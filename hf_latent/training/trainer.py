@@ -253,8 +253,8 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         return inputs if self.views is None else self._with_views(inputs, True, **key)
 
     def _with_draws(self, inputs: dict[str, Any], **key: Any) -> dict[str, Any]:
-        """A batch of training with what the model asks to be drawn for its rows: the modalities that they lack, and the
-        seeds of their masks."""
+        """A batch of training with what the model asks to be drawn for its rows: modalities that they lack, seeds of
+        masks."""
         model = cast(LatentPreTrainedModel, self.model)
         seed = self.args.seed if self.views is None else self.views.seed
         if "modalities" not in inputs:

@@ -221,7 +221,10 @@ def test_formulas_are_what_markdown_leaves_alone_and_latex_reads():
     assert "0.5 L_1 + L_2 + 2 L_" in "".join(found)
 
 
-@pytest.mark.parametrize(("objective", "words"), [("cross", '"Cross"'), ("cross_self", '"Cross+Self"'), ("cmc", "(CMC)"), ("simclr", "SimCLR"), ("slip", "SLIP")])
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [("cross", '"Cross"'), ("cross_self", '"Cross+Self"'), ("cmc", "(CMC)"), ("simclr", "SimCLR"), ("slip", "SLIP")],
+)
 def test_the_baselines_are_named_and_their_untrained_fusion_is_not_offered(objective, words):
     text = card(config=CoMMConfig(modalities=CONFIG["modalities"], objective=objective).to_dict())
     assert words in text and "fusion of several modalities was never trained" in text

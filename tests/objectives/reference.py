@@ -142,8 +142,8 @@ def factorcl_linear(z, scale, config, modules):
     pairs = list(combinations(z.embeds, 2))
     for a, b in pairs:
         own = part(z, a, b)
-        value = sum(nce(critic(through(f, own, a), through(f, own, b)), own.ids) for f in ("shared", "given"))
-        for f in ("excess", "excess_given"):
+        value = sum(nce(critic(through(f, own, a), through(f, own, b)), own.ids) for f in ("lower", "lower_given"))
+        for f in ("upper", "upper_given"):
             x, y, matrix = through(f, own, a), through(f, own, b), modules[f"critic_{f}"].weight
             value = value - club(critic(x, y, matrix.detach()), own.ids)
             value = value + nce(critic([row.detach() for row in x], [row.detach() for row in y], matrix), own.ids)
@@ -155,7 +155,9 @@ def factorcl_linear(z, scale, config, modules):
     return total
 
 
-OBJECTIVES = {f.__name__: f for f in (clip, cmc, comm, cross, cross_self, factorcl_linear, infmasking, sigmoid, simclr, slip)}
+OBJECTIVES = {
+    f.__name__: f for f in (clip, cmc, comm, cross, cross_self, factorcl_linear, infmasking, sigmoid, simclr, slip)
+}
 
 
 def plain_loss(config, z, scale, modules=None, **told):

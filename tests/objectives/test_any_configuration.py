@@ -98,7 +98,9 @@ def test_the_gradient_is_that_of_the_plain_formula(drawn):
     def score(embeddings):
         """As so many processes: each scores its own rows, and their gradients are averaged."""
         z = model.score(embeddings)
-        return torch.stack([model.objective_of(z, rows=rows, progress=told.get("progress", 0.0))[0] for rows in shares]).mean()
+        return torch.stack(
+            [model.objective_of(z, rows=rows, progress=told.get("progress", 0.0))[0] for rows in shares]
+        ).mean()
 
     with loss_tile_size(drawn["tile"]):
         loss = cached_backward(embed, score, lambda value: value.backward(), torch.device("cpu"))

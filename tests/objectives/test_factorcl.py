@@ -32,13 +32,13 @@ def test_a_critic_of_club_is_trained_by_info_nce_alone():
     model, z = model_and_embeddings()
     modules = model.objective_modules
     loss, _ = model.objective_of(z)
-    critic = modules["critic_excess"].weight
+    critic = modules["critic_upper"].weight
     found = torch.autograd.grad(loss, critic, retain_graph=True)[0]
-    heads = [F.normalize(modules["excess"][name](z.embeds[name]), dim=1) for name in NAMES]
+    heads = [F.normalize(modules["upper"][name](z.embeds[name]), dim=1) for name in NAMES]
     fit = -info_nce_bound(heads[0].detach(), F.linear(heads[1].detach(), critic), 10.0)
     torch.testing.assert_close(found, torch.autograd.grad(fit, critic)[0])
     lowered = club_bound(heads[0], F.linear(heads[1], critic.detach()), 10.0)
-    weight = modules["excess"]["image"].weight
+    weight = modules["upper"]["image"].weight
     wanted = torch.autograd.grad(lowered, weight)[0]
     torch.testing.assert_close(torch.autograd.grad(loss, weight)[0], wanted)
 
@@ -46,7 +46,7 @@ def test_a_critic_of_club_is_trained_by_info_nce_alone():
 def test_terms_and_what_is_kept(tmp_path):
     model, z = model_and_embeddings()
     loss, terms = model.objective_of(z)
-    assert set(terms) == {"shared", "given", "excess", "excess_given", "own", "critics"}
+    assert set(terms) == {"lower", "lower_given", "upper", "upper_given", "own", "critics"}
     model.save_pretrained(tmp_path)
     again = type(model).from_pretrained(tmp_path, dtype=torch.float64)
     torch.testing.assert_close(again.objective_of(z)[0], loss)
