@@ -151,6 +151,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_quiet(compare, "the table")
     compare.set_defaults(run=_compare)
 
+    mixed = commands.add_parser("interpolate", help="measure the models between a model and its fine-tuned copy")
+    mixed.add_argument("first", metavar="RUN_A", help="what fine-tuning began with: a run folder, or an id of the Hub")
+    mixed.add_argument("second", metavar="RUN_B", help="the fine-tuned model")
+    mixed.add_argument("--output", type=Path, required=True, help="a new folder for the table and the picture")
+    mixed.add_argument(
+        "--on",
+        metavar="NAME|FILE",
+        help="benchmark files to measure on, separated by commas; by default the data of both recipes",
+    )
+    mixed.add_argument(
+        "--weights", metavar="NUMBERS", help="of RUN_B, separated by commas; by default 0, 0.1, 0.2 ... 1"
+    )
+    mixed.add_argument("--save", type=float, metavar="WEIGHT", help="keep the model of this weight in the folder")
+    mixed.add_argument("--trust-recipe", action="store_true", help=TRUST)
+    _add_json(mixed, "{weight: {measurement: {value, unit, chance, better, title, ...}}}")
+    _add_quiet(mixed, "the table")
+    mixed.set_defaults(run=_interpolate)
+
     study = commands.add_parser("study", help="train one recipe with many structures and seeds, and tabulate them")
     study.add_argument("study", help="a YAML file, or the name of a study of the package")
     study.add_argument("--output", type=Path, help="the folder of the runs; outputs/<name> by default")
@@ -317,6 +335,30 @@ def _compare(options: argparse.Namespace) -> Result:
         study.compare(options.paths, options.output)
     found = study.read_runs(options.paths)
     return Result(table(found), as_data(found))
+
+
+def _interpolate(options: argparse.Namespace) -> Result:
+    from .interpolation import WEIGHTS, interpolate
+    from .results import as_data, table
+
+    found = interpolate(
+        options.first,
+        options.second,
+        options.output,
+        [name.strip() for name in options.on.split(",")] if options.on else [],
+        WEIGHTS if options.weights is None else _numbers("--weights", options.weights),
+        options.save,
+        options.trust_recipe,
+        progress=not options.quiet,
+    )
+    return Result(table(found), as_data(found))
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} {text}: write numbers, separated by commas, such as 0,0.5,1") from None
 
 
 def _study(options: argparse.Namespace) -> Result:

@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
+from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from . import __version__
 from .data.cells import is_missing
-from .data.collator import fill_missing
+from .data.collator import ModelCollator, examples_of
 from .data.hub_data import HubData
 from .data.opening import FORMATS, separator
-from .data.rows import ModalityRows, Row
+from .data.rows import ModalityRows
 from .data.source import Reader
 from .errors import UserError, blamed_on, suggest
 from .files import remove, replace
@@ -115,7 +116,8 @@ def embed(request: Request, trust_recipe: bool = False, progress: bool = True) -
         )
     with _as_options():
         rows, columns = _rows(request, folder, model.config.modalities)
-        collate = _Collate(processor, columns, _examples(rows, columns, processor))
+        _check_examples(rows, columns, processor)
+        collate = ModelCollator(processor, columns, examples_of(rows, columns))
     normalize = request.normalize if request.normalize is not None else model.compared
     model.to(state.device)
     told = _told(request, folder, columns, rows, model, normalize)
@@ -215,12 +217,14 @@ def _columns(
     if request.columns:
         return dict(request.columns)
     written: Any = read_values(folder / RECIPE).get("data", {}) if (folder / RECIPE).is_file() else {}
-    usual = written.get("columns") if isinstance(written, Mapping) else None
-    usual = {
-        key: value
-        for key, value in (usual or {}).items()
-        if isinstance(value, str | list) and all(part in there for part in _parts(value))
-    }
+    written = written if isinstance(written, Mapping) else {}
+    usual: dict[str, str | list[str]] = {}
+    sources = written.get("sources")  # of a mixture
+    for section in [written, *(sources if isinstance(sources, list) else [])]:
+        own = section.get("columns") if isinstance(section, Mapping) else None
+        for key, value in own.items() if isinstance(own, Mapping) else ():
+            if isinstance(value, str | list) and all(part in there for part in _parts(value)):
+                usual.setdefault(key, value)
     found = {name: usual.get(name, name) for name in modalities if name in usual or name in there}
     if not found:
         known = ", ".join(there)
@@ -232,36 +236,18 @@ def _parts(columns: Any) -> list[str]:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
-@dataclass(frozen=True)
-class _Collate:
-    """Rows as what the model reads, and under `present` which of them have what."""
-
-    processor: Any
-    columns: Mapping[str, str]
-    examples: Mapping[str, Any] | None
-
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        values = {name: [row[column] for row in rows] for name, column in self.columns.items()}
-        present = None if self.examples is None else fill_missing(values, self.examples)
-        with blamed_on(f"rows {rows[0].number} to {rows[-1].number}"):
-            return {"batch": self.processor.batch(values), "present": present}
-
-
-def _examples(rows: ModalityRows, columns: Mapping[str, str], processor: Any) -> dict[str, Any] | None:
-    """A value of each modality, where a row lacks one; a UserError where one is of another kind."""
+def _check_examples(rows: ModalityRows, columns: Mapping[str, str], processor: Any) -> None:
+    """A UserError where the values of a column are of another kind than its modality."""
     values = rows.examples()
     for name, column in columns.items():
         with blamed_on(f"{name}={column}"):
             processor.stack(name, [values[column]])
-    if all(there.all() for there in rows.present.values()):
-        return None
-    return {name: values[column] for name, column in columns.items()}
 
 
 @torch.no_grad()
-def _vectors(model: Any, collated: Mapping[str, Any], normalize: bool) -> dict[str, np.ma.MaskedArray]:
+def _vectors(model: Any, collated: tuple[Any, Any], normalize: bool) -> dict[str, np.ma.MaskedArray]:
     """`(rows, dim)` float32 of each column, masked where a row lacks it."""
-    batch, present = (_to(collated[part], model.device) for part in ("batch", "present"))
+    batch, present = send_to_device(collated, model.device)
     asked = {"present": present} if present is not None and model.supports_missing else {}
     found: Embeddings = model(**batch, **asked, return_loss=False)
     vectors = dict(found.embeds or {})
@@ -273,12 +259,6 @@ def _vectors(model: Any, collated: Mapping[str, Any], normalize: bool) -> dict[s
         lacks = np.zeros(len(own), bool) if name not in (present or {}) else ~present[name].cpu().numpy()
         arrays[f"{name}{ENDING}"] = np.ma.masked_array(own, np.broadcast_to(lacks[:, None], own.shape))
     return arrays
-
-
-def _to(inputs: Any, device: torch.device) -> Any:
-    if isinstance(inputs, Mapping):
-        return {name: _to(value, device) for name, value in inputs.items()}
-    return inputs.to(device) if isinstance(inputs, torch.Tensor) else inputs
 
 
 def _told(
@@ -332,7 +312,7 @@ def places_of(number: int, rows: ModalityRows) -> range:
 def _embedded(
     request: Request,
     model: Any,
-    collate: _Collate,
+    collate: ModelCollator,
     rows: ModalityRows,
     parts: Path,
     numbers: Sequence[int],

@@ -144,7 +144,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             )
     if recipe.lora is not None:
         with blamed_on("lora"):
-            model = add_lora(model, recipe.lora)
+            model = add_lora(model, recipe.lora, print if main else None)
     trainer = _trainer(model, processor, arguments, data, recipe)
     print(data.summary)
     benchmarks = benchmarks_of(recipe, trainer, data)  # what cannot be measured is said before training
@@ -169,7 +169,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     trainer.train(resume_from_checkpoint=checkpoint)
     if main:
         _save(run, trainer)
-        metrics = _training_metrics(trainer, recipe)
+        metrics = _training_metrics(trainer, recipe) | ({} if data.missing is None else data.missing.numbers())
         if checkpoint is not None:
             # The clock of the Trainer knows the last stretch only.
             metrics |= {"train_runtime": None, "train_samples_per_second": None}

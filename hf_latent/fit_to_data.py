@@ -9,7 +9,6 @@ import numpy as np
 from torch.utils.data import IterableDataset, Subset
 
 from .data.loaded import LoadedData
-from .data.rows import ModalityRows
 from .data.target import TARGET
 from .errors import UserError, blamed_on, suggest
 from .kinds import kind_of
@@ -136,7 +135,7 @@ def fit_encoders(config: LatentConfig, data: LoadedData) -> None:
         if kind is None or name not in data.columns:
             continue
         key, rows = data.columns[name], cast(Any, data.train)
-        joined = rows.reader.values[key] if isinstance(rows, ModalityRows) and key in rows.reader.joined else None
+        joined = rows.joined(key) if hasattr(rows, "joined") else None
         with blamed_on(f"modalities.{name}"):
             config.modalities[name] = kind.fitted(spec, _values(name, rows, key), joined)
 
@@ -148,7 +147,7 @@ def _values(name: str, rows: Any, key: str) -> Iterator[Any]:
             f"model.modalities.{name}: its encoder is fitted to the training rows, and those of a stream are not "
             "known before they are read: write data.streaming: false"
         )
-    values = rows.read_column(key) if isinstance(rows, ModalityRows) else (rows[i][key] for i in range(len(rows)))
+    values = rows.read_column(key) if hasattr(rows, "read_column") else (rows[i][key] for i in range(len(rows)))
     yield from (value for value in values if value is not None)
 
 

@@ -291,7 +291,8 @@ def _checkpoint_tokenizers(config: LatentConfig, checkpoint: str | None) -> dict
 
 
 def _stored_images(config: LatentConfig, checkpoint: str | None) -> dict[str, dict[str, Any]]:
-    """The settings of each image modality of a model that training begins with, where these are kept by modality."""
+    """The settings of each modality of images or clips of a model that training begins with, where these are kept by
+    modality."""
     if checkpoint is None or not config.by_modality:
         return {}
     with blamed_on(f"model.pretrained={checkpoint!r} has no processor that can be loaded"):
@@ -300,7 +301,7 @@ def _stored_images(config: LatentConfig, checkpoint: str | None) -> dict[str, di
     return {
         name: {key: options[key] for key in wanted if key in options}
         for name, options in kept.items()
-        if options.get("kind") == "image"
+        if all(key in options for key in ("size", "mean", "std"))
     }
 
 

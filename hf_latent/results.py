@@ -139,11 +139,14 @@ def table(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def markdown(summary: Mapping[str, Mapping[str, Mapping[str, Any]]], known: Mapping[str, Measurement]) -> str:
-    """The same of means and spreads, `{"mean", "std", "runs"}`, as Markdown; the last row is chance."""
+def markdown(
+    summary: Mapping[str, Mapping[str, Mapping[str, Any]]], known: Mapping[str, Measurement], head: str = "structure"
+) -> str:
+    """The same of means and spreads, `{"mean", "std", "runs"}`, as Markdown; the last row is chance. `head` is what
+    the rows are."""
     heads = columns({"": {key: m for key, m in known.items() if any(key in row for row in summary.values())}})
     titles = [(measurement.short or key).replace("|", "\\|") for key, measurement in heads.items()]
-    lines = [f"| structure | {' | '.join(titles)} |", f"|---{'|---:' * len(heads)}|"]
+    lines = [f"| {head} | {' | '.join(titles)} |", f"|---{'|---:' * len(heads)}|"]
     for name, row in summary.items():
         cells = []
         for key, measurement in heads.items():

@@ -6,11 +6,11 @@ import shutil
 import pytest
 import torch
 
-from hf_latent import LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
+from hf_latent import CoMMConfig, CoMMProcessor, LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
 from hf_latent.data.tokenizers import load_tokenizer, word_tokenizer
 from hf_latent.errors import UserError
 from hf_latent.pretrained import check_vocabulary, load_pretrained_head
-from hf_latent.recipe import load_recipe
+from hf_latent.recipe import load_recipe, parse_recipe
 from tests.models.small import small_albef, small_clip
 
 RECIPE = """
@@ -134,3 +134,18 @@ def test_a_model_of_another_type_is_refused(tmp_path):
     (tmp_path / "clip" / "config.json").write_text(json.dumps({"model_type": "latent_albef"}))
     with pytest.raises(UserError, match="model.modalities is missing"):
         load_recipe(write(tmp_path, tmp_path / "clip"))
+
+
+def test_clips_are_read_as_the_pre_trained_model_read_them(tmp_path):
+    """Its size, mean and deviation are those of a view that writes none."""
+    mean = {"mean": [0.3, 0.3, 0.3], "std": [0.2, 0.2, 0.2]}
+    CoMMProcessor({"clip": {"kind": "video", "size": 24, "frames": 2, **mean}}).save_pretrained(tmp_path)
+    config = CoMMConfig(modalities={"clip": {"encoder": "cnn", "channels": [8], "frames": 2}})
+    config.save_pretrained(tmp_path)
+    recipe = {
+        "model": {"type": "comm_classification", "pretrained": str(tmp_path), "num_labels": 2},
+        "data": {"name": "dataset", "path": "user/clips", "columns": {"clip": "clip"}, "target": "kind"},
+        "views": {"clip": {"kind": "video"}},
+    }
+    view = parse_recipe(recipe, name="run").views["clip"]
+    assert view.size == 24 and list(view.mean) == mean["mean"] and list(view.std) == mean["std"]

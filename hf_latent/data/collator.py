@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ..errors import UserError, suggest
+from ..errors import UserError, blamed_on, suggest
 from ..models.images import cropped
 from ..models.inputs import images_per_row, read_row
 from ..views.image import CROPS
+from .rows import Row
 from .texts import check_known
 
 if TYPE_CHECKING:
@@ -182,6 +184,50 @@ class LatentCollator:
                 f"{np.shape(labels[row])}"
             )
         return torch.from_numpy(np.asarray(labels, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class ModelCollator:
+    """Stacks rows into what a finished model reads, which may be of some of its modalities.
+
+    Args:
+        processor: Of the model.
+        columns: The column of each modality that is read.
+        examples: As of [`LatentCollator`]; see [`examples_of`].
+
+    Returns:
+        The batch, and `(batch,)` bool of each modality, which rows have it; None where no row of the data lacks any.
+
+    Raises:
+        UserError: If a value cannot be read, of rows that tell their numbers in a data set.
+    """
+
+    processor: Any
+    columns: Mapping[str, str]
+    examples: Mapping[str, Any] | None = None
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, torch.Tensor] | None]:
+        values = {name: [row[column] for row in rows] for name, column in self.columns.items()}
+        present = None if self.examples is None else fill_missing(values, self.examples)
+        numbers = [row.number for row in (rows[0], rows[-1]) if isinstance(row, Row)]
+        if len(numbers) < 2:  # of Python, not of a data set
+            return self.processor.batch(values), present
+        with blamed_on(f"rows {numbers[0]} to {numbers[1]}"):
+            return self.processor.batch(values), present
+
+
+def examples_of(rows: Any, columns: Mapping[str, str]) -> dict[str, Any] | None:
+    """A value of each modality to stand for those that are missing; None where no row lacks any, or rows do not tell.
+
+    Args:
+        rows: Such as [`ModalityRows`].
+        columns: The column of each modality.
+    """
+    present = getattr(rows, "present", None)
+    if present is None or all(there.all() for there in present.values()):
+        return None
+    values = rows.examples()
+    return {name: values[column] for name, column in columns.items()}
 
 
 def _is_of_numbers(label: Any) -> bool:

@@ -14,7 +14,7 @@ from ..errors import UserError, blamed_on, suggest
 from .columns import label_columns, read_labels, split_of
 from .description import Description, on_the_hub
 from .files import folders_of
-from .hub_rows import SplitReader, lacking, prefixed
+from .hub_rows import SplitReader, lacking, missing_in, prefixed
 from .hub_sample import hub_sample
 from .loaded import EvaluationData, Label, LoadedData, Regions, Target
 from .opening import NAMES, Opener, check_split, choose_splits
@@ -151,7 +151,9 @@ class HubData(Source):
         evaluation = found.evaluation() if held else None
         examples = self._examples(splits_of.source, rows, splits["train"]) if self.on_missing == "use" else None
         columns = splits_of.source.row_columns
-        return LoadedData(rows, columns, summary, tokenizers, evaluation, answers, splits, examples)
+        counted = self.on_missing != "error" and isinstance(rows, ModalityRows)
+        missing = missing_in(rows, columns, self.on_missing == "use") if counted else None
+        return LoadedData(rows, columns, summary, tokenizers, evaluation, answers, splits, examples, missing)
 
     def evaluation_for(self, reader: Reader, train: bool = False, progress: bool = False) -> EvaluationData:
         """What to measure a model with that was trained on other data: the test split, or that of validation.

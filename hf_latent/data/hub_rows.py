@@ -11,7 +11,7 @@ from ..kinds import kind_of
 from .cells import is_missing, is_string
 from .columns import check_column, label_columns
 from .files import Format, folders_of, formats_of
-from .loaded import Label
+from .loaded import Label, Missing
 from .opening import Opener, bases, choose_splits
 from .rows import ModalityRows
 from .source import Reader
@@ -171,6 +171,19 @@ def _without_missing(rows: ModalityRows) -> ModalityRows:
     if len(whole) < len(rows):
         print(f"Dropped {len(rows) - len(whole):,} of {len(rows):,} rows, which lack a modality: {lacking(rows)}")
     return whole
+
+
+def missing_in(rows: Any, columns: Mapping[str, str], used: bool) -> Missing:
+    """How many rows lack what.
+
+    Args:
+        rows: To train on.
+        columns: The key of each modality in a row.
+        used: Whether rows are used with what they have.
+    """
+    present = rows.present if used else {}
+    without = {name: int((~present[key]).sum()) for name, key in columns.items()} if used else None
+    return Missing(len(rows), without, rows.dropped)
 
 
 def lacking(rows: ModalityRows) -> str:

@@ -1,6 +1,6 @@
 """What a source of data gives: a training set, and what to measure a model with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 LabelKind = Literal["class", "multilabel", "number", "text", "answers"]
 TargetKind = Literal["answers", "classes", "labels", "numbers"]
+TRAIN_ROWS, DROPPED, WITHOUT = "train_rows", "train_rows_dropped", "train_rows_without_"
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,37 @@ class EvaluationData:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """How many training rows lack a modality, counted as they were loaded.
+
+    Attributes:
+        rows: How many rows there are to train on.
+        without: Modality -> how many of them lack it; None where rows that lack one are left out.
+        dropped: How many further rows were left out, since they lack a modality.
+    """
+
+    rows: int
+    without: Mapping[str, int] | None = None
+    dropped: int = 0
+
+    def numbers(self) -> dict[str, int]:
+        """As `metrics.json` keeps it: `train_rows`, `train_rows_dropped`, `train_rows_without_<modality>`."""
+        without = {f"{WITHOUT}{name}": count for name, count in (self.without or {}).items()}
+        return {TRAIN_ROWS: self.rows, DROPPED: self.dropped, **without}
+
+    @classmethod
+    def read(cls, numbers: Mapping[str, Any], modalities: Iterable[str]) -> "Missing | None":
+        """What [`numbers`] wrote; None where it is not there, or is no count."""
+        keys = {name: f"{WITHOUT}{name}" for name in modalities if f"{WITHOUT}{name}" in numbers}
+        found = [numbers.get(key) for key in (TRAIN_ROWS, DROPPED, *keys.values())]
+        counts = [int(value) for value in found if isinstance(value, int | float) and 0 <= value < 2**53]
+        if len(counts) < len(found):
+            return None
+        rows, dropped, *without = counts
+        return cls(rows, dict(zip(keys, without, strict=True)) if keys else None, dropped)
+
+
+@dataclass(frozen=True)
 class LoadedData:
     """A training set and what comes with it.
 
@@ -178,6 +210,7 @@ class LoadedData:
         splits: The splits that the rows were read from, by `train`, `validation` and `test`, where the data has such.
         examples: Where rows may lack a modality, a value of each modality: what stands in place of a value that is
             missing, and no term reads.
+        missing: How many training rows lack a modality, where rows may and can be counted; of a stream they cannot.
     """
 
     train: Dataset
@@ -188,3 +221,4 @@ class LoadedData:
     target: Label | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, Any] | None = None
+    missing: Missing | None = None

@@ -178,6 +178,8 @@ class Row(dict[str, Any]):
 class ModalityRows(Dataset):
     """Rows of a `datasets.Dataset`, decoded one by one, with `ids`.
 
+    `dropped` counts the rows that were left out, since they lack a modality.
+
     Args:
         dataset: A map-style `datasets.Dataset`.
         columns: The columns of the modalities.
@@ -204,6 +206,7 @@ class ModalityRows(Dataset):
         self.id_column = ids
         self._numbers: list[int] | None = None
         self._labels: dict[int, Any] | None = None
+        self.dropped = 0
         if ids is not None:
             # Numbered by first appearance, so that every process finds the same; a row without an id is its own.
             seen: dict[Any, int] = {}
@@ -265,7 +268,9 @@ class ModalityRows(Dataset):
     def complete(self) -> "ModalityRows":
         """The rows that lack nothing."""
         whole = np.logical_and.reduce(list(self.present.values()))
-        return self.part([row for row, there in zip(self.index, whole, strict=True) if there])
+        part = self.part([row for row, there in zip(self.index, whole, strict=True) if there])
+        part.dropped = self.dropped + len(self) - len(part)
+        return part
 
     @property
     def text_columns(self) -> list[str]:
@@ -323,6 +328,10 @@ class ModalityRows(Dataset):
             for number, row, captions in self._of_columns(plain):
                 for caption in captions:
                     self.reader.read(number, row, caption)
+
+    def joined(self, name: str) -> list[str] | None:
+        """The columns that one modality is read of, where it is read of several."""
+        return self.reader.values[name] if name in self.reader.joined else None
 
     def read_column(self, name: str) -> Iterator[Any]:
         """The values of one modality, of each row of the data set that is read, without those of the others."""

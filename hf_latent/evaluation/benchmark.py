@@ -30,6 +30,7 @@ class Encode(Protocol):
 
     Attributes:
         modalities: Their names.
+        kinds: The kind of each, such as `image` or `text`.
         compared: The modalities are embedded in one space, where cosines were trained.
         gives: The fields of [`Embeddings`] beside `embeds` that it gives: `independent`, `fused`.
         abilities: What else it can do, of `texts`, `rerank`, `maps` and `answer`; and `alone`, to answer from one
@@ -39,6 +40,9 @@ class Encode(Protocol):
 
     @property
     def modalities(self) -> tuple[str, ...]: ...
+
+    @property
+    def kinds(self) -> Mapping[str, str]: ...
 
     @property
     def compared(self) -> bool: ...
@@ -100,6 +104,15 @@ class Benchmark:
         """What is measured where nothing is written: instances by their names. None of a benchmark that has to be
         asked for."""
         return {}
+
+    def for_model(self, encode: Encode, data: EvaluationData) -> "Benchmark":
+        """This benchmark with what it takes from the model and the data where nothing is written; called before
+        `check`.
+
+        Raises:
+            UserError: If that is not clear.
+        """
+        return self
 
     def check(self, data: EvaluationData) -> None:
         """A UserError where the data lacks what this needs; it says what to write instead."""

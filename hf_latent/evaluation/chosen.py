@@ -72,7 +72,8 @@ def choose(
             with blamed_on(where):
                 try:
                     benchmark.check_model(encode)
-                    benchmark.check(data)
+                    found[name] = benchmark.for_model(encode, data)
+                    found[name].check(data)
                 except UserError as error:
                     raise UserError(f"{where}: {error}") from None
         _refuse_equal_keys(found, encode, data)

@@ -33,7 +33,8 @@ def draw_latent_map(encode: Encode, data: EvaluationData, path: Path) -> None:
         known &= data.test.labels[name] >= 0
     held_out = np.flatnonzero(known)
     if encode.compared:
-        embeds = encode(data.test.rows).embeds or {}
+        found = encode(data.test.rows).embeds or {}
+        embeds = {name: found[name] for name in data.columns if name in found}
         rows = held_out[some(len(held_out), MAP_ROWS // len(embeds))]
         vectors = np.concatenate([F.normalize(part, dim=-1).numpy()[rows] for part in embeds.values()])
         factors = {"modality": np.repeat(np.arange(len(embeds)), len(rows))}

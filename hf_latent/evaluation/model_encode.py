@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from ..data.collator import fill_missing
+from ..data.collator import ModelCollator, examples_of
 from ..data.loaded import EvaluationData, Regions, Split
 from ..data.texts import check_known
 from ..models.embeddings import Embeddings
@@ -45,7 +46,7 @@ class ModelEncode:
         self._model, self._processor, self._columns = model, processor, dict(data.columns)
         self._loading: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
         self._progress = progress
-        self.modalities = tuple(model.encoders)
+        self.modalities, self.kinds = tuple(model.encoders), dict(model.config.kinds)
         self.compared = model.compared
         fields = {"independent"} if "independent" in getattr(model.config, "extra_heads", ()) else set()
         several = not self.compared and len(data.columns) > 1
@@ -127,36 +128,10 @@ class ModelEncode:
         return torch.cat([(part if answers is not None else part.logits).float().cpu() for part in found])
 
     def _batches(self, rows: Any, title: str) -> Any:
-        collate = _Collate(self._processor, self._columns, self._examples(rows))
+        collate = ModelCollator(self._processor, self._columns, examples_of(rows, self._columns))
         loader = DataLoader(rows, collate_fn=collate, **self._loading)
         device = self._model.device
         with tqdm(total=len(rows), desc=title, unit="row", disable=not self._progress) as bar:
             for batch, present in loader:
-                yield _to(batch, device), _to(present, device)
+                yield send_to_device(batch, device), send_to_device(present, device)
                 bar.update(min(self._loading["batch_size"], bar.total - bar.n))
-
-    def _examples(self, rows: Any) -> dict[str, Any] | None:
-        """A value of each modality, where a row lacks one."""
-        there = getattr(rows, "present", None)
-        if there is None or all(own.all() for own in there.values()):
-            return None
-        values = rows.examples()
-        return {name: values[column] for name, column in self._columns.items()}
-
-
-class _Collate:
-    """Rows as what the model reads, and which of them have what."""
-
-    def __init__(self, processor: Any, columns: Mapping[str, str], examples: Mapping[str, Any] | None) -> None:
-        self.processor, self.columns, self.examples = processor, columns, examples
-
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Tensor] | None]:
-        values = {name: [row[column] for row in rows] for name, column in self.columns.items()}
-        present = None if self.examples is None else fill_missing(values, self.examples)
-        return self.processor.batch(values), present
-
-
-def _to(inputs: Any, device: torch.device) -> Any:
-    if isinstance(inputs, Mapping):
-        return {name: _to(value, device) for name, value in inputs.items()}
-    return inputs.to(device) if isinstance(inputs, Tensor) else inputs

@@ -67,7 +67,7 @@ class Tasks(Benchmark):
     def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
         task, _ = _task(data)
         return [
-            *(_others(data) if task.kind in ("labels", "numbers") else self._accuracies(data, encode)),
+            *(_others(encode, data) if task.kind in ("labels", "numbers") else self._accuracies(data, encode)),
             *(measurement for measurement, _ in _alone(encode, data)),
         ]
 
@@ -79,9 +79,10 @@ class Tasks(Benchmark):
         task, label = _task(data)
         truth, groups = data.test.labels[task.label], _groups(data)
         name, soft = PREFIXES[task.kind], label.kind == "answers"
+        hub_task = _hub_task(encode, data)
 
         def accuracy(key: str, title: str, chance: float, rows: int, **options: Any) -> Measurement:
-            return Measurement(key, np.nan, title, task.kind, "%", chance, rows=rows, task=_hub_task(data), **options)
+            return Measurement(key, np.nan, title, task.kind, "%", chance, rows=rows, task=hub_task, **options)
 
         title = f"Right {name}, soft score of VQA v2" if soft else f"Right {name}"
         key = f"{name}_accuracy"
@@ -125,7 +126,9 @@ class Tasks(Benchmark):
             names = np.array([endings.get(int(number), "") for number in groups])
         found = task_accuracy(_said(encode, data), truth, names, kind=cast(Any, task.kind))
         if _can_guess(encode, data):
-            found[f"{PREFIXES[task.kind]}_accuracy_text_only"] = 100 * float(row_scores(_guessed(data), truth).mean())
+            found[f"{PREFIXES[task.kind]}_accuracy_text_only"] = 100 * float(
+                row_scores(_guessed(encode, data), truth).mean()
+            )
         return {key: value for key, value in found.items() if not key.endswith("_")} | alone  # rows of no group
 
     def outcomes(self, encode: Encode, data: EvaluationData) -> Mapping[str, np.ndarray]:
@@ -144,29 +147,35 @@ class Tasks(Benchmark):
         from ..plots.predictions import MOST
 
         task, label = _task(data)
-        if not {"image", "text"} <= set(data.columns):
+        image, text = (_only(kind, encode, data) for kind in ("image", "text"))
+        if image is None or text is None:
             return
+        image, text = data.columns[image], data.columns[text]
         groups = _groups(data)
         rows = _shown(np.zeros(len(data.test)) if groups is None else groups, MOST)
         shown: Any = [data.test.rows[int(row)] for row in rows]
-        if not all(_is_drawable(row[data.columns["image"]], row[data.columns["text"]]) for row in shown):
-            return  # modalities of these names may hold features, or a row may lack one
+        if not all(_is_drawable(row[image], row[text]) for row in shown):
+            return  # such as of a row that lacks one
         truth = _commonest(data.test.labels[task.label])
         right, said = (
             [label.names[i] if i >= 0 else "not in the list" for i in which[rows]]
             for which in (truth, _said(encode, data))
         )
-        columns = data.columns
-        pictures = [_drawn(row[columns["image"]]) for row in shown]
-        texts = [row[columns["text"]] for row in shown]
-        plot_predictions(pictures, texts, right, said, folder / "predictions.png")
+        pictures = [_drawn(row[image]) for row in shown]
+        plot_predictions(pictures, [row[text] for row in shown], right, said, folder / "predictions.png")
 
 
-def _others(data: EvaluationData) -> list[Measurement]:
+def _only(kind: str, encode: Encode, data: EvaluationData) -> str | None:
+    """The only modality of a kind that the data has; None where there is none, or several."""
+    names = [name for name in data.columns if encode.kinds.get(name) == kind]
+    return names[0] if len(names) == 1 else None
+
+
+def _others(encode: Encode, data: EvaluationData) -> list[Measurement]:
     """Of labels and of numbers."""
     task, _ = _task(data)
     truth = data.test.labels[task.label]
-    return [_measurement(score, score.key, score.title, truth, data) for score in SCORES[task.kind]]
+    return [_measurement(score, score.key, score.title, truth, encode, data) for score in SCORES[task.kind]]
 
 
 def _alone(encode: Encode, data: EvaluationData) -> Iterator[tuple[Measurement, str]]:
@@ -180,22 +189,22 @@ def _alone(encode: Encode, data: EvaluationData) -> Iterator[tuple[Measurement, 
         rows = data.test.having(name)
         if len(rows):
             truth, title = data.test.labels[task.label][rows], f"{score.title}, from {name} alone"
-            found = _measurement(score, f"{score.key}_{name}_alone", title, truth, data)
+            found = _measurement(score, f"{score.key}_{name}_alone", title, truth, encode, data)
             yield replace(found, short=f"{name} alone", headline=False), name
 
 
-def _measurement(score: Score, key: str, title: str, truth: np.ndarray, data: EvaluationData) -> Measurement:
+def _measurement(
+    score: Score, key: str, title: str, truth: np.ndarray, encode: Encode, data: EvaluationData
+) -> Measurement:
     chance, rows = score.chance(truth), len(truth)
     words: dict[str, Any] = {"unit": score.unit, "short": score.short, "metric": score.metric, "better": score.better}
-    kind, headline = _task(data)[0].kind, bool(score.short)
-    return Measurement(
-        key, np.nan, title, kind, chance=chance, rows=rows, headline=headline, task=_hub_task(data), **words
-    )
+    kind, headline, task = _task(data)[0].kind, bool(score.short), _hub_task(encode, data)
+    return Measurement(key, np.nan, title, kind, chance=chance, rows=rows, headline=headline, task=task, **words)
 
 
-def _hub_task(data: EvaluationData) -> str:
+def _hub_task(encode: Encode, data: EvaluationData) -> str:
     """The task of the Hub that is nearest."""
-    return TASK if {"image", "text"} <= set(data.columns) else OTHER
+    return TASK if {"image", "text"} <= {encode.kinds.get(name) for name in data.columns} else OTHER
 
 
 def _given(encode: Encode, data: EvaluationData, only: str | None = None) -> np.ndarray:
@@ -241,14 +250,14 @@ def _said(encode: Encode, data: EvaluationData) -> np.ndarray:
 
 def _can_guess(encode: Encode, data: EvaluationData) -> bool:
     """Whether the texts of the training rows can be read without the images beside them."""
-    if "alone" in encode.abilities or "text" not in data.columns:
+    if "alone" in encode.abilities or _only("text", encode, data) is None:
         return False
     return data.train is not None and hasattr(data.train.rows, "sentences")
 
 
-def _guessed(data: EvaluationData) -> np.ndarray:
+def _guessed(encode: Encode, data: EvaluationData) -> np.ndarray:
     """`(rows,)` int64, the answer of each test row that its text alone suggests."""
-    label, column = _task(data)[0].label, data.columns["text"]
+    label, column = _task(data)[0].label, data.columns[_only("text", encode, data) or ""]
     train: Any = data.train
     answers = _commonest(train.labels[label])
     known: dict[str, Counter[int]] = {}

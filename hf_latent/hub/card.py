@@ -21,6 +21,7 @@ from yaml import YAMLError
 
 from ..citations import HU_2022
 from ..data.description import UNKNOWN, Description
+from ..data.loaded import Missing
 from ..data.loading import SOURCES
 from ..errors import UserError, blamed_on, suggest
 from ..evaluation import BENCHMARKS, Measurement
@@ -47,6 +48,7 @@ from .card_fields import (
     setting,
     shareable,
     tellable,
+    told_missing,
     withheld,
 )
 
@@ -55,7 +57,7 @@ TASKS = {
     "feature-extraction": "Measurement of frozen features",
     "other": "Labels of rows of several modalities",
     "visual-question-answering": "Visual question answering",
-    "zero-shot-image-classification": "Zero-shot image classification",
+    **{f"zero-shot-{kind}-classification": f"Zero-shot {kind} classification" for kind in ("image", "audio", "video")},
 }
 # What a model without a head is for. CoMM has none: `pipeline("feature-extraction")` reads text alone.
 PIPELINES = dict.fromkeys(("latent_albef", "latent_clip"), "zero-shot-image-classification")
@@ -173,6 +175,7 @@ def render(
     bases = list(dict.fromkeys(filter(None, map(repository_id, started))))
     bases = [began] if published_model(began) else bases
     low_rank = adapters is not None or "lora" in recipe
+    missing = Missing.read(metrics, model.modalities)
     facts = {
         "name": name,
         "config": model,
@@ -180,6 +183,8 @@ def render(
         "own_ids": "ids" in data["options"] and not shared["data"].get("ids"),
         "batch": number(shared.get("training", {}).get("global_batch_size")),
         "low_rank": low_rank,
+        "missing": told_missing(missing) if missing else "",
+        "rows_lack": bool(missing and missing.without and any(missing.without.values())),
         "training": _training(shared.get("training", {}), metrics),
         "protocol": shared.get("evaluation", {}).get("protocol", "standard"),
         "recipe_yaml": fenced(yaml.dump(shared, Dumper=_Dumper, sort_keys=False)) if shared else "",

@@ -16,6 +16,7 @@ from transformers import CONFIG_MAPPING
 
 from ..data.columns import LabelColumn
 from ..data.hub_data import HubData
+from ..data.loaded import Missing
 from ..data.loading import SOURCES
 from ..data.region_columns import RegionColumns
 from ..data.target import TargetColumn
@@ -263,6 +264,26 @@ def published_measurements(metrics: Mapping[str, Any]) -> dict[str, Measurement]
             words: dict[str, Any] = {name: sentence(getattr(measurement, name)) for name in texts}
             found[key] = replace(measurement, title=sentence(measurement.title) or key, **words)
     return found
+
+
+def told_missing(missing: Missing) -> str:
+    """How many training rows lack which modality, in a sentence or two."""
+    without = {name: count for name, count in (missing.without or {}).items() if tellable(name)}
+    lack = [f"{count:,} lack{'s' if count == 1 else ''} `{name}`" for name, count in without.items() if count]
+    told = []
+    if lack:
+        listed = " and ".join(filter(None, [", ".join(lack[:-1]), lack[-1]]))
+        told.append(f"Of the {missing.rows:,} training rows, {listed}; they were used with what they have.")
+    elif without:
+        told.append(f"Each of the {missing.rows:,} training rows has all modalities.")
+    if missing.dropped:
+        gone = "1 row lacks" if missing.dropped == 1 else f"{missing.dropped:,} rows lack"
+        told.append(
+            f"{gone} a modality and {'was' if missing.dropped == 1 else 'were'} left out of the training rows."
+        )
+    elif missing.without is None:
+        told.append("No training row was left out for lack of a modality.")
+    return " ".join(told)
 
 
 def repository_id(value: Any) -> str | None:

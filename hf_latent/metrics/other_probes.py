@@ -135,7 +135,7 @@ def few_shot_probe(
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         rows = np.concatenate([rng.permutation(np.flatnonzero(y == label))[:shots] for label in np.unique(y)])
-        few, all_test = _standardised(x[rows], other)
+        few, all_test = standardised(x[rows], other)
         found.append((_logistic(few, y[rows], 1.0).predict(all_test) == truth).mean())
     return 100 * float(np.mean(found))
 
@@ -152,11 +152,11 @@ def _prepared(
         x, y = np.concatenate([x, validation[0]]), np.concatenate([y, validation[1]])
     other = np.asarray(test_features, dtype=np.float64)
     if protocol != COMM:
-        x, other = _standardised(x, other)
+        x, other = standardised(x, other)
     return x, y, other, fit, held
 
 
-def _standardised(train: ArrayLike, test: ArrayLike) -> tuple[Array, Array]:
+def standardised(train: ArrayLike, test: ArrayLike) -> tuple[Array, Array]:
     """Both, shifted and scaled by mean and deviation of the train rows."""
     x, other = np.asarray(train, dtype=np.float64), np.asarray(test, dtype=np.float64)
     mean, std = x.mean(0), x.std(0)

@@ -80,7 +80,7 @@ class MaskToken(ObjectiveModule):
         drawn = _mixed(seeds, place)[:, None, None]
         for numbers in (torch.arange(self.copies, device=device)[:, None], torch.arange(length, device=device)):
             drawn = _mixed(drawn, numbers)
-        # The real tokens in a random order, the first of which are kept. What is added is for rounding: 0.2 * 10 is 2.
+        # Real tokens in a random order, the first of which are kept. What is added is for rounding: .65 * 180 is 117.
         drawn = drawn.masked_fill(~real[:, None], torch.iinfo(torch.int64).max)
         kept = (real.sum(dim=1) * (1 - self.ratio) + 1e-4).floor()
         masked = (drawn.argsort(dim=-1).argsort(dim=-1) >= kept[:, None, None]) & real[:, None]

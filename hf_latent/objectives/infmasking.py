@@ -58,9 +58,9 @@ class InfMaskingObjective(CoMMObjective):
     `loss_weights`.
 
     In each copy a modality of a row keeps \(\lfloor (1 - \rho) L \rfloor\) of its L tokens, \(\rho\) being
-    `mask_ratio`; one learned token stands in place of the others. A modality of one token is masked whole. `LatentTrainer` draws
-    masks by seed and row, as views are. In evaluation nothing is masked, and the loss is the mean of the terms of CoMM
-    alone.
+    `mask_ratio`; one learned token stands in place of the others. A modality of one token is masked whole.
+    `LatentTrainer` draws masks by seed and row, as views are. In evaluation nothing is masked, and the loss is the
+    mean of the terms of CoMM alone.
 
     Source: Wen et al., NeurIPS 2025. As in its official code r grows over training, which the paper is said not to
     tell. The code rounds \((1 - \rho) L\) down after errors of floating point (1 of 10 tokens at 0.8, where here 2 are

@@ -21,6 +21,7 @@ from .curves import Curve, curves_figure, plot_curves
 from .grounding import grounding_figure, plot_grounding
 from .latent_map import explained_variance, latent_map_figure, plot_latent_map, principal_components, two_dimensions
 from .look import BARS, DPI
+from .mixing import Mixed, mixing_figure, plot_mixing
 from .predictions import plot_predictions, predictions_figure
 from .structures import Axis, plot_rows, plot_trade_offs, rows_figure, trade_offs_figure
 
@@ -30,9 +31,9 @@ __all__ = [
     "DPI",
     "MAX_RUNS",
     "PERCENT",
-    "Axis",
     "Bars",
     "Curve",
+    "Mixed",
     "comparison_figure",
     "curves_figure",
     "explained_variance",
@@ -44,10 +45,12 @@ __all__ = [
     "plot_comparison",
     "plot_curves",
     "plot_grounding",
+    "mixing_figure",
     "plot_information_gap",
     "plot_interactions",
     "plot_latent_map",
     "plot_losses",
+    "plot_mixing",
     "plot_predictions",
     "plot_rows",
     "plot_trade_offs",

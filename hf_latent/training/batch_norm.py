@@ -23,7 +23,7 @@ def keep_rows_apart(model: LatentPreTrainedModel, args: LatentTrainingArguments,
             continue
         if args.freeze_batch_norm:
             for module in trained:
-                _keep_in_evaluation(module)
+                keep_in_evaluation(module)
         elif missing:
             raise UserError(
                 f"data.on_missing: use: {name} hold a BatchNorm, which would normalise by what stands in place of a "
@@ -45,8 +45,8 @@ def keep_rows_apart(model: LatentPreTrainedModel, args: LatentTrainingArguments,
             setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 
 
-def _keep_in_evaluation(module: nn.Module) -> None:
-    """Let `train()` pass the module by."""
+def keep_in_evaluation(module: nn.Module) -> None:
+    """Put a module in evaluation mode, in which `train()` leaves it."""
     module.eval()
     module.train = lambda mode=True: module  # type: ignore[method-assign]
 

@@ -30,7 +30,7 @@ class TrainerEncode:
         self._trainer, self._data = trainer, data
         model = self._model
         core: Any = model
-        self.modalities = tuple(core.encoders)
+        self.modalities, self.kinds = tuple(core.encoders), dict(core.config.kinds)
         self.compared = core.compared
         fields = {"independent"} if "independent" in getattr(core.config, "extra_heads", ()) else set()
         self.gives = frozenset(fields if self.compared else fields | {"fused"})

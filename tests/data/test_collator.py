@@ -9,7 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from hf_latent import CoMMProcessor, LatentALBEFProcessor, LatentCLIPProcessor
-from hf_latent.data.collator import LatentCollator
+from hf_latent.data.collator import LatentCollator, ModelCollator
+from hf_latent.data.rows import Row
 from hf_latent.data.tokenizers import trifeature_tokenizer
 from hf_latent.errors import UserError
 
@@ -138,3 +139,18 @@ def test_an_error_in_a_worker_of_a_data_loader_is_its_text_alone():
     with pytest.raises(UserError) as error:
         next(iter(DataLoader([1, 2], collate_fn=refused, num_workers=1)))
     assert str(error.value) == "row 3, column 'image' is empty: repair it\nor remove it"
+
+
+def test_a_finished_model_reads_some_modalities_and_rows_of_a_data_set_are_named():
+    processor = CoMMProcessor({"left": {"kind": "table"}, "right": {"kind": "features"}})
+    rows = [Row(a=[1.0, 2.0]), Row(a=None), Row(a=[3.0, 4.0])]
+    for number, row in enumerate(rows, 4):
+        row.number = number
+    batch, present = ModelCollator(processor, {"left": "a"}, {"left": [0.0, 0.0]})(rows)
+    assert set(batch["modalities"]) == {"left"} and present["left"].tolist() == [True, False, True]
+    assert batch["modalities"]["left"]["values"].tolist() == [[1, 2], [0, 0], [3, 4]]
+    assert ModelCollator(processor, {"left": "a"})([rows[0], rows[2]])[1] is None
+    with pytest.raises(UserError, match="rows 4 to 6: row 1 of modality 'left' is None"):
+        ModelCollator(processor, {"left": "a"})(rows)
+    with pytest.raises(ValueError, match="^row 0 of modality 'left' is None"):
+        ModelCollator(processor, {"left": "a"})([{"a": None}])

@@ -15,10 +15,13 @@ from hf_latent.cli import main
 from hf_latent.data.cells import lacking
 from hf_latent.data.collator import LatentCollator
 from hf_latent.data.hub_data import HubData
+from hf_latent.data.loaded import Missing
 from hf_latent.data.mixture import MixtureData
 from hf_latent.data.sample import sample_of
 from hf_latent.data.source import Reader
 from hf_latent.errors import UserError
+from hf_latent.hub.card_fields import told_missing
+from hf_latent.hub.contents import published_metrics
 
 WIDTH = 6
 COLUMNS = {"left": "left", "right": "right"}
@@ -220,9 +223,42 @@ def test_a_run_is_trained_and_measured_with_rows_that_lack_modalities(tmp_path, 
     assert metrics["probe_kind_fused"] > 90 and metrics["probe_kind_left"] > 90
     assert "missing in test: left in 12 of 48 rows, right in 7" in capsys.readouterr().out
     before = {key: metrics[key] for key in rows}
+    counts = {"train_rows": 60, "train_rows_dropped": 0, "train_rows_without_left": 15, "train_rows_without_right": 9}
+    assert {key: metrics.get(key) for key in counts} == counts
+    (tmp_path / "run" / "README.md").unlink()
     assert main(["evaluate", str(tmp_path / "run")]) == 0
     again = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert {key: again[key] for key in rows} == before
+    assert {key: again[key] for key in (*rows, *counts)} == before | counts
+    told = "Of the 60 training rows, 15 lack `left` and 9 lack `right`; they were used with what they have."
+    assert told in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert {key: published_metrics(again)[key] for key in counts} == counts  # what a card on the Hub is made of
+
+
+def test_training_rows_that_lack_a_modality_are_counted_as_loaded(path):
+    cut = load(path, on_missing="use", validation_share=0.5, splits={"validation": None})
+    present = cut.train.present
+    assert cut.missing == Missing(30, {name: int((~present[name]).sum()) for name in COLUMNS})
+    assert load(path, on_missing="drop").missing == Missing(36, None, 24)
+    streamed = load(path, on_missing="use", streaming=True, shuffle_buffer=0)
+    assert streamed.missing is None
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        (Missing(9, {"a": 1, "b": 0, "c": 2_000, "d": 3}), "rows, 1 lacks `a`, 2,000 lack `c` and 3 lack `d`; they"),
+        (Missing(9, {"a": 0, "b": 0}), "Each of the 9 training rows has all modalities."),
+        (Missing(9, None, 1), "1 row lacks a modality and was left out of the training rows."),
+        (Missing(9, None, 24), "24 rows lack a modality and were left out of the training rows."),
+        (Missing(9, None, 0), "No training row was left out for lack of a modality."),
+    ],
+)
+def test_a_card_tells_how_many_rows_lack_what(missing, words):
+    numbers = missing.numbers()
+    assert words in told_missing(missing) and Missing.read(numbers, missing.without or ("a",)) == missing
+    for broken in (float("nan"), -1, "many", None, 1e300):
+        assert Missing.read({**numbers, "train_rows": broken}, missing.without or ()) is None
+    assert Missing.read({}, ("a",)) is None
 
 
 def test_what_needs_every_modality_refuses(tmp_path, path, capsys):

@@ -190,8 +190,13 @@ def test_a_bad_row_is_named_with_its_source(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"sources": {1: {"columns": {"image": "image"}}}}, "data.sources.1.columns.text is missing: .*missing: use"),
+        (
+            {"sources": {1: {"columns": {"image": "image"}}}, "on_missing": "drop"},
+            "data.sources.1.columns.text is missing",
+        ),
         ({"sources": {1: {"colums": {}}}}, r"unknown key data.sources.1.colums: did you mean 'columns'"),
-        ({"sources": {1: {"columns": {"image": "image"}}}}, "data.sources.1.columns.text is missing"),
+        ({"sources": {1: {"columns": {}}}, "on_missing": "use"}, "data.sources.1.columns is empty"),
         ({"sources": {1: {"columns": {"image": "a", "text": "b", "sound": "c"}}}}, "data.sources.0.columns.sound is"),
         ({"sources": {1: {"split": 3}}}, r"data.sources.1.split=3: expected str"),
         ({"sources": {1: {"tokenizers": {"text": "words"}}}}, "data.sources.1.tokenizers: .*write data.tokenizers"),

@@ -43,12 +43,16 @@ class Planted:
         scores: What matching says, `(images, texts)`.
         answers: `(rows, answers)`.
         maps: `(phrases, rows, columns)`.
+        kinds: Of modalities; by default those of their names, of an image and a text, too.
     """
 
-    def __init__(self, *planted, compared=True, temperature=None, texts=None, scores=None, answers=None, maps=None):
+    def __init__(
+        self, *planted, compared=True, temperature=None, texts=None, scores=None, answers=None, maps=None, kinds=None
+    ):
         self.planted = planted
         first = planted[0][1] if planted else Embeddings(embeds={})
         self.modalities = tuple(first.embeds)
+        self.kinds = {name: name for name in ("image", "text", *self.modalities)} if kinds is None else dict(kinds)
         self.compared, self.temperature = compared, temperature
         self.gives = frozenset(name for name in ("independent", "fused") if getattr(first, name) is not None)
         given = {"texts": texts, "rerank": scores, "answer": answers, "maps": maps}

@@ -106,7 +106,7 @@ def test_a_source_may_say_its_own_benchmarks(capsys):
 def test_what_is_written_is_measured_and_nothing_else():
     assert chosen(encode(), data(), {}) == {}
     found = chosen(encode(), data(), {"zero_shot": {"label": "own", "k": [1]}, "geometry": None})
-    assert found == {"zero_shot": ZeroShot(label="own", k=[1]), "geometry": Geometry()}
+    assert found == {"zero_shot": ZeroShot(label="own", k=[1], modality="image"), "geometry": Geometry()}
     mine = Probes(labels=["own"])
     assert chosen(encode(), data(), {"probes": mine})["probes"] is mine
 

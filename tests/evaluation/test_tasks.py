@@ -61,6 +61,42 @@ def test_rows_without_kinds():
     assert set(found) == {"answer_accuracy", "answer_accuracy_balanced", "answer_chance"}
 
 
+class Captioned(list):
+    """Rows of a picture and a question."""
+
+    def __init__(self, questions):
+        picture = np.zeros((8, 8, 3), np.uint8)
+        super().__init__({"a": picture, "b": question} for question in questions)
+
+    def sentences(self, column):
+        return (row[column] for row in self)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reads"),
+    [
+        ({"photo": "image", "question": "text"}, True),
+        ({"photo": "image", "question": "text", "force": "series"}, True),
+        ({"image": "features", "text": "features"}, False),
+    ],
+)
+def test_pictures_and_texts_are_known_by_their_kinds(tmp_path, kinds, reads):
+    """Whatever the modalities are called; and what is called a text may be features."""
+    first, second, *_ = kinds
+    test = replace(split(6, {"right": TRUTH}), rows=Captioned(["u", "v", "u", "w", "v", "u"]))
+    train = replace(split(3, {"right": [0, 1, 2]}), rows=Captioned(["u", "v", "w"]))
+    data = data_of(test, labels=LABELS, target=Target("classes", "right"), train=train)
+    data = replace(data, columns={first: "a", second: "b"})
+    encode = Planted((test, embeddings(**{first: np.eye(6)})), answers=SCORES, kinds=kinds)
+    found = {m.key: m for m in Tasks().run(encode, data)}
+    assert found["class_accuracy"].task == ("visual-question-answering" if reads else "other")
+    assert ("class_accuracy_text_only" in found) == reads
+    Tasks().draw(encode, data, [*found.values()], tmp_path, "run")
+    assert (tmp_path / "predictions.png").exists() == reads
+    if reads:  # of u, v, u, w, v, u: 0, 1, 0, 2, 1, 0
+        assert found["class_accuracy_text_only"].value == pytest.approx(100)
+
+
 def test_the_answers_are_what_the_text_tower_reads():
     data = data_of(split(6), labels=LABELS, target=Target("answers", "right"))
     assert Tasks().sentences(data) == ["a", "b", "c"]

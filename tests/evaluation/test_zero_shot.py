@@ -10,7 +10,7 @@ from PIL import Image
 from hf_latent.cli import main
 from hf_latent.data.loaded import Label
 from hf_latent.errors import UserError
-from hf_latent.evaluation import ZeroShot
+from hf_latent.evaluation import ZeroShot, choose
 from tests.evaluation.planted import E, Planted, chances, data_of, embeddings, split, values
 
 KIND = Label(names=("a", "b", "c"))
@@ -86,6 +86,39 @@ def test_another_modality_can_be_classified():
     vectors = embeddings(audio=IMAGES, text=E[[0] * 4])
     (measured,) = found(test, vectors, modalities=("audio", "text"), modality="audio", k=[1])
     assert measured.value == 75
+
+
+KINDS = {"view": "image", "photo": "image", "sound": "audio", "caption": "text", "force": "series"}
+
+
+@pytest.mark.parametrize(
+    ("modalities", "expected"),
+    [
+        (("view", "caption"), "view"),
+        (("sound", "caption"), "sound"),
+        (("force", "caption", "sound", "view"), "view"),  # the one image of several
+        (("view", "photo", "caption"), "modality is missing: write one of view, photo"),
+        (("force", "sound", "caption"), "modality is missing: write one of force, sound"),
+        (("caption",), "modality is missing: the data has nothing but text to classify"),
+    ],
+)
+def test_what_is_classified_is_known_by_its_kind(modalities, expected, capsys):
+    label = Label(names=KIND.names, of=("caption",))
+    test, planted = split(4, {"kind": TRUTH}), {name: IMAGES for name in modalities}
+    encode = Planted((test, embeddings(**planted)), texts=NAMES, kinds={name: KINDS[name] for name in modalities})
+    data = data_of(test, *modalities, labels={"kind": label})
+    if expected not in modalities:
+        with pytest.raises(UserError, match=f"evaluation.benchmarks.zero_shot: {expected}"):
+            choose({"zero_shot": {}}, encode, data)
+        assert ZeroShot.by_default(encode, data) == {}
+        assert f"Not measured: zero_shot: {expected}" in capsys.readouterr().out
+        return
+    for chosen in (choose({"zero_shot": {"k": [1]}}, encode, data), ZeroShot.by_default(encode, data)):
+        assert chosen["zero_shot"].modality == expected
+    (found, *_) = chosen["zero_shot"].run(encode, data)
+    assert found.value == 75 and found.task == f"zero-shot-{KINDS[expected]}-classification"
+    unread = data_of(test, *modalities, labels={"kind": Label(names=KIND.names, of=("view",))})
+    assert ZeroShot.by_default(encode, unread) == {}
 
 
 @pytest.mark.parametrize(

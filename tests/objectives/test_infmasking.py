@@ -53,6 +53,8 @@ def test_shares_of_masked_tokens():
     assert found[2].sum(-1).unique(dim=1).tolist() == [[8], [4], [0]] and not (found[2] & ~real[:, None]).any()
     assert found[0].double().mean(1).flatten().tolist() == pytest.approx([0.8] * 30, abs=0.08)
     assert (found[0][0] != found[0][1]).any() and (found[0][0] != found[2][0]).any()
+    many = MaskToken(1, copies=1, ratio=0.35)([torch.ones(1, 180, 1)], [None], (0,), seeds[:1])[0]
+    assert (many == 0).sum() == 63  # 0.65 * 180 is 117, but for rounding
     # A row depends on its seed and its real tokens alone: not on its neighbours, its place, or padding.
     padded = [torch.zeros(2, 14, 2), torch.zeros(2, 1, 2), torch.zeros(2, 12, 2)]
     masks = [torch.arange(14).expand(2, 14) < 10, None, torch.arange(12) < torch.tensor([[0], [5]])]

@@ -374,7 +374,12 @@ def build_head_trainer(folder, head="answers", double=False, labelled=True, mode
     )
 
 
-def build(folder, clip=False, albef=False, **options):
+def build(folder, clip=False, albef=False, kinds=None, **options):
+    if kinds is not None:
+        from tests.training.kinds import build_trainer as build_kinds_trainer
+
+        own = options.pop("double")
+        return build_kinds_trainer(kinds, rows_and_collator, _arguments(folder, **options), own)
     if "head" in options:
         return build_head_trainer(folder, **options)
     return (build_albef_trainer if albef else build_clip_trainer if clip else build_trainer)(folder, **options)

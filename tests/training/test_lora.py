@@ -11,8 +11,10 @@ from hf_latent import LatentCLIP
 from hf_latent.cli import main
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.data.trifeature import CAPTIONS
+from hf_latent.errors import UserError
 from hf_latent.recipe import load_recipe
-from hf_latent.training.lora import Lora, add_lora
+from hf_latent.training.lora import Lora, add_lora, without_adapters
+from tests.models.small import small_clip, small_pairs
 
 RECIPE = """\
 model: {{type: latent_clip, clip: {clip}, regularizers: {{geometric_consistency: {{weight: 0.1}}}}}}
@@ -88,6 +90,68 @@ def test_what_is_frozen_stays_so_beside_adapters(folder):
     assert trained and not any(
         "logit_scale" in name or ".image." in name for name in trained if "projections" not in name
     )
+
+
+def trained_towers(model):
+    """The towers of which some weight is trained, and those of which every weight is."""
+    told = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    copies = {name.split(".modules_to_save.")[0] for name in told if ".modules_to_save." in name}
+    found = {"some": set(), "whole": set()}
+    for tower in without_adapters(model).encoders:
+        own = {name: trained for name, trained in told.items() if f"encoders.{tower}." in name}
+        active = [
+            trained for name, trained in own.items() if not any(name.startswith(f"{copy}.original") for copy in copies)
+        ]
+        found["some"] |= {tower} if any(active) else set()
+        found["whole"] |= {tower} if all(active) else set()
+    return found
+
+
+def a_step(model, batch):
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model(**batch, return_loss=True).loss.backward()
+    optimizer.step()
+    return model.eval()
+
+
+@pytest.mark.parametrize(("saved", "norm"), [(None, "batch"), (["image"], "group"), (["image"], "batch")])
+def test_a_tower_without_such_a_layer_is_frozen_or_trained_whole(tmp_path, saved, norm):
+    batch, told = small_pairs(), []
+    base = small_clip(norm=norm, in_modal=False)
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    adapted = add_lora(base, Lora(rank=2, modules_to_save=saved), told.append)
+    assert trained_towers(adapted) == {"some": {"text", *(saved or [])}, "whole": set(saved or [])}
+    a_step(adapted, batch)
+    adapted.save_pretrained(tmp_path)
+    with torch.no_grad():
+        found = adapted(**batch).logits_per_image
+        again = PeftModel.from_pretrained(small_clip(norm=norm, in_modal=False), tmp_path).eval()
+        torch.testing.assert_close(again(**batch).logits_per_image, found)
+        merged = adapted.merge_and_unload()
+        torch.testing.assert_close(merged.eval()(**batch).logits_per_image, found)
+    moved = {name for name, value in merged.state_dict().items() if not torch.equal(value, before[name])}
+    image = {name for name in before if name.startswith("encoders.image.")}
+    assert image & moved == (image if saved else set())
+    assert any(name.startswith("encoders.text.") for name in moved)
+    where = "No adapters in the encoders of image, of which no linear layer ends in q_proj"
+    assert [text.startswith(where) and "modules_to_save: [image]" in text for text in told] == [True] * (not saved)
+
+
+def test_what_is_trained_whole_has_no_adapters_and_is_named_right(folder):
+    model = small_clip(more=["series"])
+    adapted = add_lora(model, Lora(rank=2, modules_to_save=["text"], targets=["linear1", "value"]))
+    names = [name for name, parameter in adapted.named_parameters() if "lora_A" in name and parameter.requires_grad]
+    assert names and all("encoders.series" in name for name in names)
+    for options, words in (
+        ({"modules_to_save": ["txt"]}, "lora.modules_to_save: no modality 'txt'; did you mean 'text'"),
+        ({"modules_to_save": ["text"]}, "no linear layer of an encoder ends in q_proj.*none: leave lora out"),
+        ({"targets": ["up"]}, "no linear layer of an encoder ends in up; there are dense, key, query, value"),
+    ):
+        with pytest.raises(UserError, match=words):
+            add_lora(small_clip(), Lora(**options))
+    with pytest.raises(UserError, match="the encoder of image is frozen: leave frozen out"):
+        add_lora(small_clip(frozen=True), Lora(modules_to_save=["image"]))
 
 
 def test_the_checkpoint_brings_its_tokenizer_and_its_temperature(folder):

@@ -45,6 +45,8 @@ LABELLED = {
     "numbers": {"problem": "numbers"},
     "numbers, frozen": {"problem": "numbers", "options": {"frozen": True}},
 }
+# Sound, a table of cells, series and clips, of several lengths; rows lack modalities.
+KINDS = {"clip": {"kinds": "clip"}, "comm": {"kinds": "comm"}}
 # Objectives beside those of MODELS: alone, with all regularizers, and of three modalities of which rows lack some.
 OTHERS = {"sigmoid": {"clip": True, "in_modal": False, "config": {"objective": "sigmoid"}}}
 WITH = {
@@ -96,6 +98,8 @@ def all_cases(processes):
             cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
         for name, model in LABELLED.items():
             cases[f"labelled {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
+        for name, model in KINDS.items():
+            cases[f"kinds of {name}, {variant}"] = {**model, "double": True, "max_steps": 1, **parts}
         for name, model in OTHERS.items():
             for how, more in WITH.items():
                 own = {**model, **more, "regularizers": fitted(model, more["regularizers"])}
@@ -165,6 +169,13 @@ def test_rows_may_lack_a_modality(one, results, processes, model, variant):
     found, expected = results(processes)[f"lacking {model}, {variant}"], one[f"lacking {model}, whole"]
     assert difference(found["gradient"], expected["gradient"]) <= 1e-9
     assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)  # losses are logged in float32
+
+
+@pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(KINDS, strict=True)))
+def test_modalities_of_every_kind(one, results, processes, model, variant):
+    found, expected = results(processes)[f"kinds of {model}, {variant}"], one[f"kinds of {model}, whole"]
+    assert difference(found["gradient"], expected["gradient"]) <= 1e-9
+    assert found["curve"][0] == pytest.approx(expected["curve"][0], rel=1e-6)
 
 
 @pytest.mark.parametrize(("processes", "model", "variant"), cases_of(*zip(LABELLED, strict=True)))

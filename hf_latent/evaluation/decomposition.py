@@ -1,0 +1,190 @@
+"""Redundant, unique and synergistic information in bits, of labels and pairs of modalities."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import combinations
+from typing import ClassVar, get_args
+
+import numpy as np
+import torch.nn.functional as F
+
+from ..data.loaded import EvaluationData, Split
+from ..errors import UserError, suggest
+from ..metrics.decomposition import bootstrap, bounds, counted, decompose, probe_log_losses, told_by
+from ..metrics.linear_probe import check_probe_labels
+from .benchmark import Benchmark, Encode, Values, register_benchmark
+from .labels import known_rows
+from .measurement import Group, Information, Measurement
+
+PARTS = ("redundancy", "unique1", "unique2", "synergy")
+BOUND = ("redundancy", "synergy")
+LOW, HIGH = "low", "high"
+STEPS = 200  # of the search for the least informative distribution, of each drawing
+KINDS = {"redundancy": "redundant", "unique1": "unique", "unique2": "unique", "synergy": "synergistic"}
+assert set(KINDS.values()) < set(get_args(Information))
+
+
+@register_benchmark("decomposition")
+@dataclass(frozen=True)
+class Decomposition(Benchmark):
+    """What two modalities tell of a label together, each alone, and only jointly: a partial information decomposition
+    of their clusters, in bits, with the ends of an interval by bootstrap; and what linear probes of each and of both
+    tell, which bounds every decomposition. It is measured where a recipe asks for it.
+
+    Clusters are of the training rows, in the embeddings of each modality; rows are counted on those to measure on. Few
+    rows for many clusters overstate all parts: the interval says nothing of that.
+
+    Args:
+        labels: Labels of classes; by default all.
+        clusters: Of each modality.
+        draws: Of the bootstrap.
+    """
+
+    reads_train: ClassVar[bool] = True
+    groups: ClassVar[Mapping[str, Group]] = {
+        "decomposition": Group(
+            "Redundant, unique and synergistic information",
+            "In bits: of clusters of both modalities (Bertschinger et al. 2014; Liang et al. 2023), and as far as "
+            "linear probes tell. The ends of 95 % intervals by bootstrap over rows are in `metrics.json`.",
+            order=25,
+        )
+    }
+
+    labels: list[str] | None = None
+    clusters: int = 10
+    draws: int = 100
+
+    def check(self, data: EvaluationData) -> None:
+        fitting = [name for name, label in data.labels.items() if label.kind == "class"]
+        for name in self.labels or ():
+            if name not in fitting:
+                raise UserError(f"labels: {name!r} is no label of classes: {suggest(name, fitting)}")
+        if self.clusters < 2 or self.draws < 2:
+            raise UserError(f"clusters={self.clusters}, draws={self.draws}: write 2 or more")
+        if len(data.columns) < 2:
+            raise UserError("a decomposition is of two modalities: there is one")
+        if data.train is None:
+            raise UserError("clusters and probes are fitted on training rows, and there are none")
+        if self.labels == [] or not (self.labels or fitting):
+            raise UserError("a label of classes is needed: name a column of them in data.labels")
+        for name, a, b in self._all(data):
+            train, test = (self._rows(split, name, a, b) for split in (data.train, data.test))
+            if len(train) < self.clusters or not len(test):
+                raise UserError(
+                    f"label {name!r} is known in {len(train)} training rows and {len(test)} test rows that have {a} "
+                    f"and {b}: {self.clusters} clusters need more, so write fewer, or leave it out"
+                )
+            try:
+                check_probe_labels(data.train.labels[name][train], data.test.labels[name][test])
+            except ValueError as error:
+                raise UserError(f"label {name!r}: {error}") from None
+
+    def describe(self, encode: Encode, data: EvaluationData) -> list[Measurement]:
+        found = []
+        for name, a, b in self._all(data):
+            told, key = data.labels[name].title or name, f"bits_{name}_{a}_{b}"
+            words = {
+                "redundancy": f"told by {a} and by {b}",
+                "unique1": f"told by {a} alone",
+                "unique2": f"told by {b} alone",
+                "synergy": f"told only by {a} and {b} together",
+            }
+            rows = len(self._rows(data.test, name, a, b))
+            for part, said in words.items():
+                found.append(
+                    Measurement(
+                        f"{key}_{part}",
+                        np.nan,
+                        f"{told.capitalize()}, {said}",
+                        "decomposition",
+                        "bits",
+                        better="none",
+                        rows=rows,
+                        reading="of clusters",
+                        headline=True,
+                        information=KINDS[part],  # type: ignore[arg-type]
+                    )
+                )
+            for part, said in ((a, f"from {a}"), (b, f"from {b}"), ("both", f"from {a} and {b}")):
+                title = f"{told.capitalize()}, {said}, by a linear probe"
+                found.append(
+                    Measurement(
+                        f"{key}_probe_{part}", np.nan, title, "decomposition", "bits", better="none", rows=rows
+                    )
+                )
+            for part in BOUND:
+                for end, said in ((LOW, "least"), (HIGH, "most")):
+                    title = f"{told.capitalize()}, {words[part]}, {said} that fits the probes"
+                    found.append(
+                        Measurement(
+                            f"{key}_probe_{part}_{end}",
+                            np.nan,
+                            title,
+                            "decomposition",
+                            "bits",
+                            better="none",
+                            rows=rows,
+                        )
+                    )
+        return found
+
+    def measure(self, encode: Encode, data: EvaluationData) -> Values:
+        assert data.train is not None
+        found: dict[str, float] = {}
+        for name, a, b in self._all(data):
+            key = f"bits_{name}_{a}_{b}"
+            train, test = (self._vectors(encode, split, name, a, b) for split in (data.train, data.test))
+            first, second = (self._clusters(train[number], test[number]) for number in (0, 1))
+            labels = test[2]
+
+            def parts(rows: np.ndarray, own: tuple[np.ndarray, ...] = (first, second, labels)) -> np.ndarray:
+                result = decompose(counted(*(column[rows] for column in own)), rounds=STEPS)
+                return np.array([getattr(result, part) for part in PARTS])
+
+            values = parts(np.arange(len(labels)))
+            ends = bootstrap(parts, len(labels), self.draws)
+            for number, part in enumerate(PARTS):
+                found[f"{key}_{part}"] = float(values[number])
+                found |= {f"{key}_{part}_{end}": float(e[number]) for end, e in zip((LOW, HIGH), ends, strict=True)}
+            found |= _by_probes(key, (a, b), train, test)
+        return found
+
+    def _all(self, data: EvaluationData) -> Iterator[tuple[str, str, str]]:
+        names = self.labels or [name for name, label in data.labels.items() if label.kind == "class"]
+        for name in names:
+            for a, b in combinations(data.columns, 2):
+                yield name, a, b
+
+    def _rows(self, split: Split, name: str, a: str, b: str) -> np.ndarray:
+        return known_rows(split, name, split.having(a, b))
+
+    def _vectors(self, encode: Encode, split: Split, name: str, a: str, b: str) -> tuple[np.ndarray, ...]:
+        """The embeddings of both modalities, of unit length where cosines were trained, and the labels."""
+        rows, embeds = self._rows(split, name, a, b), encode(split.rows).embeds or {}
+        vectors = [embeds[modality][rows].float() for modality in (a, b)]
+        if encode.compared:
+            vectors = [F.normalize(part, dim=-1) for part in vectors]
+        return (*(part.numpy() for part in vectors), split.labels[name][rows])
+
+    def _clusters(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        """The cluster of each test row."""
+        with import_module("threadpoolctl").threadpool_limits(1):
+            means = import_module("sklearn.cluster").KMeans(self.clusters, n_init=4, random_state=0).fit(train)
+            return np.asarray(means.predict(test))
+
+
+def _by_probes(
+    key: str, names: tuple[str, str], train: tuple[np.ndarray, ...], test: tuple[np.ndarray, ...]
+) -> dict[str, float]:
+    """What probes of each modality and of both tell, and what that leaves for redundancy and synergy."""
+    bits = {}
+    for part, columns in ((names[0], [0]), (names[1], [1]), ("both", [0, 1])):
+        inputs = [np.concatenate([side[column] for column in columns], axis=1) for side in (train, test)]
+        bits[part] = told_by(probe_log_losses(inputs[0], train[2], inputs[1], test[2]), test[2])
+    limits = bounds(bits[names[0]], bits[names[1]], bits["both"])
+    found = {f"{key}_probe_{part}": value for part, value in bits.items()}
+    for part in BOUND:
+        low, high = getattr(limits, part)
+        found |= {f"{key}_probe_{part}_{LOW}": low, f"{key}_probe_{part}_{HIGH}": high}
+    return found
