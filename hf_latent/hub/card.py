@@ -196,6 +196,7 @@ def render(
         "objective": {
             "name": model.objective,
             "summary": base.summary,
+            "notation": base.notation,
             "formula": base.formula.splitlines(),
             "of_fused": "fused" in base.requires,
         },

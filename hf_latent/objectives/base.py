@@ -82,6 +82,11 @@ class Objective:
         return ""
 
     @property
+    def notation(self) -> str:
+        """A sentence on those symbols of the formula that no other formula of the model's family has."""
+        return ""
+
+    @property
     def citations(self) -> tuple[str, ...]:
         """BibTeX of the papers that it is from, for model cards; see `hf_latent.citations`."""
         return ()

@@ -172,6 +172,10 @@ class SLIPObjective(ViewObjective):
         return "\n".join([f"{total} + {self._views_formula}", *where, nt_xent])
 
     @property
+    def notation(self) -> str:
+        return "The number in the second contrast is its own temperature."
+
+    @property
     def citations(self) -> tuple[str, ...]:
         return (MU_2022,)
 

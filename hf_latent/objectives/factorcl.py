@@ -92,6 +92,13 @@ class FactorCLObjective(CrossObjective):
         )
 
     @property
+    def notation(self) -> str:
+        return (
+            "*T* is the inner product of what the heads of a term give, over the temperature; with both views of a "
+            "modality behind |, they stand side by side."
+        )
+
+    @property
     def citations(self) -> tuple[str, ...]:
         return (LIANG_2023,)
 

@@ -102,6 +102,10 @@ class InfMaskingObjective(CoMMObjective):
         return "\n".join([whole, masked, moments, *where])
 
     @property
+    def notation(self) -> str:
+        return "*z* with *t* is masked copy *t* of *T*, fused; *v* grows from 0 to this value over training."
+
+    @property
     def citations(self) -> tuple[str, ...]:
         return (WEN_2025, DUFUMIER_2025)
 
