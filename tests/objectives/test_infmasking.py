@@ -6,6 +6,7 @@ import torch
 from hf_latent import CoMMConfig, Embeddings, build_objective
 from hf_latent.losses.masked import masked_info_nce
 from hf_latent.models.objective_modules import MaskToken
+from hf_latent.pretrained import pretrained_options
 from hf_latent.training.modality_dropout import row_seeds
 from tests.models.small import small_batch, small_model
 from tests.regularizers.test_published_values import sines
@@ -96,6 +97,16 @@ def test_the_token_is_kept_and_heads_do_without(tmp_path):
     again = type(model).from_pretrained(tmp_path, dtype=torch.float64)
     assert torch.equal(again.objective_modules["mask_token"].weight, weight)
     assert not len(CoMMForSequenceClassification.from_pretrained(tmp_path, num_labels=2).objective_modules)
+
+
+def test_options_are_of_their_objective(tmp_path, monkeypatch):
+    small_model(NAMES, objective="infmasking", objective_options={"copies": 2}).save_pretrained(tmp_path)
+    for name, options in (("infmasking", {"copies": 2}), ("supcon", None)):
+        found = pretrained_options(str(tmp_path), {"objective": name}, CoMMConfig)
+        assert found.get("objective_options") == options
+    # Code that was loaded from the Hub knows no objective, and loads all the same.
+    monkeypatch.setattr("hf_latent.models.configuration_base.from_library", lambda name: None)
+    assert CoMMConfig.from_pretrained(tmp_path).objective_options == {"copies": 2}
 
 
 @pytest.mark.parametrize(
