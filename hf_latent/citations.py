@@ -30,6 +30,20 @@ CHEN_2020 = """@inproceedings{chen2020simple,
   year      = {2020}
 }"""
 
+CICCHETTI_2025_GRAM = """@inproceedings{cicchetti2025gramian,
+  title     = {Gramian Multimodal Representation Learning and Alignment},
+  author    = {Cicchetti, Giordano and Grassucci, Eleonora and Sigillo, Luigi and Comminiello, Danilo},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2025}
+}"""
+
+CICCHETTI_2025_TRIANGLE = """@inproceedings{cicchetti2025triangle,
+  title     = {A {TRIANGLE} Enables Multimodal Alignment Beyond Cosine Similarity},
+  author    = {Cicchetti, Giordano and Grassucci, Eleonora and Comminiello, Danilo},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025}
+}"""
+
 CISSEE_2026 = """@misc{cissee2026orthogonalized,
   title         = {Orthogonalized Multimodal Contrastive Learning with Asymmetric Masking for Structured
                    Representations},
@@ -152,6 +166,14 @@ LIANG_2023 = """@inproceedings{liang2023factorized,
   year      = {2023}
 }"""
 
+LIU_2026 = """@article{liu2026principled,
+  title   = {Principled Multimodal Representation Learning},
+  author  = {Liu, Xiaohao and others},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  year    = {2026},
+  note    = {arXiv:2507.17343}
+}"""
+
 LI_2021 = """@inproceedings{li2021align,
   title     = {Align before Fuse: Vision and Language Representation Learning with Momentum Distillation},
   author    = {Li, Junnan and Selvaraju, Ramprasaath R. and Gotmare, Akhilesh Deepak and Joty, Shafiq and
@@ -182,6 +204,13 @@ RADFORD_2021 = """@inproceedings{radford2021learning,
                Krueger, Gretchen and Sutskever, Ilya},
   booktitle = {International Conference on Machine Learning},
   year      = {2021}
+}"""
+
+SAPORTA_2024 = """@inproceedings{saporta2024contrasting,
+  title     = {Contrasting with {Symile}: Simple Model-Agnostic Representation Learning for Unlimited Modalities},
+  author    = {Saporta, Adriel and Puli, Aahlad Manas and Goldstein, Mark and Ranganath, Rajesh},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2024}
 }"""
 
 TIAN_2020 = """@inproceedings{tian2020contrastive,

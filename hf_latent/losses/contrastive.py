@@ -116,7 +116,7 @@ def positives_of(anchors: Tensor, columns: Tensor, ids: Tensor | None, but_itsel
         return (anchors * columns).sum(dim=1)
     group = groups_of(ids)
     sums = torch.zeros_like(columns).index_add(0, group, columns)[group]
-    counts = torch.zeros_like(group).index_add(0, group, torch.ones_like(group))[group]
+    counts = sizes_of(group)
     if but_itself:
         sums, counts = sums - columns, counts - 1
     return (anchors * sums).sum(dim=1) / counts
@@ -127,3 +127,8 @@ def groups_of(ids: Tensor) -> Tensor:
     ordered, order = ids.sort()
     new = torch.cat([torch.zeros_like(ordered[:1]), (ordered[1:] != ordered[:-1]).to(ordered.dtype)])
     return torch.empty_like(order).scatter_(0, order, new.cumsum(0))
+
+
+def sizes_of(group: Tensor) -> Tensor:
+    """`(batch,)`: how many rows are in the group of each. `bincount` would wait for the device."""
+    return torch.zeros_like(group).index_add(0, group, torch.ones_like(group))[group]

@@ -1,7 +1,7 @@
 """Objectives restated row by row from scored embeddings, with nothing shared and nothing tiled."""
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 
 import torch
 
@@ -49,6 +49,93 @@ def sigmoid(z, scale, config, modules):
 
     pairs = [pair for pair in combinations(config.modalities, 2) if config.anchor in (None, *pair)]
     return average(of_pair(a, b) for a, b in pairs)
+
+
+def rows_and_ids(own):
+    rows = range(len(own.tensors()[0]))
+    return rows, list(rows) if own.ids is None else own.ids.tolist()
+
+
+def smoothed_by_rows(logits, ids, smoothing):
+    """A cross-entropy a row of a list of lists; equal ids share the target, some of which is everybody's."""
+    total, rows = 0.0, range(len(ids))
+    for i in rows:
+        positives, everybody = [j for j in rows if ids[j] == ids[i]], sum(logits[i][k].exp() for k in rows)
+        for j in rows:
+            target = smoothing / len(ids) + (j in positives) * (1 - smoothing) / len(positives)
+            total = total - target * (logits[i][j].exp() / everybody).log() if target else total
+    return total / (len(ids) or 1)
+
+
+def shape_by_rows(z, scale, config, shape):
+    """The contrast of a shape of the anchor of one row and the others of another."""
+    anchor = config.anchor or ("text" if "text" in config.modalities else next(iter(config.modalities)))
+    own = part(z, *config.modalities)
+    rows, ids = rows_and_ids(own)
+    others = [own.embeds[m] for m in config.modalities if m != anchor]
+    logits = [[-scale * shape(own.embeds[anchor][i], *(other[j] for other in others)) for j in rows] for i in rows]
+    turned = [[logits[i][j] for i in rows] for j in rows]
+    smoothing = config.objective_options.get("label_smoothing", 0.1)
+    loss = (smoothed_by_rows(logits, ids, smoothing) + smoothed_by_rows(turned, ids, smoothing)) / 2
+    weight = config.objective_options.get("cosine_weight", 0)
+    return loss + weight * clip(z, scale, config) if weight else loss
+
+
+def gram(z, scale, config):
+    """The determinant of the Gram matrix of every pair of rows."""
+
+    def volume(*vectors):
+        return torch.stack([torch.stack([a @ b for b in vectors]) for a in vectors]).det().sqrt()
+
+    return shape_by_rows(z, scale, config, volume)
+
+
+def triangle(z, scale, config):
+    def area(a, b, c):
+        u, w = b - a, c - a
+        below = (u @ u) * (w @ w) - (u @ w) ** 2
+        return below.sqrt() / 2 if config.objective_options.get("root") else below / 2
+
+    return shape_by_rows(z, scale, config, area)
+
+
+def symile(z, scale, config):
+    """Every anchor with every tuple that it is contrasted with, one by one."""
+    own = part(z, *config.modalities)
+    rows, ids = rows_and_ids(own)
+    shifts = range(1, len(config.modalities)) if len(config.modalities) > 2 else [0]
+
+    def of_anchor(anchor):
+        others, total = [own.embeds[m] for m in config.modalities if m != anchor], 0.0
+        for i in rows:
+            tuples = [[i] * len(others)] + [[(k + p) % len(rows) for p in shifts] for k in rows if k != i]
+            if config.objective_options.get("negatives") == "all":
+                tuples = list(product(rows, repeat=len(others)))
+            logits, positives = [], []
+            for one in tuples:
+                vector = scale * own.embeds[anchor][i]
+                for other, row in zip(others, one, strict=True):
+                    vector = vector * other[row]
+                logits.append(vector.sum())
+                positives += [logits[-1]] if all(ids[row] == ids[i] for row in one) else []
+            total = total + sum(logit.exp() for logit in logits).log() - average(positives)
+        return total / (len(rows) or 1)
+
+    return average(of_anchor(m) for m in config.modalities if config.anchor in (None, m))
+
+
+def pmrl(z, scale, config):
+    """A singular value decomposition a row, and the sign that it leaves open."""
+    own = part(z, *config.modalities)
+    rows, ids = rows_and_ids(own)
+    directions, loss = [], 0.0
+    for i in rows:
+        vectors = torch.stack([own.embeds[m][i] for m in config.modalities], dim=1)
+        left, values, _ = torch.linalg.svd(vectors, full_matrices=False)
+        exponentials = (values / config.objective_options.get("singular_temperature", 0.05)).exp()
+        loss = loss - (exponentials[0] / exponentials.sum()).log() / len(rows)
+        directions.append(left[:, 0] if vectors.sum(dim=1) @ left[:, 0] > 0 else -left[:, 0])
+    return loss + one_way_by_rows(torch.stack(directions), torch.stack(directions), scale, own.ids) if ids else loss
 
 
 def comm(z, scale, config):
@@ -155,9 +242,9 @@ def factorcl_linear(z, scale, config, modules):
     return total
 
 
-OBJECTIVES = {
-    f.__name__: f for f in (clip, cmc, comm, cross, cross_self, factorcl_linear, infmasking, sigmoid, simclr, slip)
-}
+OF_CLIP = (clip, gram, pmrl, sigmoid, symile, triangle)
+OF_COMM = (cmc, comm, cross, cross_self, factorcl_linear, infmasking, simclr, slip)
+OBJECTIVES = {function.__name__: function for function in (*OF_CLIP, *OF_COMM)}
 
 
 def plain_loss(config, z, scale, modules=None, **told):

@@ -12,7 +12,13 @@ from tests.models.small import small_batch, small_clip, small_model, small_pairs
 from tests.objectives.reference import OBJECTIVES, plain_loss
 from tests.regularizers.test_regularizers import CASES
 
-CLIP = ("clip", "sigmoid")
+CLIP = ("clip", "gram", "pmrl", "sigmoid", "symile", "triangle")
+OPTIONS = {
+    "gram": {"label_smoothing": [0.0, 0.1], "cosine_weight": [0.0, 0.5]},
+    "pmrl": {"singular_temperature": [0.05, 1.0]},
+    "symile": {"negatives": ["rolls", "all"]},
+    "triangle": {"root": [False, True], "cosine_weight": [0.0, 0.5]},
+}
 
 
 @st.composite
@@ -23,13 +29,17 @@ def configurations(draw):
     regularizers = {name: {**options, "weight": draw(weights)} for name, options in chosen}
     if objective not in CLIP and "brownian_bridge" in regularizers:
         regularizers["brownian_bridge"]["bridged"] = ["image"]
+    options = {key: draw(st.sampled_from(values)) for key, values in OPTIONS.get(objective, {}).items()}
+    more = [("series",)] if objective == "triangle" else [(), ("series",), ("series", "features")]
+    more = more[: 2 if options.get("negatives") == "all" else None]  # the reference loops over all tuples
     shares = draw(st.integers(1, 3))
     return {
         "objective": objective,
+        "objective_options": options,
         "in_modal": draw(st.booleans()),
         "fusion": draw(st.sampled_from(["attention", "linear", "mlp"])),
-        "more": draw(st.sampled_from([(), ("series",), ("series", "features")])),
-        "anchor": draw(st.sampled_from([None, "text"])),
+        "more": draw(st.sampled_from(more)),
+        "anchor": draw(st.sampled_from([None] if objective == "pmrl" else [None, "text", "image"])),
         "regularizers": regularizers,
         "shares": shares,
         "rows": shares * draw(st.integers(2, 3)),
@@ -45,7 +55,7 @@ def configurations(draw):
 def model_and_batch(drawn):
     rows, seed, regularizers = drawn["rows"], drawn["seed"], drawn["regularizers"]
     if drawn["objective"] in CLIP:
-        options = {key: drawn[key] for key in ("more", "anchor", "objective")}
+        options = {key: drawn[key] for key in ("more", "anchor", "objective", "objective_options")}
         options["in_modal"] = drawn["in_modal"] and drawn["objective"] == "clip"
         model = small_clip(seed, regularizers=regularizers, learn_temperature=False, **options)
         second = {f"augmented_{key}": value for key, value in small_pairs(rows, seed + 1).items()}
