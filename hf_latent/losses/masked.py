@@ -46,6 +46,8 @@ def masked_info_nce(
     own, own_labels = of_process(full, rows), of_process(labels, rows)
     negatives = logsumexp(scale * own, columns, row_labels=own_labels, column_labels=column_labels)
     similar = (own[:, None] * of_process(masked, rows)).sum(dim=-1)
-    mean = scale * similar.mean(dim=1)
-    variance = variance_weight * scale**2 * similar.var(dim=1, correction=0)
-    return mean_of_rows(torch.logaddexp(mean + variance / 2, negatives) - mean, rows)
+    mean = similar.mean(dim=1)
+    variance = (similar - mean[:, None]).square().mean(dim=1)
+    logits = scale * mean
+    positive = logits + variance_weight * scale**2 * variance / 2
+    return mean_of_rows(torch.logaddexp(positive, negatives) - logits, rows)
