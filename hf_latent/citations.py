@@ -23,6 +23,13 @@ CASTRO_2019 = r"""@inproceedings{castro2019towards,
   year      = {2019}
 }"""
 
+CHEN_2020 = """@inproceedings{chen2020simple,
+  title     = {A Simple Framework for Contrastive Learning of Visual Representations},
+  author    = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2020}
+}"""
+
 CICCHETTI_2025_GRAM = """@inproceedings{cicchetti2025gramian,
   title     = {Gramian Multimodal Representation Learning and Alignment},
   author    = {Cicchetti, Giordano and Grassucci, Eleonora and Sigillo, Luigi and Comminiello, Danilo},
@@ -151,6 +158,14 @@ LIANG_2021 = """@inproceedings{liang2021multibench,
   year      = {2021}
 }"""
 
+LIANG_2023 = """@inproceedings{liang2023factorized,
+  title     = {Factorized Contrastive Learning: Going Beyond Multi-view Redundancy},
+  author    = {Liang, Paul Pu and Deng, Zihao and Ma, Martin Q. and Zou, James and Morency, Louis-Philippe and
+               Salakhutdinov, Ruslan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2023}
+}"""
+
 LIU_2026 = """@article{liu2026principled,
   title   = {Principled Multimodal Representation Learning},
   author  = {Liu, Xiaohao and others},
@@ -175,6 +190,13 @@ LI_2026 = """@misc{li2026ovaib,
   year   = {2026}
 }"""
 
+MU_2022 = """@inproceedings{mu2022slip,
+  title     = {{SLIP}: Self-supervision Meets Language-Image Pre-training},
+  author    = {Mu, Norman and Kirillov, Alexander and Wagner, David and Xie, Saining},
+  booktitle = {European Conference on Computer Vision},
+  year      = {2022}
+}"""
+
 RADFORD_2021 = """@inproceedings{radford2021learning,
   title     = {Learning Transferable Visual Models From Natural Language Supervision},
   author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
@@ -191,6 +213,13 @@ SAPORTA_2024 = """@inproceedings{saporta2024contrasting,
   year      = {2024}
 }"""
 
+TIAN_2020 = """@inproceedings{tian2020contrastive,
+  title     = {Contrastive Multiview Coding},
+  author    = {Tian, Yonglong and Krishnan, Dilip and Isola, Phillip},
+  booktitle = {European Conference on Computer Vision},
+  year      = {2020}
+}"""
+
 WANG_2020 = """@inproceedings{wang2020understanding,
   title     = {Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere},
   author    = {Wang, Tongzhou and Isola, Phillip},
@@ -204,6 +233,13 @@ WANG_2024 = """@inproceedings{wang2024decoupling,
                Zhu, Xiao Xiang},
   booktitle = {European Conference on Computer Vision},
   year      = {2024}
+}"""
+
+WEN_2025 = """@inproceedings{wen2025infmasking,
+  title     = {{InfMasking}: Unleashing Synergistic Information by Contrastive Multimodal Interactions},
+  author    = {Wen and Dai and Liu and Zheng and Dai and Wang and Kang and Wang and Xu and Duan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025}
 }"""
 
 ZADEH_2016 = """@article{zadeh2016mosi,

@@ -198,7 +198,7 @@ def test_a_fusion_without_attention_is_told():
 
 
 def all_formulas():
-    for objective in ("comm", "cross", "cross_self"):
+    for objective in ("comm", "cross", "cross_self", "cmc", "simclr", "slip", "factorcl_linear", "infmasking"):
         for terms in ("both", "joint", "single"):
             config = CoMMConfig(modalities=CONFIG["modalities"], objective=objective, loss_terms=terms)
             yield build_objective(config).formula
@@ -239,7 +239,10 @@ def test_formulas_are_what_markdown_leaves_alone_and_latex_reads():
     assert "0.5 L_1 + L_2 + 2 L_" in "".join(found)
 
 
-@pytest.mark.parametrize(("objective", "words"), [("cross", '"Cross"'), ("cross_self", '"Cross+Self"')])
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [("cross", '"Cross"'), ("cross_self", '"Cross+Self"'), ("cmc", "(CMC)"), ("simclr", "SimCLR"), ("slip", "SLIP")],
+)
 def test_the_baselines_are_named_and_their_untrained_fusion_is_not_offered(objective, words):
     text = card(config=CoMMConfig(modalities=CONFIG["modalities"], objective=objective).to_dict())
     assert words in text and "fusion of several modalities was never trained" in text

@@ -32,6 +32,9 @@ PARTS = {"gradient_cache_chunk_size": 5, "loss_tile_size": 5}  # 12 rows: neithe
 LACKING = {name: {**model, "missing": True} for name, model in MODELS.items() if name != "clip"}
 LACKING["comm, mlp"] = {"objective": "comm", "missing": True, "options": {"fusion": "mlp"}}
 LACKING["clip of three"] = {"clip": True, "triples": True, "missing": True}
+LACKING |= {
+    name: {"objective": name, "missing": True} for name in ("cmc", "simclr", "slip", "factorcl_linear", "infmasking")
+}
 # What reads labels, of which some are missing, on rows that lack modalities: in the data, and by modality dropout.
 LABELLED = {
     "supcon": {"problem": "supcon", "objective": "supcon"},
@@ -203,7 +206,8 @@ def test_other_objectives(one, results, processes, model, variant):
 
 def test_each_objective_is_tried():
     """Those of heads are tried in test_albef_heads.py."""
-    tried = {"clip", "labels"} | {model.get("objective") for model in (*MODELS.values(), *LABELLED.values())}
+    cases = (*MODELS.values(), *LABELLED.values(), *LACKING.values())
+    tried = {"clip", "labels"} | {model.get("objective") for model in cases}
     tried |= {model["config"]["objective"] for model in OTHERS.values()}
     assert {*OBJECTIVES["latent_clip"], *OBJECTIVES["comm"]} <= tried
 
