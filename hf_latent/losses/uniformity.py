@@ -9,7 +9,6 @@ from torch import Tensor
 from .contrastive import groups_of, wide
 from .logsumexp import logsumexp
 
-
 LOWEST = -1e30  # a logarithm whose number is 0 beside any other
 
 
