@@ -9,12 +9,16 @@ from torch import Tensor
 from .contrastive import wide
 from .logsumexp import full_precision
 
+UNDECIDED = 1e-4
+"""Sums of the coordinates of a unit vector below this do not tell its sign."""
+
 
 def leading_direction(modalities: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     r"""The singular values of the matrix \(Z\) of the vectors of each row, and the left singular vector of the first.
 
     They are those of the eigenvalues of the Gram matrix, \(u_1 = Z v_1 / \sigma_1\), with the sign by which \(\langle
-    u_1, \sum_m z_m \rangle \geq 0\): that of a decomposition is arbitrary, and may differ between machines.
+    u_1, \sum_m z_m \rangle \geq 0\), or of the first modality where this is 0, as for two vectors that point apart:
+    that of a decomposition is arbitrary, and may differ between machines.
     Eigenvectors are found without a gradient, and values and gradients follow from them, \(d\lambda_k = v_k^T\, dG\,
     v_k\) and \(dv_1 = \sum_{k > 1} v_k (v_k^T\, dG\, v_1) / (\lambda_1 - \lambda_k)\). So equal vectors, whose other
     eigenvalues coincide, have a finite gradient. Where the first two coincide the direction is not defined, and the
@@ -33,7 +37,9 @@ def leading_direction(modalities: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             values, turns = torch.linalg.eigh(vectors.mT @ vectors)
             values, turns = values.flip(-1), turns.flip(-1)
-            turns = torch.where(turns.sum(dim=1, keepdim=True) < 0, -turns, turns)
+            total = turns.sum(dim=1, keepdim=True)
+            side = torch.where(total.abs() > UNDECIDED, total, turns[:, :1])
+            turns = torch.where(side < 0, -turns, turns)
             gaps = values[:, :1] - values
             inverse = torch.where(gaps > 100 * rounding * values[:, :1], 1 / gaps, 0)
         directions = vectors @ turns  # (batch, dim, modalities), orthogonal

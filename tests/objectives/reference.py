@@ -134,7 +134,9 @@ def pmrl(z, scale, config):
         left, values, _ = torch.linalg.svd(vectors, full_matrices=False)
         exponentials = (values / config.objective_options.get("singular_temperature", 0.05)).exp()
         loss = loss - (exponentials[0] / exponentials.sum()).log() / len(rows)
-        directions.append(left[:, 0] if vectors.sum(dim=1) @ left[:, 0] > 0 else -left[:, 0])
+        side = vectors.sum(dim=1) @ left[:, 0] / values[0]  # 0 where two vectors point apart
+        side = side if abs(side) > 1e-4 else vectors[:, 0] @ left[:, 0]
+        directions.append(left[:, 0] if side > 0 else -left[:, 0])
     return loss + one_way_by_rows(torch.stack(directions), torch.stack(directions), scale, own.ids) if ids else loss
 
 
