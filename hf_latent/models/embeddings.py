@@ -373,6 +373,9 @@ class LatentPreTrainedModel(PreTrainedModel):
         """Write `auto_map` into the config, which says what `trust_remote_code` loads of the folder."""
         self.config.auto_map = dict(self.auto_map)
 
+    def on_train_begin(self) -> None:
+        """Told by `LatentTrainer.train` that training begins or goes on, before anything is loaded for it."""
+
     def on_batch_scored(self, embeddings: Embeddings) -> None:
         """Told the scored embeddings of every training batch, of all processes."""
 

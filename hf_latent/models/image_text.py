@@ -119,7 +119,11 @@ class SharedSpacePreTrainedModel(LatentPreTrainedModel):
             ValueError: If there is no such modality.
         """
         self.check_names([name])
-        return self.projections[name](self.encoders[name](**inputs).pool())
+        return self.project(name, self.encoders[name](**inputs).pool())
+
+    def project(self, name: str, pooled: Tensor) -> Tensor:
+        """`(rows, width)` of the encoder of a modality -> its embeddings, `(rows, projection_dim)`."""
+        return self.projections[name](pooled)
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """`(images, projection_dim)`, before the L2 normalisation; of the only modality of images."""

@@ -120,6 +120,8 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         """As in `CheckpointTrainer`, by the batch sizes that the arguments have now."""
         self.share_batch()
         self._begin_anew()
+        if self.model_init is None:
+            cast(LatentPreTrainedModel, without_adapters(cast(nn.Module, self.model))).on_train_begin()
         return super().train(*args, **kwargs)
 
     # Batches and views
