@@ -173,7 +173,7 @@ def test_logits_features_and_embeddings_agree_and_training_begins_without(capsys
 
 
 def test_a_trainer_trains_without_it(tmp_path, capsys):
-    trainer = build_clip_trainer(tmp_path, regularizers=None, in_modal=False, max_steps=1)
+    trainer = build_clip_trainer(tmp_path, regularizers={}, in_modal=False, max_steps=1)
     trainer.model.calibrate(trainer.embed(trainer.train_dataset).embeds)
     trainer.train()
     assert trainer.model.calibration is None and "it trains without them" in capsys.readouterr().out

@@ -144,7 +144,14 @@ class SharedSpacePreTrainedModel(LatentPreTrainedModel):
     def score(self, embeddings: Embeddings) -> Embeddings:
         """L2 normalisation, in float32 or wider; log variances and losses of rows stay as they are."""
         with full_precision(embeddings.device):
-            return embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
+            scored = embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
+        if self.reads("raw"):
+            scored.raw = {name: wide(rows) for name, rows in (embeddings.embeds or {}).items()}
+        return scored
+
+    def reads(self, field: str) -> bool:
+        """Whether the objective reads a field of `ON_REQUEST`."""
+        return field in self.on_request and self.objective_builder() is not None and field in self.objective.requires
 
     def add_logits(self, output: ImageTextOutput) -> None:
         """Every image against every text."""

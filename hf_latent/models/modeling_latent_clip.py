@@ -1,6 +1,7 @@
 """LatentCLIP: a tower of any backbone for each modality, in a space whose structure the config chooses."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
@@ -12,7 +13,15 @@ from transformers.utils import can_return_tuple
 
 from .calibration import Calibration
 from .configuration_latent_clip import LatentCLIPConfig
-from .embeddings import check_inputs, checked_presence, concatenate_views, fit_together, image_inputs, text_inputs
+from .embeddings import (
+    Embeddings,
+    check_inputs,
+    checked_presence,
+    concatenate_views,
+    fit_together,
+    image_inputs,
+    text_inputs,
+)
 from .encoders import AutoEncoder, couples_rows
 from .image_text import IMAGE_TEXT, ImageTextOutput, SharedSpacePreTrainedModel, is_paired
 
@@ -48,6 +57,8 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
         "AutoModelForZeroShotImageClassification": "modeling_latent_clip.LatentCLIPModel",
     }
     supports_missing = True
+    on_request = frozenset({"raw", "teacher"})
+    _keys_to_ignore_on_load_unexpected = [r"^teacher\."]  # of a checkpoint
 
     def build_projection(self, width: int) -> nn.Module:
         config = self.config
@@ -57,6 +68,7 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
         super().build()
         told = self.config.calibration
         self.calibration = None if told is None else self._new_calibration(told["method"])
+        self.teacher: nn.ModuleDict | None = None
 
     def _new_calibration(self, method: str) -> Calibration:
         return Calibration(self.encoders, self.config.projection_dim, method)
@@ -99,6 +111,45 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
         super().on_train_begin()
         if self.drop_calibration():
             print("The model was calibrated, by statistics that training makes stale: it trains without them")
+        self.teacher = None
+        self.prepare_training()
+
+    def prepare_training(self) -> None:
+        """Make the teacher, a frozen copy of towers and projections, where the objective reads it and there is none.
+
+        It is kept in checkpoints of the Trainer, and never in what `save_pretrained` writes otherwise.
+        """
+        super().prepare_training()
+        if self.teacher is None and self.reads("teacher"):
+            parts = {"encoders": self.encoders, "projections": self.projections}
+            self.teacher = nn.ModuleDict(deepcopy(parts)).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As the base class; the teacher has no dropout."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    @torch.no_grad()
+    def _taught(self, name: str, inputs: dict[str, Tensor]) -> Tensor:
+        """The teacher's embeddings of one modality."""
+        teacher = cast(nn.ModuleDict, self.teacher)
+        pooled = teacher.get_submodule(f"encoders.{name}")(**inputs).pool()
+        return teacher.get_submodule(f"projections.{name}")(pooled)
+
+    def objective_of(self, scored: Embeddings, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """As the base class.
+
+        Raises:
+            ValueError: If the objective reads a teacher, and there is none.
+        """
+        if scored.teacher is None and self.reads("teacher"):
+            raise ValueError(
+                "the objective reads a teacher, which is made when training begins: LatentTrainer does so; before "
+                "another loop, call prepare_training()"
+            )
+        return super().objective_of(scored, **options)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -236,6 +287,8 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
                 add(f"independent{suffix}", self.extra_projections.get_submodule(f"independent.{name}")(rows))
         if "log_variance" in self.extra_projections:
             add("log_variance", self.extra_projections.get_submodule(f"log_variance.{name}")(pooled[0]))
+        if self.teacher is not None:
+            add("teacher", self._taught(name, first))
 
     @classmethod
     def from_clip_pretrained(cls, checkpoint: str, **options: Any) -> Self:
