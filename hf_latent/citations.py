@@ -23,6 +23,27 @@ CASTRO_2019 = r"""@inproceedings{castro2019towards,
   year      = {2019}
 }"""
 
+CHEN_2020 = """@inproceedings{chen2020simple,
+  title     = {A Simple Framework for Contrastive Learning of Visual Representations},
+  author    = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2020}
+}"""
+
+CICCHETTI_2025_GRAM = """@inproceedings{cicchetti2025gramian,
+  title     = {Gramian Multimodal Representation Learning and Alignment},
+  author    = {Cicchetti, Giordano and Grassucci, Eleonora and Sigillo, Luigi and Comminiello, Danilo},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2025}
+}"""
+
+CICCHETTI_2025_TRIANGLE = """@inproceedings{cicchetti2025triangle,
+  title     = {A {TRIANGLE} Enables Multimodal Alignment Beyond Cosine Similarity},
+  author    = {Cicchetti, Giordano and Grassucci, Eleonora and Comminiello, Danilo},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025}
+}"""
+
 CISSEE_2026 = """@misc{cissee2026orthogonalized,
   title         = {Orthogonalized Multimodal Contrastive Learning with Asymmetric Masking for Structured
                    Representations},
@@ -144,6 +165,22 @@ LIANG_2021 = """@inproceedings{liang2021multibench,
   year      = {2021}
 }"""
 
+LIANG_2023 = """@inproceedings{liang2023factorized,
+  title     = {Factorized Contrastive Learning: Going Beyond Multi-view Redundancy},
+  author    = {Liang, Paul Pu and Deng, Zihao and Ma, Martin Q. and Zou, James and Morency, Louis-Philippe and
+               Salakhutdinov, Ruslan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2023}
+}"""
+
+LIU_2026 = """@article{liu2026principled,
+  title   = {Principled Multimodal Representation Learning},
+  author  = {Liu, Xiaohao and others},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  year    = {2026},
+  note    = {arXiv:2507.17343}
+}"""
+
 LI_2021 = """@inproceedings{li2021align,
   title     = {Align before Fuse: Vision and Language Representation Learning with Momentum Distillation},
   author    = {Li, Junnan and Selvaraju, Ramprasaath R. and Gotmare, Akhilesh Deepak and Joty, Shafiq and
@@ -160,6 +197,13 @@ LI_2026 = """@misc{li2026ovaib,
   year   = {2026}
 }"""
 
+MU_2022 = """@inproceedings{mu2022slip,
+  title     = {{SLIP}: Self-supervision Meets Language-Image Pre-training},
+  author    = {Mu, Norman and Kirillov, Alexander and Wagner, David and Xie, Saining},
+  booktitle = {European Conference on Computer Vision},
+  year      = {2022}
+}"""
+
 RADFORD_2021 = """@inproceedings{radford2021learning,
   title     = {Learning Transferable Visual Models From Natural Language Supervision},
   author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
@@ -167,6 +211,20 @@ RADFORD_2021 = """@inproceedings{radford2021learning,
                Krueger, Gretchen and Sutskever, Ilya},
   booktitle = {International Conference on Machine Learning},
   year      = {2021}
+}"""
+
+SAPORTA_2024 = """@inproceedings{saporta2024contrasting,
+  title     = {Contrasting with {Symile}: Simple Model-Agnostic Representation Learning for Unlimited Modalities},
+  author    = {Saporta, Adriel and Puli, Aahlad Manas and Goldstein, Mark and Ranganath, Rajesh},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2024}
+}"""
+
+TIAN_2020 = """@inproceedings{tian2020contrastive,
+  title     = {Contrastive Multiview Coding},
+  author    = {Tian, Yonglong and Krishnan, Dilip and Isola, Phillip},
+  booktitle = {European Conference on Computer Vision},
+  year      = {2020}
 }"""
 
 WANG_2020 = """@inproceedings{wang2020understanding,
@@ -182,6 +240,13 @@ WANG_2024 = """@inproceedings{wang2024decoupling,
                Zhu, Xiao Xiang},
   booktitle = {European Conference on Computer Vision},
   year      = {2024}
+}"""
+
+WEN_2025 = """@inproceedings{wen2025infmasking,
+  title     = {{InfMasking}: Unleashing Synergistic Information by Contrastive Multimodal Interactions},
+  author    = {Wen and Dai and Liu and Zheng and Dai and Wang and Kang and Wang and Xu and Duan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025}
 }"""
 
 ZADEH_2016 = """@article{zadeh2016mosi,

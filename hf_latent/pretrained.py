@@ -114,6 +114,8 @@ def pretrained_options(
             raise UserError(f"model.{key}={options[key]}: {source} was trained with {was}, which stays: leave it out")
     left_out = {*_OF_A_FILE, *config_class.not_inherited}
     left = {key: value for key, value in found.items() if key not in left_out}
+    if options.get("objective", found.get("objective")) != found.get("objective"):
+        left.pop("objective_options", None)  # they are of the objective
     if "num_labels" in options or "id2label" in options:
         for key in ("id2label", "label2id", "num_labels"):
             left.pop(key, None)

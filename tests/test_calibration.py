@@ -17,7 +17,7 @@ from hf_latent.errors import UserError
 from hf_latent.hub.card_fields import told_calibration
 from hf_latent.hub.contents import published_settings
 from hf_latent.models.calibration import Calibration
-from tests.losses.test_sigmoid import golden
+from tests.losses.golden import golden
 from tests.models.small import small_clip, small_pairs
 from tests.training.runs import build_clip_trainer
 

@@ -238,3 +238,18 @@ def test_a_bad_first_row_says_what_to_add_to_the_command(clip, tmp_path, capsys)
     assert main(asked) == 2
     told = capsys.readouterr().err
     assert "row 0, column 'image' is not an image" in told and "add --skip-bad-rows" in told and "data." not in told
+
+
+def test_heads_are_trained_on_what_was_embedded(clip, data, tmp_path, capsys):
+    """The recipe of heads between frozen towers reads the file as it is."""
+    features = tmp_path / "features.parquet"
+    assert main(["embed", str(clip), data, *COLUMNS, "--output", str(features), "--quiet"]) == 0
+    width = len(pq.read_table(features).column("image_embedding")[0])
+    wide = [f"model.modalities.{name}.input_dim={width}" for name in ("image", "text")]
+    files = [f"data.options.data_files.{split}={features}" for split in ("train", "validation")]
+    small = ["model.projection_dim=8", "training.max_steps=2", "training.global_batch_size=8", "training.eval_steps=2"]
+    run = [f"training.output_dir={tmp_path / 'heads'}", "training.eval_strategy=steps", "training.save_strategy=no"]
+    assert main(["train", "latent_clip_heads", *wide, *files, *small, *run, "--quiet"]) == 0
+    metrics = json.loads((tmp_path / "heads" / "metrics.json").read_text(encoding="utf-8"))
+    assert 0 <= metrics["image_to_text_r1"] <= 100 and "SigLIP" not in capsys.readouterr().err
+    assert "Sigmoid Loss" in (tmp_path / "heads" / "README.md").read_text(encoding="utf-8")

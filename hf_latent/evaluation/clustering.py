@@ -10,7 +10,7 @@ from ..data.loaded import EvaluationData
 from ..errors import UserError, suggest
 from ..metrics.clustering import clustering
 from .benchmark import Benchmark, Encode, Values, register_benchmark, some
-from .labels import known_rows
+from .labels import class_labels, known_rows
 from .measurement import Group, Measurement
 
 
@@ -21,7 +21,7 @@ class Clustering(Benchmark):
     It is measured where a recipe asks for it.
 
     Args:
-        labels: Labels of classes; by default all.
+        labels: Labels of classes; by default all of up to 50.
         seeds: Runs that are averaged.
         most: Rows of each modality, spread evenly.
     """
@@ -44,7 +44,7 @@ class Clustering(Benchmark):
             if name not in fitting:
                 raise UserError(f"labels: {name!r} is no label of classes: {suggest(name, fitting)}")
         if self.labels == [] or not self._labels(data):
-            raise UserError("clustering needs a label of classes: name a column of them in data.labels")
+            raise UserError("clustering needs a label of few classes: name a column of them in data.labels")
         if self.seeds < 1 or self.most < 2:
             raise UserError(f"seeds={self.seeds}, most={self.most}: write 1 or more, and 2 or more")
         for name in self._labels(data):
@@ -56,12 +56,18 @@ class Clustering(Benchmark):
         for name in self._labels(data):
             rows = sum(map(len, self._rows(data, name).values()))
             title = f"Clusters and {data.labels[name].title or name}"
-            common: dict[str, Any] = {"rows": rows, "group": "clustering"}
+            common: dict[str, Any] = {"rows": rows, "group": "clustering", "metric": "v_measure"}
             found += [
                 Measurement(
                     f"cluster_{name}_v_measure", np.nan, f"{title}, V-measure", headline=True, chance=0.0, **common
                 ),
-                Measurement(f"cluster_{name}_ari", np.nan, f"{title}, adjusted Rand index", chance=0.0, **common),
+                Measurement(
+                    f"cluster_{name}_ari",
+                    np.nan,
+                    f"{title}, adjusted Rand index",
+                    chance=0.0,
+                    **{**common, "metric": "ari"},
+                ),
                 Measurement(
                     f"cluster_{name}_modality_v_measure",
                     np.nan,
@@ -87,7 +93,7 @@ class Clustering(Benchmark):
     def _labels(self, data: EvaluationData) -> list[str]:
         if self.labels is not None:
             return list(self.labels)
-        return [name for name, label in data.labels.items() if label.kind == "class" and self._count(data, name) > 1]
+        return [name for name in class_labels(data) if self._count(data, name) > 1]
 
     def _rows(self, data: EvaluationData, name: str) -> dict[str, np.ndarray]:
         found = {}

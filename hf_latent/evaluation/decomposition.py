@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import combinations
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch.nn.functional as F
@@ -14,9 +14,10 @@ from ..errors import UserError, suggest
 from ..metrics.decomposition import bootstrap, bounds, counted, decompose, probe_log_losses, told_by
 from ..metrics.linear_probe import check_probe_labels
 from .benchmark import Benchmark, Encode, Values, register_benchmark
-from .labels import known_rows
+from .labels import class_labels, known_rows
 from .measurement import Group, Information, Measurement
 
+AT_LEAST = "bits; what it tells is at least that"
 PARTS = ("redundancy", "unique1", "unique2", "synergy")
 BOUND = ("redundancy", "synergy")
 LOW, HIGH = "low", "high"
@@ -36,7 +37,7 @@ class Decomposition(Benchmark):
     rows for many clusters overstate all parts: the interval says nothing of that.
 
     Args:
-        labels: Labels of classes; by default all.
+        labels: Labels of classes; by default all of up to 50.
         clusters: Of each modality.
         draws: Of the bootstrap.
     """
@@ -66,8 +67,8 @@ class Decomposition(Benchmark):
             raise UserError("a decomposition is of two modalities: there is one")
         if data.train is None:
             raise UserError("clusters and probes are fitted on training rows, and there are none")
-        if self.labels == [] or not (self.labels or fitting):
-            raise UserError("a label of classes is needed: name a column of them in data.labels")
+        if self.labels == [] or not (self.labels or class_labels(data)):
+            raise UserError("a label of few classes is needed: name a column of them in data.labels")
         for name, a, b in self._all(data):
             train, test = (self._rows(split, name, a, b) for split in (data.train, data.test))
             if len(train) < self.clusters or not len(test):
@@ -90,43 +91,32 @@ class Decomposition(Benchmark):
                 "unique2": f"told by {b} alone",
                 "synergy": f"told only by {a} and {b} together",
             }
-            rows = len(self._rows(data.test, name, a, b))
+            common: dict[str, Any] = {
+                **{"group": "decomposition", "unit": "bits", "better": "none", "metric": "mutual_information"},
+                "rows": len(self._rows(data.test, name, a, b)),
+            }
+            label = told.capitalize()
             for part, said in words.items():
-                found.append(
-                    Measurement(
-                        f"{key}_{part}",
-                        np.nan,
-                        f"{told.capitalize()}, {said}",
-                        "decomposition",
-                        "bits",
-                        better="none",
-                        rows=rows,
-                        reading="of clusters",
-                        headline=True,
-                        information=KINDS[part],  # type: ignore[arg-type]
-                    )
-                )
+                own: dict[str, Any] = {
+                    "reading": "bits, of clusters",
+                    "headline": part in BOUND,
+                    "information": KINDS[part],
+                }
+                found.append(Measurement(f"{key}_{part}", np.nan, f"{label}, {said}", **own, **common))
             for part, said in ((a, f"from {a}"), (b, f"from {b}"), ("both", f"from {a} and {b}")):
-                title = f"{told.capitalize()}, {said}, by a linear probe"
                 found.append(
                     Measurement(
-                        f"{key}_probe_{part}", np.nan, title, "decomposition", "bits", better="none", rows=rows
+                        f"{key}_probe_{part}",
+                        np.nan,
+                        f"{label}, {said}, by a linear probe",
+                        reading=AT_LEAST,
+                        **common,
                     )
                 )
             for part in BOUND:
                 for end, said in ((LOW, "least"), (HIGH, "most")):
-                    title = f"{told.capitalize()}, {words[part]}, {said} that fits the probes"
-                    found.append(
-                        Measurement(
-                            f"{key}_probe_{part}_{end}",
-                            np.nan,
-                            title,
-                            "decomposition",
-                            "bits",
-                            better="none",
-                            rows=rows,
-                        )
-                    )
+                    title = f"{label}, {words[part]}, the {said} that fits the probes"
+                    found.append(Measurement(f"{key}_probe_{part}_{end}", np.nan, title, reading="bits", **common))
         return found
 
     def measure(self, encode: Encode, data: EvaluationData) -> Values:
@@ -151,7 +141,7 @@ class Decomposition(Benchmark):
         return found
 
     def _all(self, data: EvaluationData) -> Iterator[tuple[str, str, str]]:
-        names = self.labels or [name for name, label in data.labels.items() if label.kind == "class"]
+        names = self.labels or class_labels(data)
         for name in names:
             for a, b in combinations(data.columns, 2):
                 yield name, a, b

@@ -7,6 +7,9 @@ import numpy as np
 from ..data.loaded import EvaluationData, LabelKind, Split
 from ..errors import UserError, suggest
 
+MOST_CLASSES = 50
+"""Of a label whose classes are clustered or counted without being asked for: captions are labels of many."""
+
 
 def chosen_label(data: EvaluationData, name: str | None, kinds: Sequence[LabelKind]) -> str:
     """The label that a recipe names, or the only one of these kinds.
@@ -25,6 +28,11 @@ def chosen_label(data: EvaluationData, name: str | None, kinds: Sequence[LabelKi
     if name not in fitting:
         raise UserError(f"label={name!r} is a {data.labels[name].kind}: a {' or '.join(kinds)} is needed here")
     return name
+
+
+def class_labels(data: EvaluationData, most: int = MOST_CLASSES) -> list[str]:
+    """The labels of classes, of few of them."""
+    return [name for name, label in data.labels.items() if label.kind == "class" and len(label.names) <= most]
 
 
 def known_rows(split: Split, name: str, rows: np.ndarray) -> np.ndarray:

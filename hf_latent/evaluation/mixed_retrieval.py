@@ -9,6 +9,7 @@ import numpy as np
 from ..data.loaded import EvaluationData
 from ..errors import UserError
 from ..metrics.arrays import cutoffs
+from ..metrics.chance import recall_chance
 from ..metrics.mixed_retrieval import mixed_retrieval
 from ..metrics.ranking import ndcg_chance
 from .benchmark import Benchmark, Encode, Values, register_benchmark, some
@@ -82,7 +83,7 @@ class MixedRetrieval(Benchmark):
                         f"{title}, recall at {k}",
                         "mixed_retrieval",
                         metric=f"recall_at_{k}",
-                        reading="share of queries with something right among the nearest",
+                        chance=recall_chance(counts[asked], total, k),
                         **common,
                     ),
                     Measurement(

@@ -45,7 +45,7 @@ def one_way_info_nce(
     """
     anchors, columns = scale * wide(anchors), wide(columns)
     sums = logsumexp(of_process(anchors, rows), columns)
-    return mean_of_rows(sums - of_process(_positive(anchors, columns, ids), rows), rows)
+    return mean_of_rows(sums - of_process(positives_of(anchors, columns, ids), rows), rows)
 
 
 def symmetric_info_nce(
@@ -70,8 +70,8 @@ def symmetric_info_nce(
     sums = torch.stack(mutual_logsumexp(first, second))
     # The mean logit of the positives is the same from either side.
     if rows is None:
-        return sums.mean() - _positive(first, second, ids).mean()
-    return mean_of_rows(sums.mean(dim=0) - _positive(first, second, ids), rows)
+        return sums.mean() - positives_of(first, second, ids).mean()
+    return mean_of_rows(sums.mean(dim=0) - positives_of(first, second, ids), rows)
 
 
 def nt_xent(
@@ -103,20 +103,20 @@ def nt_xent(
         if isinstance(rows, TermRows):
             return mean_of_rows(sums.unflatten(0, (2, -1)).mean(dim=0) - of_process(positive, rows), rows)
         return sums.mean() - of_process(positive, rows).mean()
-    positive = _positive(both, both, torch.cat([ids, ids]), but_itself=True)
+    positive = positives_of(both, both, torch.cat([ids, ids]), but_itself=True)
     losses = sums - (positive if own is None else positive[own])
     if isinstance(rows, TermRows):
         losses = losses.unflatten(0, (2, -1)).mean(dim=0)
     return mean_of_rows(losses, rows)
 
 
-def _positive(anchors: Tensor, columns: Tensor, ids: Tensor | None, but_itself: bool = False) -> Tensor:
+def positives_of(anchors: Tensor, columns: Tensor, ids: Tensor | None, but_itself: bool = False) -> Tensor:
     """`(batch,)`: the logit of the positive of every anchor, or the mean of the logits where it has several."""
     if ids is None:
         return (anchors * columns).sum(dim=1)
     group = groups_of(ids)
     sums = torch.zeros_like(columns).index_add(0, group, columns)[group]
-    counts = torch.zeros_like(group).index_add(0, group, torch.ones_like(group))[group]
+    counts = sizes_of(group)
     if but_itself:
         sums, counts = sums - columns, counts - 1
     return (anchors * sums).sum(dim=1) / counts
@@ -127,3 +127,8 @@ def groups_of(ids: Tensor) -> Tensor:
     ordered, order = ids.sort()
     new = torch.cat([torch.zeros_like(ordered[:1]), (ordered[1:] != ordered[:-1]).to(ordered.dtype)])
     return torch.empty_like(order).scatter_(0, order, new.cumsum(0))
+
+
+def sizes_of(group: Tensor) -> Tensor:
+    """`(batch,)`: how many rows are in the group of each. `bincount` would wait for the device."""
+    return torch.zeros_like(group).index_add(0, group, torch.ones_like(group))[group]

@@ -9,6 +9,8 @@ from torch import Tensor
 from .contrastive import groups_of, wide
 from .logsumexp import logsumexp
 
+LOWEST = -1e30  # a logarithm whose number is 0 beside any other
+
 
 def uniformity(sets: Sequence[Tensor], t: float = 2.0) -> Tensor:
     r"""\(\log \frac1N \sum_s \sum_{jk} e^{-t \lVert u^s_j - u^s_k \rVert^2}\), with one logarithm around all sets.
@@ -46,11 +48,12 @@ def pair_uniformity(first: Tensor, second: Tensor, t: float = 2.0, ids: Tensor |
     """
     first, second = wide(first), wide(second)
     label = torch.arange(len(first), device=first.device) if ids is None else groups_of(ids)
-    pairs = len(first) ** 2 - label.bincount().square().sum()
-    if not pairs:
-        return first.sum() * 0 + second.sum() * 0
+    counts = torch.zeros_like(label).index_add(0, label, torch.ones_like(label))
+    pairs = len(first) ** 2 - counts.square().sum()
     sums = _kernel_logsumexp(first, t, second, label)
-    return sums.logsumexp(0) - pairs.to(sums).log()
+    # A row without a pair adds nothing, and no gradient; an `if` would wait for the device.
+    total = sums.masked_fill(sums.isinf(), LOWEST).logsumexp(0) - pairs.clamp(min=1).to(sums).log()
+    return torch.where(pairs > 0, total, torch.zeros_like(total))
 
 
 def _kernel_logsumexp(first: Tensor, t: float, second: Tensor | None = None, label: Tensor | None = None) -> Tensor:

@@ -87,7 +87,7 @@ def _bits(joint: Array) -> float:
     """The mutual information of rows and columns, `(x, y)` probabilities."""
     outer = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     there = joint > 0
-    return float((joint[there] * np.log2(joint[there] / outer[there])).sum())
+    return float((joint[there] * np.log2(joint[there] / np.maximum(outer[there], TINY))).sum())
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ EXTRA_HEADS = ("independent", "log_variance")
 # What a model returns that is no prediction of a row: `transformers.Trainer` would pad, gather and keep it.
 NOT_PREDICTED = (
     *("loss", "augmented", "independent_augmented", "fused_augmented", "row_losses", "ids", "labels"),
-    *("raw", "teacher"),
+    *("fused_masked", "fused_masked_augmented", "raw", "teacher"),
     *("last_hidden_state", "logits_per_image", "logits_per_text"),
 )
 
@@ -201,8 +201,10 @@ class LatentConfig(PreTrainedConfig):
         """Refuse an objective that is neither one of these nor registered in the library."""
         if self.objective in own:
             return
-        known = (from_library("OBJECTIVES") or {}).get(self.model_type, {})
-        if self.objective not in known:
+        library = from_library("OBJECTIVES")
+        known = (library or {}).get(self.model_type, {})
+        # Without the library nothing is trained: a model that was trained on something else is loaded all the same.
+        if library is not None and self.objective not in known:
             raise ValueError(f"objective={self.objective!r}: {nearest(self.objective, [*{*own, *known}])}")
 
     def _check_counts(self, *keys: str) -> None:

@@ -35,8 +35,10 @@ class LatentCLIPConfig(LatentConfig):
             modalities; of two, a quarter for each of the four directions (Jiang et al., CVPR 2023, L_Con). Needs a
             second view.
         anchor: Contrast only the pairs of modalities that have this one, such as `"image"`, and bind the others by it
-            (Girdhar et al., ImageBind, CVPR 2023). By default all pairs are contrasted.
-        objective: `"clip"`.
+            (Girdhar et al., ImageBind, CVPR 2023). By default all pairs are contrasted. Of `"gram"`, `"triangle"` and
+            `"symile"` the modality whose rows are contrasted with those of all others together.
+        objective: `"clip"`, or another of `hf-latent list objectives`: of pairs of modalities `"sigmoid"`, of all of
+            them together `"gram"`, `"pmrl"`, `"symile"` and, of three, `"triangle"`.
         regularizers, extra_heads: As in [`LatentConfig`].
         calibration: How the embeddings of a finished model are calibrated, `{"method", "data", "rows"}`; set by
             [`LatentCLIPModel.calibrate`], never by hand.

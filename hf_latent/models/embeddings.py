@@ -21,7 +21,8 @@ from .registry import UnknownNameError
 
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
-    *("fused", "fused_augmented", "row_losses", "raw", "teacher"),
+    *("fused", "fused_augmented", "fused_masked", "fused_masked_augmented", "row_losses"),
+    *("raw", "teacher"),
 )
 # What is scored on the unit sphere where every modality has its own projection.
 VECTORS = ("embeds", "augmented", "independent", "independent_augmented", "teacher")
@@ -33,7 +34,7 @@ TRAINING_STATE = ("momentum.", "feature_queue.", "teacher.")
 
 @dataclass
 class Embeddings(ModelOutput):
-    """The embeddings of one batch, keyed by modality name. All tensors are `(batch, dim)`.
+    """The embeddings of one batch, keyed by modality name. Tensors are `(batch, dim)` where nothing else is said.
 
     Attributes:
         loss: Scalar objective, where it was asked for. It stands first: `outputs[0]` is then the loss, and a
@@ -45,6 +46,9 @@ class Embeddings(ModelOutput):
         log_variance: The logarithm of the variance of each coordinate of `embeds` (information bottleneck).
         fused: The joint embedding of all modalities that were given.
         fused_augmented: The same for the second view.
+        fused_masked: `(batch, copies, dim)`, the joint embeddings of copies of which random tokens are masked; only of
+            a model that trains with an objective that masks.
+        fused_masked_augmented: The same for the second view.
         row_losses: Losses that need tokens, which an objective never sees, by their names: `(batch, sums + 1)`, the
             sums over the tokens or pairs of each row, and last how many they were.
         present: `(batch,)` bool of each modality, the rows that have it; None where every row has all. What stands in
@@ -63,6 +67,8 @@ class Embeddings(ModelOutput):
     log_variance: dict[str, Tensor] | None = None
     fused: Tensor | None = None
     fused_augmented: Tensor | None = None
+    fused_masked: Tensor | None = None
+    fused_masked_augmented: Tensor | None = None
     row_losses: dict[str, Tensor] | None = None
     present: dict[str, Tensor] | None = None
     ids: Tensor | None = None
@@ -345,6 +351,11 @@ class LatentPreTrainedModel(PreTrainedModel):
     def modality_dropout(self) -> float:
         """The probability with which a modality of a row is left out in training; see `training.LatentTrainer`."""
         return 0.0
+
+    @property
+    def draws_masks(self) -> bool:
+        """Whether its training reads `mask_seeds`, a number a row that its random masks depend on."""
+        return False
 
     @property
     def queue(self) -> Embeddings | None:

@@ -21,6 +21,7 @@ from .embeddings import (
 from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype
 from .fusion import ConcatenationFusion, FusionTransformer
 from .latent_converter import LatentConverter
+from .objective_modules import MaskToken
 from .registry import nearest
 
 Modalities = Mapping[str, Mapping[str, Tensor]]
@@ -131,6 +132,10 @@ class CoMMModel(LatentPreTrainedModel):
         return self.config.modality_dropout
 
     @property
+    def draws_masks(self) -> bool:
+        return "mask_token" in self.objective_modules
+
+    @property
     def scale(self) -> float:
         return 1 / self.config.temperature
 
@@ -156,6 +161,7 @@ class CoMMModel(LatentPreTrainedModel):
         ids: Tensor | None = None,
         present: Mapping[str, Tensor] | None = None,
         labels: Tensor | None = None,
+        mask_seeds: Tensor | None = None,
         return_loss: bool | None = None,
         **kwargs: Any,
     ) -> Embeddings:
@@ -169,6 +175,8 @@ class CoMMModel(LatentPreTrainedModel):
             present: `(batch,)` bool of each modality, the rows that have it, in either view; by default all have all.
                 What stands in the others is not fused.
             labels: `(batch,)` int64, the class of each row, for the objective `supcon`; negative of a row without one.
+            mask_seeds: `(batch,)` int64, what the random masks of a row depend on, for an objective that masks tokens,
+                in training; drawn by default.
             return_loss: Compute the objective. By default where the batch holds what the objective needs.
 
         Returns:
@@ -185,7 +193,8 @@ class CoMMModel(LatentPreTrainedModel):
             )
         subsets: list[list[int]] = [[i] for i in range(len(names))] + [list(range(len(names)))]
         present = checked_presence(present, {name: next(iter(modalities[name].values())) for name in names})
-        fused = self._fuse(modalities, augmented_modalities, names, subsets, present)
+        tokens, masks = self._tokens(modalities, augmented_modalities, names, present)
+        fused = self._join(tokens, masks, names, subsets)
         batch = fused.shape[0] if augmented_modalities is None else fused.shape[0] // 2
 
         def view(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -197,6 +206,9 @@ class CoMMModel(LatentPreTrainedModel):
             embeddings.labels = labels
         if augmented_modalities is not None:
             embeddings.augmented, embeddings.fused_augmented = view(fused[batch:])
+        if self.training and self.draws_masks:
+            views = self._fuse_masked(tokens, masks, names, mask_seeds, batch).split(batch)
+            embeddings.fused_masked, embeddings.fused_masked_augmented = (*views, None)[:2]
         if return_loss is None:
             return_loss = names == list(self.encoders) and self.has_views(embeddings)
         if return_loss:
@@ -228,6 +240,10 @@ class CoMMModel(LatentPreTrainedModel):
                 return None
             return F.normalize(self.head.of_rows(rows.to(dtype), embeddings.rows_with()), dim=-1)
 
+        def copies(rows: Tensor | None) -> Tensor | None:
+            # Each with batch statistics of its own.
+            return None if rows is None else torch.stack([cast(Tensor, joint(own)) for own in rows.unbind(1)], dim=1)
+
         with full_precision(embeddings.device):
             scored = Embeddings(ids=embeddings.ids, present=embeddings.present, labels=embeddings.labels)
             if self.config.objective == "supcon":
@@ -239,6 +255,8 @@ class CoMMModel(LatentPreTrainedModel):
             scored.embeds = unit(apply(self.head, embeddings.embeds))
             scored.augmented = unit(apply(self.head, embeddings.augmented))
             scored.fused, scored.fused_augmented = joint(embeddings.fused), joint(embeddings.fused_augmented)
+            scored.fused_masked = copies(embeddings.fused_masked)
+            scored.fused_masked_augmented = copies(embeddings.fused_masked_augmented)
             for field, rows in (("independent", embeddings.embeds), ("independent_augmented", embeddings.augmented)):
                 if "independent" in self.extra_heads:
                     setattr(scored, field, unit(apply(self.extra_heads["independent"], rows)))
@@ -265,8 +283,42 @@ class CoMMModel(LatentPreTrainedModel):
         subsets: list[list[int]],
         present: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """`(views * batch, subsets, embed_dim)`; the encoders may run in bf16, everything after them does not."""
-        tokens, masks = [], []
+        """`(views * batch, subsets, embed_dim)`."""
+        return self._join(*self._tokens(first, second, names, present), names, subsets)
+
+    def _join(
+        self, tokens: list[Tensor], masks: list[Tensor | None], names: Iterable[str], subsets: list[list[int]]
+    ) -> Tensor:
+        with full_precision(tokens[0].device):
+            return self.fusion(tokens, subsets, masks, self._places(names))
+
+    def _places(self, names: Iterable[str]) -> list[int]:
+        return [list(self.encoders).index(name) for name in names]
+
+    def _fuse_masked(
+        self, tokens: list[Tensor], masks: list[Tensor | None], names: list[str], seeds: Tensor | None, batch: int
+    ) -> Tensor:
+        """`(views * batch, copies, embed_dim)`, all modalities fused, with other masks in each view."""
+        token, device = cast(MaskToken, self.objective_modules["mask_token"]), tokens[0].device
+        seeds = torch.randint(2**62, (batch,), device=device) if seeds is None else seeds.to(device)
+        seeds = torch.cat([seeds, ~seeds])[: len(tokens[0])]
+        with full_precision(device):
+            masked = token(tokens, masks, self._places(names), seeds)
+        repeated = [None if mask is None else mask.repeat_interleave(token.copies, dim=0) for mask in masks]
+        fused = self._join(masked, repeated, names, [list(range(len(names)))])
+        return fused.squeeze(1).unflatten(0, (-1, token.copies))
+
+    def _tokens(
+        self,
+        first: Modalities,
+        second: Modalities | None,
+        names: Iterable[str],
+        present: Mapping[str, Tensor] | None = None,
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """`(views * batch, length, embed_dim)` of each modality, and which tokens are real; the encoders may run in
+        bf16, everything after them does not."""
+        tokens: list[Tensor] = []
+        masks: list[Tensor | None] = []
         for name in names:
             encoder = self.encoders[name]
             if second is None:
@@ -283,8 +335,7 @@ class CoMMModel(LatentPreTrainedModel):
             masks.append(torch.cat(mask) if mask else None)
             if present is not None:
                 masks[-1] = _of_present(masks[-1], tokens[-1], present[name])
-        with full_precision(tokens[0].device):
-            return self.fusion(tokens, subsets, masks, [list(self.encoders).index(name) for name in names])
+        return tokens, masks
 
 
 def _of_present(mask: Tensor | None, tokens: Tensor, present: Tensor) -> Tensor:

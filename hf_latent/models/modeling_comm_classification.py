@@ -89,6 +89,7 @@ class CoMMForSequenceClassification(CoMMModel):
                 "they could shape; leave them out, or pre-train with them"
             )
         config = copy.deepcopy(config)  # it may be that of another model
+        config.objective_options = config.objective_options if config.objective == self.task else {}
         config.regularizers, config.extra_heads, config.objective = {}, [], self.task
         super().__init__(config)
 

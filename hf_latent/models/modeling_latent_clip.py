@@ -46,8 +46,9 @@ def _projection(kind: str, width: int, dim: int, bias: bool) -> nn.Module:
 class LatentCLIPModel(SharedSpacePreTrainedModel):
     """Two towers or more, a projection of each into one space, and whatever heads the regularizers of the config read.
 
-    The contrastive objective is that of CLIP (Radford et al. 2021), over all pairs of modalities; the regularizers are
-    those of Jiang et al., CVPR 2023, and Almudevar et al., ICML 2025. See [`LatentCLIPConfig`].
+    The contrastive objective is that of CLIP (Radford et al. 2021), over all pairs of modalities, or another that the
+    config names; the regularizers are those of Jiang et al., CVPR 2023, and Almudevar et al., ICML 2025. See
+    [`LatentCLIPConfig`].
     """
 
     config: LatentCLIPConfig

@@ -71,9 +71,19 @@ class Objective:
         return {}
 
     @property
+    def summary(self) -> str:
+        """What a model was trained with, as part of a sentence of its card."""
+        return ""
+
+    @property
     def formula(self) -> str:
         """What it computes with this config, for model cards: LaTeX without delimiters, one displayed formula a line.
         Markdown would eat a backslash before punctuation."""
+        return ""
+
+    @property
+    def notation(self) -> str:
+        """A sentence on those symbols of the formula that no other formula of the model's family has."""
         return ""
 
     @property

@@ -78,7 +78,11 @@ class CoMMObjective(Objective):
         queue: Any = None,
         modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        z = self.checked(embeddings)
+        losses = self._losses(self.checked(embeddings), scale, rows)
+        loss = _mean([self.weights[term] * value for term, value in losses.items()])
+        return loss, {term: value.detach() for term, value in losses.items()}
+
+    def _losses(self, z: Any, scale: Tensor | float, rows: slice | None) -> dict[str, Tensor]:
         losses = {}
         for term in self.terms:
             part, own = select(z, () if term == "joint" else (term,), rows)
@@ -88,8 +92,7 @@ class CoMMObjective(Objective):
                 there = nt_xent(part.embeds[term], part.fused_augmented, scale, rows=own, ids=part.ids)
                 back = nt_xent(part.augmented[term], part.fused, scale, rows=own, ids=part.ids)
                 losses[term] = (there + back) / 2
-        loss = _mean([self.weights[term] * value for term, value in losses.items()])
-        return loss, {term: value.detach() for term, value in losses.items()}
+        return losses
 
     def features(self, embeddings: Embeddings) -> Tensor:
         """The fused representation, `(batch, embed_dim)`."""
@@ -101,6 +104,13 @@ class CrossObjective(Objective):
     """InfoNCE between the modalities, averaged over their pairs: "Cross" in the paper, as CLIP trains."""
 
     supports_missing = True
+
+    @property
+    def summary(self) -> str:
+        return (
+            'InfoNCE between the modalities only, the baseline "Cross" of [CoMM](https://arxiv.org/abs/2409.07402), '
+            "which keeps what the modalities share and tends to lose the rest"
+        )
 
     @property
     def formula(self) -> str:
@@ -142,6 +152,13 @@ class CrossSelfObjective(CrossObjective):
     """Cross plus NT-Xent between the two views of each modality, averaged: "Cross+Self" in the paper."""
 
     requires = frozenset({"embeds", "augmented"})
+
+    @property
+    def summary(self) -> str:
+        return (
+            'InfoNCE between the modalities and between the views of each, the baseline "Cross+Self" of '
+            "[CoMM](https://arxiv.org/abs/2409.07402)"
+        )
 
     @property
     def formula(self) -> str:

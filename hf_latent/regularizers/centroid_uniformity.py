@@ -45,7 +45,7 @@ class CentroidUniformity(Regularizer):
     @property
     def formula(self) -> str:
         return (
-            r"\log \frac{2}{N (N - 1)} \sum_{j < k} e^{-t \Vert g_j - g_k \Vert^2}, \quad "
+            r"\log \frac{1}{N (N - 1)} \sum_{j \neq k} e^{-t \Vert g_j - g_k \Vert^2}, \quad "
             r"g_j = \frac{\sum_m z^m_j}{\Vert \sum_m z^m_j \Vert}"
         )
 

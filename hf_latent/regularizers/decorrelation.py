@@ -57,7 +57,7 @@ class Decorrelation(PairwiseRegularizer):
     def formula(self) -> str:
         across = r"\frac{1}{2} [T(C_\mathrm{common}(z^a, z^b), 1) + T(C_\mathrm{unique}(z^a, z^b), 0)]"
         if self.in_modal:
-            across = rf"\frac{{1}}{{3}} \{{ T(C(z^a, \tilde z^a), 1) + T(C(z^b, \tilde z^b), 1) + {across} \}}"
+            across = rf"\frac{{1}}{{3}} \lbrace T(C(z^a, \tilde z^a), 1) + T(C(z^b, \tilde z^b), 1) + {across} \rbrace"
         return across + "\n" + r"T(C, c) = \sum_k (C_{kk} - c)^2 + \lambda \sum_{k \neq l} C_{kl}^2"
 
     @property

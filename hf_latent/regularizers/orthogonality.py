@@ -48,7 +48,7 @@ class Orthogonality(Regularizer):
     @property
     def formula(self) -> str:
         with_what = "f" if self.shared == "fused" else "z^m"
-        which = rf"T = \{{(u^a, u^b)\}}_{{a < b}} \cup \{{(u^m, {with_what})\}}_m"
+        which = rf"T = \lbrace (u^a, u^b) \rbrace_{{a \neq b}} \cup \lbrace (u^m, {with_what}) \rbrace_m"
         return r"\frac{1}{|T|} \sum_{(x, y) \in T} \frac{1}{N} \sum_j \langle x_j, y_j \rangle^2" + "\n" + which
 
     @property

@@ -48,7 +48,7 @@ class Uniformity(Regularizer):
     @property
     def formula(self) -> str:
         within = r"\frac{1}{n} \sum_m U(z^m, z^m)"
-        total = within + r" + \frac{2}{n (n - 1)} \sum_{a < b} U(z^a, z^b)" if self.cross else within
+        total = within + r" + \frac{1}{n (n - 1)} \sum_{a \neq b} U(z^a, z^b)" if self.cross else within
         kernel = r"U(x, y) = \log \frac{1}{N (N - 1)} \sum_{j \neq k} e^{-t \Vert x_j - y_k \Vert^2}"
         return f"{total}\n{kernel}"
 

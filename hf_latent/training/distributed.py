@@ -59,9 +59,9 @@ def gather_embeddings(embeddings: Embeddings) -> tuple[Embeddings, slice | None]
         return embeddings, None
     tensors = embeddings.tensors()
     batch = len(tensors[0])
-    widths = [tensor.shape[1] for tensor in tensors]
-    columns = iter(gather_rows(torch.cat(tensors, dim=1)).split(widths, dim=1))
-    whole = embeddings.map(lambda tensor: next(columns))
+    flat = [tensor.flatten(1) for tensor in tensors]
+    columns = iter(gather_rows(torch.cat(flat, dim=1)).split([rows.shape[1] for rows in flat], dim=1))
+    whole = embeddings.map(lambda tensor: next(columns).unflatten(1, tensor.shape[1:]))
     if embeddings.ids is not None:
         whole.ids = _all_rows(embeddings.ids)
     if embeddings.labels is not None:

@@ -1,4 +1,7 @@
-"""Modality dropout: rows lack modalities at random, so that a model learns to do with those that are there."""
+"""What is drawn for the rows of training beside their views: the modalities that they lack, and seeds of masks.
+
+Of modality dropout rows lack modalities at random, so that a model learns to do with those that are there.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-_STREAM = 1  # apart from the views, whose key has four numbers
+_DROPOUT, _MASKS = 1, 2  # streams apart from the views, whose key has four numbers
 
 
 def kept_modalities(
@@ -39,8 +42,7 @@ def kept_modalities(
         `(rows,)` bool of each modality.
     """
     names = list(modalities)
-    key = np.random.SeedSequence((seed, 0, 0, position, _STREAM)).generate_state(1)
-    drawn = torch.rand(global_rows, len(names), generator=Generator().manual_seed(int(key[0])))
+    drawn = torch.rand(global_rows, len(names), generator=_generator(seed, position, _DROPOUT))
     drawn = drawn[slice(None) if rows is None else rows].to(device)
     there = torch.ones_like(drawn, dtype=torch.bool)
     if present is not None:
@@ -50,3 +52,22 @@ def kept_modalities(
     largest = drawn == drawn.max(dim=1, keepdim=True).values
     kept = torch.where(kept.any(dim=1, keepdim=True), kept, largest) & there
     return dict(zip(names, kept.unbind(dim=1), strict=True))
+
+
+def row_seeds(
+    *,
+    seed: int,
+    position: int = 0,
+    rows: slice | Tensor | None = None,
+    global_rows: int,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """`(rows,)` int64, a random number a row, which depends on the seed and its place in training alone; the arguments
+    are those of [`kept_modalities`]."""
+    drawn = torch.randint(2**62, (global_rows,), generator=_generator(seed, position, _MASKS))
+    return drawn[slice(None) if rows is None else rows].to(device)
+
+
+def _generator(seed: int, position: int, stream: int) -> Generator:
+    key = np.random.SeedSequence((seed, 0, 0, position, stream)).generate_state(1)
+    return Generator().manual_seed(int(key[0]))

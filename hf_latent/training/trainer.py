@@ -30,7 +30,7 @@ from .evaluation import EvaluationTrainer
 from .finite import FiniteCheck
 from .gradient_cache import cached_backward, rows_of
 from .lora import without_adapters
-from .modality_dropout import kept_modalities
+from .modality_dropout import kept_modalities, row_seeds
 from .optimizer import OptimizerTrainer
 from .sampling import PlacedRows, PlaceSampler, ShuffledSampler, UniqueIdSampler, stream_loader
 from .search import SearchTrainer
@@ -249,7 +249,7 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         moved = rows.cpu() + start if isinstance(rows, Tensor) else slice(start + rows.start, start + rows.stop)
         key = {**key, "rows": moved}
         if training:
-            chunk = self._with_dropout(chunk, **key)
+            chunk = self._with_draws(chunk, **key)
         if self.views is None:
             return chunk
         second: list[str] | None = [] if only is not None else None
@@ -260,17 +260,23 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         if not cast(nn.Module, self.model).training:
             return inputs if self.views is None else self._with_views(inputs, False, [])
         key = self._view_key()
-        inputs = self._with_dropout(inputs, **key)
+        inputs = self._with_draws(inputs, **key)
         return inputs if self.views is None else self._with_views(inputs, True, **key)
 
-    def _with_dropout(self, inputs: dict[str, Any], **key: Any) -> dict[str, Any]:
-        """A batch of training whose rows lack modalities at random, where the model asks for it."""
-        probability = cast(LatentPreTrainedModel, self.model).modality_dropout
-        if not probability or "modalities" not in inputs:
-            return inputs
+    def _with_draws(self, inputs: dict[str, Any], **key: Any) -> dict[str, Any]:
+        """A batch of training with what the model asks to be drawn for its rows: modalities that they lack, seeds of
+        masks."""
+        model = cast(LatentPreTrainedModel, self.model)
         seed = self.args.seed if self.views is None else self.views.seed
-        told: dict[str, Any] = {"seed": seed, "present": inputs.get("present"), "device": self.args.device}
-        return {**inputs, "present": kept_modalities(inputs["modalities"], probability, **told, **key)}
+        if "modalities" not in inputs:
+            return inputs
+        if model.modality_dropout:
+            told: dict[str, Any] = {"seed": seed, "present": inputs.get("present"), "device": self.args.device}
+            kept = kept_modalities(inputs["modalities"], model.modality_dropout, **told, **key)
+            inputs = {**inputs, "present": kept}
+        if model.draws_masks:
+            inputs = {**inputs, "mask_seeds": row_seeds(seed=seed, device=self.args.device, **key)}
+        return inputs
 
     def _first_views_to_augment(self, model: LatentPreTrainedModel) -> list[str]:
         names = [] if self.views is None else list(self.views.modalities)
@@ -303,7 +309,7 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         first = views.plain(rows, only=[name for name in names if name not in moved])
         first |= views.augmented(rows, view=0, only=moved, **key) if moved else {}
         packed = core.pack({name: first[name] for name in names}, augmented, inputs.get("ids"), inputs.get("labels"))
-        return packed | ({"present": inputs["present"]} if "present" in inputs else {})
+        return packed | {name: inputs[name] for name in ("present", "mask_seeds") if name in inputs}
 
     def _view_key(self) -> dict[str, Any]:
         """Where this micro-batch stands in the whole run: its views depend on nothing else."""

@@ -24,9 +24,7 @@ def measured(label, benchmark=None, rows=200, seed=0):
     benchmark = benchmark or Decomposition(clusters=2, draws=10)
     benchmark.check(data)
     found = benchmark.run(Planted(*parts), data)
-    assert {m.key for m in found if m.headline} == {
-        f"bits_kind_image_text_{p}" for p in ("redundancy", "unique1", "unique2", "synergy")
-    }
+    assert {m.key for m in found if m.headline} == {f"bits_kind_image_text_{p}" for p in ("redundancy", "synergy")}
     return {key.removeprefix("bits_kind_image_text_"): value for key, value in values(found).items()}
 
 

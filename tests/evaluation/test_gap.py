@@ -58,5 +58,5 @@ def test_clusters_of_labels():
     assert found["cluster_kind_modality_v_measure"] == pytest.approx(0, abs=1e-9)
     with pytest.raises(UserError, match="labels: 'kinds' is no label of classes: did you mean 'kind'"):
         run(Clustering(labels=["kinds"]), test, embeddings(image=E[kind], text=E[kind]), labels=label)
-    with pytest.raises(UserError, match="needs a label of classes"):
+    with pytest.raises(UserError, match="needs a label of few classes"):
         run(Clustering(), split(12), embeddings(image=E[kind], text=E[kind]))

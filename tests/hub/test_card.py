@@ -59,7 +59,8 @@ def test_every_measurement_is_shown_in_its_group_and_explained():
     assert "### Somebody s\n" in text and "| What a plug-in measures | **0.2 %** | 0.1 % |" in text
     positions = [text.index(f"### {group.title}\n") for group in groups().values()]
     assert positions == sorted(positions)
-    assert text.index("## Results") < text.index("### Retrieval") < text.index("## Latent structure") < positions[9]
+    structure = next(at for at, group in zip(positions, groups().values(), strict=True) if group.structure)
+    assert text.index("## Results") < text.index("### Retrieval") < text.index("## Latent structure") < structure
     assert "CyCLIP" in text
     assert all(line.count("|") == 4 for line in text.splitlines() if line.startswith("|"))
 
@@ -116,6 +117,14 @@ def test_an_albef_says_what_it_was_trained_on():
     assert cited(text) == ["li2021align", "hermann2020what"] and "itm_logits" in text
     plain = albef_card(itm_weight=0, mlm_weight=0, alpha=0)
     assert "matching" not in plain.split("## Results")[0] and "momentum copy takes" not in plain
+
+
+def test_a_card_names_the_objective_where_it_is_not_that_of_clip():
+    text = clip_card(recipe={}, modalities=THREE, objective="gram", objective_options={"cosine_weight": 0.5})
+    assert "trained with the objective `gram`" in text and "objective of CLIP" not in text
+    assert "Numbers at *z* are modalities, in the order above." in text
+    assert cited(text) == ["cicchetti2025gramian", "radford2021learning"]
+    assert "objective of CLIP" in clip_card() and "Numbers at" not in clip_card()
 
 
 def test_exactly_the_methods_used_are_cited():
@@ -189,7 +198,7 @@ def test_a_fusion_without_attention_is_told():
 
 
 def all_formulas():
-    for objective in ("comm", "cross", "cross_self"):
+    for objective in ("comm", "cross", "cross_self", "cmc", "simclr", "slip", "factorcl_linear", "infmasking"):
         for terms in ("both", "joint", "single"):
             config = CoMMConfig(modalities=CONFIG["modalities"], objective=objective, loss_terms=terms)
             yield build_objective(config).formula
@@ -199,6 +208,15 @@ def all_formulas():
         for anchor in (None, "text"):
             options = {"in_modal": in_modal, "anchor": anchor}
             yield build_objective(LatentCLIPConfig(modalities=THREE, **options)).formula
+    options = {"gram": [{}, {"label_smoothing": 0.0, "cosine_weight": 0.5}], "symile": [{}, {"negatives": "all"}]}
+    options |= {"triangle": [{}, {"root": True}], "pmrl": [{}], "sigmoid": [{}]}
+    for objective in options:
+        for each in options[objective]:
+            for towers in (TOWERS, THREE) if objective != "triangle" else (THREE,):
+                config = LatentCLIPConfig(modalities=towers, objective=objective, objective_options=each)
+                yield build_objective(config).formula
+    anchored = {"modalities": THREE, "objective": "symile", "anchor": "text"}
+    yield build_objective(LatentCLIPConfig(**anchored)).formula
     for weights in ({}, {"itm_weight": 0.5, "mlm_weight": 0}):
         text = {**TOWERS["text"], "config": {**TEXT, "num_hidden_layers": 2}}
         yield build_objective(
@@ -215,13 +233,16 @@ def all_formulas():
 def test_formulas_are_what_markdown_leaves_alone_and_latex_reads():
     found = list(all_formulas())
     assert len(set(found)) >= 20 and all(found)
-    for line in "\n".join(found).splitlines():
+    for line in dict.fromkeys("\n".join(found).splitlines()):
         assert not re.search(r"\\[^A-Za-z]|[<>&$*`]", line), line
         math_to_image(f"${line}$", io.BytesIO(), format="svg")
     assert "0.5 L_1 + L_2 + 2 L_" in "".join(found)
 
 
-@pytest.mark.parametrize(("objective", "words"), [("cross", '"Cross"'), ("cross_self", '"Cross+Self"')])
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [("cross", '"Cross"'), ("cross_self", '"Cross+Self"'), ("cmc", "(CMC)"), ("simclr", "SimCLR"), ("slip", "SLIP")],
+)
 def test_the_baselines_are_named_and_their_untrained_fusion_is_not_offered(objective, words):
     text = card(config=CoMMConfig(modalities=CONFIG["modalities"], objective=objective).to_dict())
     assert words in text and "fusion of several modalities was never trained" in text

@@ -37,6 +37,7 @@ CODE |= {
     "tables.py",
     "image_positions.py",
     "library.py",
+    "objective_modules.py",
     "peft_folder.py",
     "text_towers.py",
     "latent_converter.py",

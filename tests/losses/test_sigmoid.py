@@ -1,7 +1,5 @@
 """The sigmoid loss against loops in float64, and values of its official code."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,20 +7,8 @@ import torch.nn.functional as F
 from hf_latent import LatentCLIPConfig, LatentCLIPModel
 from hf_latent.losses import loss_tile_size
 from hf_latent.losses.sigmoid import sigmoid_loss
+from tests.losses.golden import golden
 from tests.models.small import small_clip, small_pairs
-
-
-def golden(modality, rows=4, dim=5, unit=True):
-    """The rows that published values are of, on the unit sphere or as they are."""
-    own = [
-        [
-            math.cos(1 + 2 * i + 3 * k + i * k) + 0.5 * math.cos(5 * modality + (i + 1) * (k + 2) * (modality + 1))
-            for k in range(dim)
-        ]
-        for i in range(rows)
-    ]
-    found = torch.tensor(own, dtype=torch.float64)
-    return F.normalize(found, dim=1) if unit else found
 
 
 def test_golden_values():

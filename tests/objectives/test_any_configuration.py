@@ -9,27 +9,37 @@ from hypothesis import strategies as st
 from hf_latent.losses import loss_tile_size
 from hf_latent.training.gradient_cache import cached_backward
 from tests.models.small import small_batch, small_clip, small_model, small_pairs, small_triples
-from tests.objectives.reference import plain_loss
+from tests.objectives.reference import OBJECTIVES, plain_loss
 from tests.regularizers.test_regularizers import CASES
 
-CLIP = ("clip", "sigmoid")
+CLIP = ("clip", "gram", "pmrl", "sigmoid", "symile", "triangle")
+OPTIONS = {
+    "gram": {"label_smoothing": [0.0, 0.1], "cosine_weight": [0.0, 0.5]},
+    "pmrl": {"singular_temperature": [0.05, 1.0]},
+    "symile": {"negatives": ["rolls", "all"]},
+    "triangle": {"root": [False, True], "cosine_weight": [0.0, 0.5]},
+}
 
 
 @st.composite
 def configurations(draw):
     weights = st.floats(0.01, 2)
     chosen = draw(st.lists(st.sampled_from(CASES), max_size=3, unique_by=lambda case: case[0]))
-    objective = draw(st.sampled_from([*CLIP, "comm", "cross", "cross_self"]))
+    objective = draw(st.sampled_from(list(OBJECTIVES)))
     regularizers = {name: {**options, "weight": draw(weights)} for name, options in chosen}
     if objective not in CLIP and "brownian_bridge" in regularizers:
         regularizers["brownian_bridge"]["bridged"] = ["image"]
+    options = {key: draw(st.sampled_from(values)) for key, values in OPTIONS.get(objective, {}).items()}
+    more = [("series",)] if objective == "triangle" else [(), ("series",), ("series", "features")]
+    more = more[: 2 if options.get("negatives") == "all" else None]  # the reference loops over all tuples
     shares = draw(st.integers(1, 3))
     return {
         "objective": objective,
+        "objective_options": options,
         "in_modal": draw(st.booleans()),
         "fusion": draw(st.sampled_from(["attention", "linear", "mlp"])),
-        "more": draw(st.sampled_from([(), ("series",), ("series", "features")])),
-        "anchor": draw(st.sampled_from([None, "text"])),
+        "more": draw(st.sampled_from(more)),
+        "anchor": draw(st.sampled_from([None] if objective == "pmrl" else [None, "text", "image"])),
         "regularizers": regularizers,
         "shares": shares,
         "rows": shares * draw(st.integers(2, 3)),
@@ -45,7 +55,7 @@ def configurations(draw):
 def model_and_batch(drawn):
     rows, seed, regularizers = drawn["rows"], drawn["seed"], drawn["regularizers"]
     if drawn["objective"] in CLIP:
-        options = {key: drawn[key] for key in ("more", "anchor", "objective")}
+        options = {key: drawn[key] for key in ("more", "anchor", "objective", "objective_options")}
         options["in_modal"] = drawn["in_modal"] and drawn["objective"] == "clip"
         model = small_clip(seed, regularizers=regularizers, learn_temperature=False, **options)
         second = {f"augmented_{key}": value for key, value in small_pairs(rows, seed + 1).items()}
@@ -61,6 +71,8 @@ def model_and_batch(drawn):
             "modalities": small_batch(names, rows, seed),
             "augmented_modalities": small_batch(names, rows, seed + 1),
         }
+        if drawn["objective"] == "infmasking":
+            batch["mask_seeds"] = torch.arange(rows) + seed
     return model, batch
 
 
@@ -81,7 +93,8 @@ def test_the_gradient_is_that_of_the_plain_formula(drawn):
         batch["present"] = {name: torch.tensor(there[: drawn["rows"]]) for name, there in own}
     parameters = [p for p in model.parameters() if p.requires_grad]
     whole = model.score(model(**batch, return_loss=False))
-    expected = plain_loss(model.config, whole, model.scale, model.objective_modules) + 0 * sum(
+    told = {"progress": 0.4} if drawn["objective"] == "infmasking" else {}
+    expected = plain_loss(model.config, whole, model.scale, model.objective_modules, **told) + 0 * sum(
         rows.sum() for rows in whole.tensors()
     )
     wanted = torch.autograd.grad(expected, parameters, allow_unused=True)
@@ -95,7 +108,9 @@ def test_the_gradient_is_that_of_the_plain_formula(drawn):
     def score(embeddings):
         """As so many processes: each scores its own rows, and their gradients are averaged."""
         z = model.score(embeddings)
-        return torch.stack([model.objective_of(z, rows=rows, progress=0.0)[0] for rows in shares]).mean()
+        return torch.stack(
+            [model.objective_of(z, rows=rows, progress=told.get("progress", 0.0))[0] for rows in shares]
+        ).mean()
 
     with loss_tile_size(drawn["tile"]):
         loss = cached_backward(embed, score, lambda value: value.backward(), torch.device("cpu"))

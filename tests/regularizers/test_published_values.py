@@ -11,7 +11,7 @@ from hf_latent.losses.uniformity import pair_uniformity
 from hf_latent.regularizers import build_regularizer
 from hf_latent.regularizers.decorrelation import standardised
 from hf_latent.regularizers.random_references import normal
-from tests.losses.test_sigmoid import golden
+from tests.losses.golden import golden
 
 
 def sines(number, rows=4, dim=3, unit=True):

@@ -13,6 +13,8 @@ from tests.training.runs import REGULARIZERS, build
 BRIDGED = {**REGULARIZERS, "brownian_bridge": {**REGULARIZERS["brownian_bridge"], "bridged": ["image1"]}}
 # How many words are masked, or are those of answers, decides the shapes of what follows.
 MASKED = {"_to_copy in albef_layers.py": 1}
+# Seeds are drawn on the CPU; the device of the arguments, to which a trainer brings them, is the CPU here.
+SEEDS = {"_to_copy in modeling_comm.py": 1}
 # Wrong labels are an error that names them; on the device, they would end the process.
 CLASSES = {"_local_scalar_dense in modeling_latent_albef_classification.py": 1}
 ANSWERS = {f"{name} in modeling_latent_albef_question_answering.py": 1 for name in ("nonzero", "_to_copy")}
@@ -23,6 +25,8 @@ CASES = {
     "comm": ({"objective": "comm", "regularizers": BRIDGED}, {}),
     "cross": ({"objective": "cross", "regularizers": BRIDGED}, {}),
     "cross_self": ({"objective": "cross_self", "regularizers": BRIDGED}, {}),
+    "infmasking": ({"objective": "infmasking"}, SEEDS),
+    "factorcl_linear": ({"objective": "factorcl_linear"}, {}),
     "albef": ({"albef": True, "model": {"itm_weight": 1.0}}, MASKED),
     "albef without words": ({"albef": True, "model": {"itm_weight": 1.0, "mlm_weight": 0}}, {}),
     "answers": ({"head": "answers"}, ANSWERS),
