@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.utils import is_torchdynamo_exporting
 
 from .embeddings import (
     VECTORS,
@@ -18,7 +19,7 @@ from .embeddings import (
     wide,
 )
 from .encoders import Encoder
-from .registry import nearest
+from .registry import UnknownNameError, nearest
 
 IMAGE_TEXT = {"image": "image", "text": "text"}
 
@@ -150,8 +151,13 @@ class SharedSpacePreTrainedModel(LatentPreTrainedModel):
         return scored
 
     def reads(self, field: str) -> bool:
-        """Whether the objective reads a field of `ON_REQUEST`."""
-        return field in self.on_request and self.objective_builder() is not None and field in self.objective.requires
+        """Whether the objective, if there is one, reads a field of `ON_REQUEST`; an exported graph has none."""
+        if field not in self.on_request or is_torchdynamo_exporting() or self.objective_builder() is None:
+            return False
+        try:
+            return field in self.objective.requires
+        except UnknownNameError:  # a regularizer of a plug-in that is not installed
+            return False
 
     def add_logits(self, output: ImageTextOutput) -> None:
         """Every image against every text."""

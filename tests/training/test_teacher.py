@@ -59,6 +59,13 @@ def test_what_is_read_is_filled_in_and_nothing_else_changes():
     assert not output.teacher["image"].requires_grad and output.loss is not None
 
 
+def test_a_model_whose_regularizer_is_not_installed_is_scored():
+    model, batch = small_clip(), small_pairs()
+    model.config.regularizers = {"of_a_plug_in": {}}
+    scored = model.score(model.eval()(**batch))
+    assert scored.raw is None and scored.embeds["image"].shape == (6, 8)
+
+
 def test_what_cannot_have_one_refuses():
     with pytest.raises(ValueError, match="a regularizer reads teacher, which a CoMMModel does not give: leave it out"):
         small_model(regularizers={"distillation": {}})({**small_batch()}, return_loss=True)
