@@ -37,7 +37,7 @@ def recipe(tmp_path):
 
 STUDIES = (
     *("albef_ablation.yaml", "albef_nlvr2.yaml", "albef_snli_ve.yaml", "albef_vqa_v2.yaml", "modality_gap.yaml"),
-    *("modality_gap_coco.yaml", "structure_study.yaml", "structure_study_quick.yaml"),
+    *("comm_ablation.yaml", "modality_gap_coco.yaml", "structure_study.yaml", "structure_study_quick.yaml"),
 )
 FROM_THE_HUB = ("latent_clip_finetune_lora.yaml",)  # valid only where its checkpoint can be loaded: tests/training
 

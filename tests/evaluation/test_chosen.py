@@ -141,7 +141,7 @@ class _Same(Benchmark):
     [
         ({"probe": {}}, r"evaluation.benchmarks.probe: no benchmark 'probe'; did you mean 'probes'"),
         ({"mine": {"benchmark": "probe"}}, r"evaluation.benchmarks.mine: no benchmark 'probe'; did you mean 'probes'"),
-        ({"mine": {"benchmark": 5}}, "evaluation.benchmarks.mine: no benchmark '5'; known: geometry"),
+        ({"mine": {"benchmark": 5}}, "evaluation.benchmarks.mine: no benchmark '5'; known: clustering"),
         ({"my probes": {"benchmark": "probes"}}, "evaluation.benchmarks.my probes: write a name of letters, digits"),
         ({"1st": {"benchmark": "probes"}}, "evaluation.benchmarks.1st: write a name of letters, digits and _"),
         ({None: {"benchmark": "probes"}}, "evaluation.benchmarks.None: write a name of letters, digits and _"),

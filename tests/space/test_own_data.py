@@ -287,8 +287,8 @@ def test_models_link_to_card_data_papers_and_code(pictures, captions, monkeypatc
 def test_a_model_of_the_hub_knows_its_id_and_its_data(captions_folder, monkeypatch):
     monkeypatch.setattr("hf_latent.finished.snapshot_download", lambda run, **_: str(captions_folder))
     assert "https://huggingface.co/user/model" in links_html(Explorer("user/model"))
-    source = SOURCES["dataset"]("user/data", {})
-    mixture = SOURCES["mixture"]([source, SOURCES["dataset"]("imagefolder", {})])
+    source = SOURCES["dataset"]("user/data", {"image": "image"})
+    mixture = SOURCES["mixture"]([source, SOURCES["dataset"]("imagefolder", {"image": "image"})])
     assert source.repositories() == mixture.repositories() == ["user/data"]
 
 
