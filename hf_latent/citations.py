@@ -92,6 +92,13 @@ GRASSUCCI_2026 = """@inproceedings{grassucci2026closing,
   year      = {2026}
 }"""
 
+YAMAGUCHI_2025 = """@inproceedings{yamaguchi2025postpretraining,
+  title     = {Post-pre-training for Modality Alignment in Vision-Language Foundation Models},
+  author    = {Yamaguchi, Shin'ya and Feng, Dewei and Kanai, Sekitoshi and Adachi, Kazuki and Chijiwa, Daiki},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year      = {2025}
+}"""
+
 HASAN_2019 = """@inproceedings{hasan2019urfunny,
   title     = {{UR-FUNNY}: A Multimodal Language Dataset for Understanding Humor},
   author    = {Hasan, Md Kamrul and Rahman, Wasifur and Zadeh, AmirAli Bagher and Zhong, Jianyuan and

@@ -169,6 +169,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_quiet(mixed, "the table")
     mixed.set_defaults(run=_interpolate)
 
+    calibrated = commands.add_parser(
+        "calibrate", help="take the offset of each modality out of the embeddings of a run, by its training rows"
+    )
+    calibrated.add_argument("path", metavar="RUN", type=Path, help=RUN)
+    calibrated.add_argument(
+        "--method",
+        default="mean",
+        metavar="mean|standardise|none",
+        help="what is taken away: the mean, the mean and the spread of each coordinate, or an earlier calibration",
+    )
+    calibrated.add_argument("--trust-recipe", action="store_true", help=TRUST)
+    _add_json(calibrated, "the content of metrics.json")
+    _add_quiet(calibrated, "the table of results")
+    calibrated.set_defaults(run=_calibrate)
+
     study = commands.add_parser("study", help="train one recipe with many structures and seeds, and tabulate them")
     study.add_argument("study", help="a YAML file, or the name of a study of the package")
     study.add_argument("--output", type=Path, help="the folder of the runs; outputs/<name> by default")
@@ -325,6 +340,14 @@ def _evaluate(options: argparse.Namespace) -> Result:
         found = {key: one for key, one in read(metrics).items() if one.data in {Path(name).stem for name in names}}
         print("\n" + table({Path(options.path).resolve().name: found}))
     return Result(table({Path(options.path).resolve().name: found}) if found else "", metrics)
+
+
+def _calibrate(options: argparse.Namespace) -> Result:
+    from .calibration import calibrate
+    from .results import read, table
+
+    metrics = calibrate(options.path, options.method, options.trust_recipe, progress=not options.quiet)
+    return Result(table({options.path.resolve().name: read(metrics)}), metrics)
 
 
 def _compare(options: argparse.Namespace) -> Result:

@@ -1,7 +1,7 @@
 """One run: train a recipe, measure what it learned, and leave its folder behind."""
 
 import copy
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -180,13 +180,20 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
     return metrics
 
 
-def evaluate(run: Path, trust_recipe: bool = False, progress: bool = True) -> dict[str, Any]:
+def evaluate(
+    run: Path,
+    trust_recipe: bool = False,
+    progress: bool = True,
+    change: Callable[[LatentTrainer, LoadedData, dict[str, Any]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Measure a finished run again, from the weights on the disk, and write its metrics, figures and card anew.
 
     Args:
         run: The folder. What its recipe may make this machine read is said in `trust.py`.
         trust_recipe: Read what a recipe that was not written here names, and print it.
         progress: Show progress bars, unless the recipe says otherwise.
+        change: Given the model, in a Trainer, and the content of `metrics.json`, it may change both before the model
+            is measured, and returns the content.
 
     Returns:
         The content of `metrics.json`.
@@ -209,10 +216,16 @@ def evaluate(run: Path, trust_recipe: bool = False, progress: bool = True) -> di
     recipe = recipe if progress else without_progress(recipe)
     others = files_of(recipe.evaluation, run, trust_recipe)
     with locked(run):
-        return _evaluate(run, recipe, processor, others)
+        return _evaluate(run, recipe, processor, others, change)
 
 
-def _evaluate(run: Path, recipe: Recipe, processor: Any, others: Sequence[BenchmarkFile]) -> dict[str, Any]:
+def _evaluate(
+    run: Path,
+    recipe: Recipe,
+    processor: Any,
+    others: Sequence[BenchmarkFile],
+    change: Callable[[LatentTrainer, LoadedData, dict[str, Any]], dict[str, Any]] | None,
+) -> dict[str, Any]:
     with blamed_on(f"{run} holds no model that can be loaded"):
         model, report = cast(Any, recipe.model_class).from_pretrained(run, output_loading_info=True)
     strange = sorted(str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind])
@@ -227,7 +240,8 @@ def _evaluate(run: Path, recipe: Recipe, processor: Any, others: Sequence[Benchm
             metrics = read_metrics(run)
         except UserError:
             metrics = _training_metrics(trainer, recipe)
-    metrics = measure(run, trainer, data, benchmarks_of(recipe, trainer, data), metrics)
+    benchmarks = benchmarks_of(recipe, trainer, data)
+    metrics = measure(run, trainer, data, benchmarks, metrics if change is None else change(trainer, data, metrics))
     return _report(run, _measure_others(run, others, metrics, not trainer.args.disable_tqdm))
 
 

@@ -68,6 +68,9 @@ def interpolate(
     files = [load_benchmark(name) for name in names] if names else _of_recipes(folders, trust_recipe)
     check_names(files)
     (start, _), (model, processor) = (load_finished(*pair) for pair in zip((first, second), folders, strict=True))
+    for run, own in ((first, start), (second, model)):
+        if getattr(own, "calibration", None) is not None and own.drop_calibration():
+            print(f"{run} is calibrated, by statistics of its weights that do not hold between models: left out")
     ends = _weights_of(start, first), _weights_of(model, second)
     _check_shapes(ends, first, second)
     del start

@@ -177,8 +177,8 @@ class Explorer:
     def views(self) -> Views | None:
         """How training augmented what the model reads; None where no recipe tells."""
         written, found = self.recipe.get("views", {}), {}
-        if "labels" in self.model.objective.requires:
-            return None  # its terms are of rows with labels, which a visitor's have not
+        if {"labels", "teacher"} & self.model.objective.requires:
+            return None  # a visitor's rows have no labels, and a finished model has no teacher
         with blamed_on(f"{RECIPE}: views"):
             for name in self.modalities:
                 if name not in written:

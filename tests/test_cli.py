@@ -79,6 +79,11 @@ def test_evaluate_measures_the_same_again(run, capsys):
     assert json.loads((run / "metrics.json").read_text()) == before
 
 
+def test_only_what_compares_modalities_is_calibrated(run, capsys):
+    assert main(["calibrate", str(run)]) == 2
+    assert "holds a CoMMModel: only the embeddings of a LatentCLIP are calibrated" in capsys.readouterr().err
+
+
 def test_compare_prints_and_draws(run, tmp_path, capsys):
     assert main(["compare", str(run), str(run), "--output", str(tmp_path / "bars.png")]) == 0
     printed = capsys.readouterr().out

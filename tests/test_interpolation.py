@@ -49,6 +49,20 @@ def test_each_weight_is_measured_and_one_is_kept(folder, tmp_path, capsys):
     assert (output / "interpolation.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_what_is_calibrated_is_mixed_without_it(folder, tmp_path, capsys):
+    model = LatentCLIPModel.from_pretrained(folder / "second")
+    model.calibrate({name: torch.eye(8) for name in ("image", "text")}, "standardise")
+    save_small_clip(tmp_path / "third", [WORDS])
+    model.save_pretrained(tmp_path / "third")
+    more = ["--weights", "1", "--output", str(tmp_path / "out"), "--save", "1", "--json"]
+    assert main(command(folder, *more, second=tmp_path / "third")) == 0
+    assert f"{tmp_path / 'third'} is calibrated" in capsys.readouterr().err
+    mixed = LatentCLIPModel.from_pretrained(tmp_path / "out")
+    assert mixed.config.calibration is None
+    for name, tensor in LatentCLIPModel.from_pretrained(folder / "second").state_dict().items():
+        assert torch.equal(mixed.state_dict()[name], tensor)
+
+
 def test_mistakes_are_told(folder, tmp_path, capsys):
     small_clip(projection_dim=4, dtype=torch.float32, vocab_size=60).save_pretrained(tmp_path / "other")
     save_small_clip(tmp_path / "wide", [WORDS], projection_dim=4)

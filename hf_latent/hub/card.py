@@ -48,6 +48,7 @@ from .card_fields import (
     setting,
     shareable,
     tellable,
+    told_calibration,
     told_missing,
     withheld,
 )
@@ -183,6 +184,7 @@ def render(
         "own_ids": "ids" in data["options"] and not shared["data"].get("ids"),
         "batch": number(shared.get("training", {}).get("global_batch_size")),
         "low_rank": low_rank,
+        "calibrated": told_calibration(config.get("calibration")),
         "missing": told_missing(missing) if missing else "",
         "rows_lack": bool(missing and missing.without and any(missing.without.values())),
         "training": _training(shared.get("training", {}), metrics),

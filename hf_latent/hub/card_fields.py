@@ -286,6 +286,15 @@ def told_missing(missing: Missing) -> str:
     return " ".join(told)
 
 
+def told_calibration(told: Any) -> dict[str, Any] | None:
+    """What a config says of its calibration, as far as it may be told; None without one."""
+    if not isinstance(told, Mapping):
+        return None
+    rows, data, method = (told.get(key) for key in ("rows", "data", "method"))
+    named = repository_id(data) or (data if tellable(data) else None)
+    return {"method": method, "rows": number(rows), "data": named}
+
+
 def repository_id(value: Any) -> str | None:
     """The value if it can be the name of a repository on the Hub: `user/name` or `name`, and no folder here."""
     named = isinstance(value, str) and _REPOSITORY.fullmatch(value) and ".." not in value and "--" not in value

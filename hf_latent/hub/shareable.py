@@ -17,7 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from ..errors import UserError, blamed_on
 from ..files import replace
-from ..models.albef_momentum import TRAINING_STATE
+from ..models.embeddings import TRAINING_STATE
 from ..runs import CONFIG, METRICS, RECIPE, read_json, read_metrics, refuse_links, run_file
 from .card import ADAPTER, CARD, render_card
 from .card_fields import one_line, shareable

@@ -43,3 +43,32 @@ def distilled_info_nce(
             if alpha:
                 targets = targets.lerp((scale * teachers @ columns.T).softmax(dim=1), alpha)
         return -(targets * (scale * anchors @ columns.T).log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def distillation_divergence(
+    logits: Tensor, taught: Tensor, right: Tensor, alpha: float, temperature: float = 1.0
+) -> Tensor:
+    r"""Kullback-Leibler divergence of a student's softmax from a mix of what is right and a teacher's softmax.
+
+    \[ \frac{T^2}N \sum_j \mathrm{KL}(q_j \| \mathrm{softmax}(l_j / T)), \quad
+       q_j = \alpha\, p_j + (1 - \alpha)\, \mathrm{softmax}(l'_j / T) \]
+
+    where \(p_j\) is uniform over the columns that are right for row j.
+
+    Args:
+        logits: `(rows, columns)`, of the student.
+        taught: The same of the teacher; no gradient flows into them.
+        right: `(rows, columns)` bool; every row has a right column.
+        alpha: The share of what is right, 0 to 1. At 0 a student that is the teacher has value and gradient 0.
+        temperature: T.
+
+    Returns:
+        Scalar mean over the rows.
+    """
+    with torch.no_grad():
+        targets = (taught / temperature).softmax(dim=1)
+        if alpha:
+            targets = targets.lerp(F.normalize(right.to(logits), p=1, dim=1), alpha)
+        entropy = torch.xlogy(targets, targets)
+    found = entropy - targets * (logits / temperature).log_softmax(dim=1)
+    return temperature**2 * found.sum(dim=1).mean()

@@ -1,6 +1,6 @@
 """Momentum distillation: a slowly moving copy of a model, whose answers soften the targets of the model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, ClassVar, Self
 
@@ -12,9 +12,6 @@ from transformers import initialization as init
 
 from .configuration_latent_albef import LatentALBEFConfig
 from .modeling_latent_albef import LatentALBEFModel
-
-# What only training needs of a model of this library, by the beginning of its names.
-TRAINING_STATE = ("momentum.", "feature_queue.")
 
 
 class MomentumDistilled(LatentALBEFModel):
@@ -108,13 +105,6 @@ class MomentumDistilled(LatentALBEFModel):
                 f"{table.weight.shape[0]} words; resize a LatentALBEFModel, save it, and load this class from there"
             )
         return table
-
-    def save_pretrained(self, *args: Any, state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any) -> None:
-        """As the base class, without what only training needs unless `keep_training_state` is set."""
-        whole = self.state_dict() if state_dict is None else state_dict
-        if not self.keep_training_state:
-            whole = {name: tensor for name, tensor in whole.items() if not name.startswith(TRAINING_STATE)}
-        super().save_pretrained(*args, **{**kwargs, "state_dict": whole})
 
 
 def distilled_cross_entropy(logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:

@@ -21,7 +21,7 @@ EXTRA_HEADS = ("independent", "log_variance")
 # What a model returns that is no prediction of a row: `transformers.Trainer` would pad, gather and keep it.
 NOT_PREDICTED = (
     *("loss", "augmented", "independent_augmented", "fused_augmented", "row_losses", "ids", "labels"),
-    *("fused_masked", "fused_masked_augmented"),
+    *("fused_masked", "fused_masked_augmented", "raw", "teacher"),
     *("last_hidden_state", "logits_per_image", "logits_per_text"),
 )
 
@@ -56,6 +56,8 @@ class LatentConfig(PreTrainedConfig):
     fixed: ClassVar[tuple[str, ...]] = ("projection_dim", "fusion_layers")
     # The options of a model that training begins with which say nothing of the model that begins.
     not_inherited: ClassVar[tuple[str, ...]] = ()
+    # The options that the library sets: no recipe may write them.
+    filled_in: ClassVar[frozenset[str]] = frozenset({"plugins"})
     # Whether what is saved beside its models has image settings of each modality, and its tokenizer in a folder.
     by_modality: ClassVar[bool] = False
     # Set by `import hf_latent`, which knows what each regularizer reads.
@@ -180,7 +182,7 @@ class LatentConfig(PreTrainedConfig):
         for base in reversed(cls.__mro__[: cls.__mro__.index(PreTrainedConfig)]):
             known |= inspect.get_annotations(base)
         own = {key: kind for key, kind in known.items() if get_origin(kind) is not ClassVar}
-        return {key: kind for key, kind in own.items() if key != "plugins"}
+        return {key: kind for key, kind in own.items() if key not in cls.filled_in}
 
     @classmethod
     def _refuse_misspellings(cls, unknown: Iterable[str]) -> None:

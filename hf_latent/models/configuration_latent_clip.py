@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
+from .calibration import check_calibration
 from .configuration_base import LatentConfig
 from .registry import nearest
 
@@ -39,6 +40,8 @@ class LatentCLIPConfig(LatentConfig):
         objective: `"clip"`, or another of `hf-latent list objectives`: of pairs of modalities `"sigmoid"`, of all of
             them together `"gram"`, `"pmrl"`, `"symile"` and, of three, `"triangle"`.
         regularizers, extra_heads: As in [`LatentConfig`].
+        calibration: How the embeddings of a finished model are calibrated, `{"method", "data", "rows"}`; set by
+            [`LatentCLIPModel.calibrate`], never by hand.
 
     Raises:
         ValueError: If a value does not fit, or a keyword is a misspelling of one of these.
@@ -69,6 +72,9 @@ class LatentCLIPConfig(LatentConfig):
     in_modal: bool = False
     anchor: str | None = None
     objective: str = "clip"
+    calibration: dict[str, Any] | None = None
+
+    filled_in = LatentConfig.filled_in | {"calibration"}
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -80,6 +86,8 @@ class LatentCLIPConfig(LatentConfig):
             self.modalities = {name: self.modalities[name] for name in MODALITIES}
         if self.anchor is not None and self.modalities and self.anchor not in self.modalities:
             raise ValueError(f"anchor={self.anchor!r}: {nearest(self.anchor, list(self.modalities))}")
+        if self.calibration is not None:
+            check_calibration(self.calibration)
         self._check_objective("clip")
         self._check_choices(projection=PROJECTIONS)
         self._check_counts("projection_dim")

@@ -22,9 +22,14 @@ from .registry import UnknownNameError
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
     *("fused", "fused_augmented", "fused_masked", "fused_masked_augmented", "row_losses"),
+    *("raw", "teacher"),
 )
 # What is scored on the unit sphere where every modality has its own projection.
-VECTORS = ("embeds", "augmented", "independent", "independent_augmented")
+VECTORS = ("embeds", "augmented", "independent", "independent_augmented", "teacher")
+# Fields that a model fills only where its objective reads them; see `LatentPreTrainedModel.on_request`.
+ON_REQUEST = frozenset({"raw", "teacher"})
+# What only training needs of a model of this library, by the beginning of its names.
+TRAINING_STATE = ("momentum.", "feature_queue.", "teacher.")
 
 
 @dataclass
@@ -50,6 +55,8 @@ class Embeddings(ModelOutput):
             the others is a placeholder, which no term of an objective reads.
         ids: `(batch,)` int64. Rows with the same id are positives of each other; without ids every row is its own.
         labels: `(batch,)` int64, the class of each row, -1 of a row without one; only where the objective reads them.
+        raw: `embeds` before the L2 normalisation, where the objective reads them; of scored embeddings alone.
+        teacher: `embeds` of the same rows by the model that training began with, where the objective reads them.
     """
 
     loss: Tensor | None = None
@@ -66,6 +73,8 @@ class Embeddings(ModelOutput):
     present: dict[str, Tensor] | None = None
     ids: Tensor | None = None
     labels: Tensor | None = None
+    raw: dict[str, Tensor] | None = None
+    teacher: dict[str, Tensor] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -194,6 +203,8 @@ class LatentPreTrainedModel(PreTrainedModel):
     supports_missing: ClassVar[bool] = False
     # The modalities whose first view its paper augments too: True for all, False for none.
     augments_first_view: ClassVar[bool | frozenset[str]] = False
+    # Those of `ON_REQUEST` that it can fill.
+    on_request: ClassVar[frozenset[str]] = frozenset()
     # Whether `save_pretrained` keeps what only training needs. The Trainer sets it while it writes a checkpoint.
     keep_training_state = False
     # Set by `import hf_latent`; code that was loaded from the Hub looks for the package (`objective_builder`).
@@ -321,7 +332,14 @@ class LatentPreTrainedModel(PreTrainedModel):
             build = self.objective_builder()
             if build is None:
                 raise ImportError("The loss needs the training code, which is in the library hf_latent: install it")
-            self._objective = build(self.config)
+            objective = build(self.config)
+            unknown = sorted(objective.requires & ON_REQUEST - self.on_request)
+            if unknown:
+                name = type(self).__name__
+                raise ValueError(
+                    f"a regularizer reads {', '.join(unknown)}, which a {name} does not give: leave it out"
+                )
+            self._objective = objective
         return self._objective
 
     @property
@@ -367,6 +385,11 @@ class LatentPreTrainedModel(PreTrainedModel):
         for those of the older versions of transformers, which are written otherwise (of a ViT, say)."""
         if self.keep_training_state:
             kwargs.setdefault("save_original_format", False)
+        else:
+            whole = kwargs.get("state_dict") or self.state_dict()
+            kept = {name: tensor for name, tensor in whole.items() if not name.startswith(TRAINING_STATE)}
+            if len(kept) < len(whole):
+                kwargs["state_dict"] = kept
         self.name_auto_classes()
         super().save_pretrained(*args, **kwargs)
         if not self.is_remote_code() and self._auto_class is not None and kwargs.get("is_main_process", True):
@@ -382,6 +405,12 @@ class LatentPreTrainedModel(PreTrainedModel):
     def name_auto_classes(self) -> None:
         """Write `auto_map` into the config, which says what `trust_remote_code` loads of the folder."""
         self.config.auto_map = dict(self.auto_map)
+
+    def prepare_training(self) -> None:
+        """Make what only training needs, before a checkpoint is read."""
+
+    def on_train_begin(self) -> None:
+        """Told by `LatentTrainer.train` that training begins or goes on, before anything is loaded for it."""
 
     def on_batch_scored(self, embeddings: Embeddings) -> None:
         """Told the scored embeddings of every training batch, of all processes."""
@@ -411,7 +440,7 @@ class LatentPreTrainedModel(PreTrainedModel):
             if self.training:
                 raise
             return False
-        if any(getattr(embeddings, field) is None for field in self.objective.requires):
+        if any(getattr(embeddings, field) is None for field in self.objective.requires - {"raw"}):
             return False
         return self.second_views(embeddings.embeds or {}) <= set(embeddings.augmented or {})
 

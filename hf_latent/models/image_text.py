@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.utils import is_torchdynamo_exporting
 
 from .embeddings import (
     VECTORS,
@@ -18,7 +19,7 @@ from .embeddings import (
     wide,
 )
 from .encoders import Encoder
-from .registry import nearest
+from .registry import UnknownNameError, nearest
 
 IMAGE_TEXT = {"image": "image", "text": "text"}
 
@@ -119,7 +120,11 @@ class SharedSpacePreTrainedModel(LatentPreTrainedModel):
             ValueError: If there is no such modality.
         """
         self.check_names([name])
-        return self.projections[name](self.encoders[name](**inputs).pool())
+        return self.project(name, self.encoders[name](**inputs).pool())
+
+    def project(self, name: str, pooled: Tensor) -> Tensor:
+        """`(rows, width)` of the encoder of a modality -> its embeddings, `(rows, projection_dim)`."""
+        return self.projections[name](pooled)
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """`(images, projection_dim)`, before the L2 normalisation; of the only modality of images."""
@@ -140,7 +145,19 @@ class SharedSpacePreTrainedModel(LatentPreTrainedModel):
     def score(self, embeddings: Embeddings) -> Embeddings:
         """L2 normalisation, in float32 or wider; log variances and losses of rows stay as they are."""
         with full_precision(embeddings.device):
-            return embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
+            scored = embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
+        if self.reads("raw"):
+            scored.raw = {name: wide(rows) for name, rows in (embeddings.embeds or {}).items()}
+        return scored
+
+    def reads(self, field: str) -> bool:
+        """Whether the objective, if there is one, reads a field of `ON_REQUEST`; an exported graph has none."""
+        if field not in self.on_request or is_torchdynamo_exporting() or self.objective_builder() is None:
+            return False
+        try:
+            return field in self.objective.requires
+        except UnknownNameError:  # a regularizer of a plug-in that is not installed
+            return False
 
     def add_logits(self, output: ImageTextOutput) -> None:
         """Every image against every text."""

@@ -1,16 +1,27 @@
 """LatentCLIP: a tower of any backbone for each modality, in a space whose structure the config chooses."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel
+from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
+from .calibration import Calibration
 from .configuration_latent_clip import LatentCLIPConfig
-from .embeddings import check_inputs, checked_presence, concatenate_views, fit_together, image_inputs, text_inputs
+from .embeddings import (
+    Embeddings,
+    check_inputs,
+    checked_presence,
+    concatenate_views,
+    fit_together,
+    image_inputs,
+    text_inputs,
+)
 from .encoders import AutoEncoder, couples_rows
 from .image_text import IMAGE_TEXT, ImageTextOutput, SharedSpacePreTrainedModel, is_paired
 
@@ -47,10 +58,106 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
         "AutoModelForZeroShotImageClassification": "modeling_latent_clip.LatentCLIPModel",
     }
     supports_missing = True
+    on_request = frozenset({"raw", "teacher"})
+    _keys_to_ignore_on_load_unexpected = [r"^teacher\."]  # of a checkpoint
 
     def build_projection(self, width: int) -> nn.Module:
         config = self.config
         return _projection(config.projection, width, config.projection_dim, config.projection_bias)
+
+    def build(self) -> None:
+        super().build()
+        told = self.config.calibration
+        self.calibration = None if told is None else self._new_calibration(told["method"])
+        self.teacher: nn.ModuleDict | None = None
+
+    def _new_calibration(self, method: str) -> Calibration:
+        return Calibration(self.encoders, self.config.projection_dim, method)
+
+    def project(self, name: str, pooled: Tensor) -> Tensor:
+        """As the base class. Of a calibrated model they are of length 1 before the calibration, not after it."""
+        rows = super().project(name, pooled)
+        return rows if self.calibration is None else self.calibration(name, rows)
+
+    def calibrate(self, rows: Mapping[str, Tensor], method: str = "mean", data: str | None = None) -> None:
+        """Take the offset of each modality out of all embeddings from now on, and keep that with the model.
+
+        The offsets are what holds modalities apart where rows of several are ranked together. They are of this model
+        and these rows: never fit them on rows that are measured, and fit them anew when the weights have changed.
+
+        Args:
+            rows: `(rows, projection_dim)` of each modality, as this model, not calibrated, embeds training rows.
+            method: `"mean"` takes away the mean of the unit rows; `"standardise"` also divides each coordinate by
+                their standard deviation.
+            data: A name for the data, which config and card tell.
+
+        Raises:
+            ValueError: If the model is calibrated, there is no such method, or a modality has no rows.
+        """
+        if self.calibration is not None:
+            raise ValueError("this model is calibrated, and so are its embeddings: call drop_calibration() first")
+        wide = torch.float64 if self.dtype == torch.float64 else torch.float32
+        self.calibration = self._new_calibration(method).to(self.device, wide).fit(rows)
+        count = max(len(rows[name]) for name in self.encoders)
+        self.config.calibration = {"method": method, "data": data, "rows": count}
+
+    def drop_calibration(self) -> bool:
+        """Embed as the weights do; whether that changes anything."""
+        changed = self.calibration is not None
+        self.calibration = self.config.calibration = None
+        return changed
+
+    def on_train_begin(self) -> None:
+        """Statistics of the weights before training are not those of the weights after it."""
+        super().on_train_begin()
+        if self.drop_calibration():
+            print("The model was calibrated, by statistics that training makes stale: it trains without them")
+        self.teacher = None
+        self.prepare_training()
+
+    def prepare_training(self) -> None:
+        """Make the teacher, a frozen copy of towers and projections, where the objective reads it and there is none.
+
+        It is kept in checkpoints of the Trainer, and never in what `save_pretrained` writes otherwise.
+        """
+        super().prepare_training()
+        if self.teacher is None and self.reads("teacher"):
+            parts = {"encoders": self.encoders, "projections": self.projections}
+            self.teacher = nn.ModuleDict(deepcopy(parts)).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As the base class; the teacher has no dropout."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    @torch.no_grad()
+    def _taught(self, name: str, inputs: dict[str, Tensor]) -> Tensor:
+        """The teacher's embeddings of one modality."""
+        teacher = cast(nn.ModuleDict, self.teacher)
+        pooled = teacher.get_submodule(f"encoders.{name}")(**inputs).pool()
+        return teacher.get_submodule(f"projections.{name}")(pooled)
+
+    def objective_of(self, scored: Embeddings, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """As the base class.
+
+        Raises:
+            ValueError: If the objective reads a teacher, and there is none.
+        """
+        if scored.teacher is None and self.reads("teacher"):
+            raise ValueError(
+                "the objective reads a teacher, which is made when training begins: LatentTrainer does so; before "
+                "another loop, call prepare_training()"
+            )
+        return super().objective_of(scored, **options)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, Calibration):
+            for name, buffer in module.named_buffers():
+                init.constant_(buffer, float(name.endswith("_std")))
 
     @torch.no_grad()
     def on_optimizer_step(self) -> None:
@@ -176,11 +283,13 @@ class LatentCLIPModel(SharedSpacePreTrainedModel):
             setattr(output, field, {**(getattr(output, field) or {}), name: rows})
 
         for field, suffix, rows in zip(("embeds", "augmented"), ("", "_augmented"), pooled, strict=False):
-            add(field, self.projections[name](rows))
+            add(field, self.project(name, rows))
             if "independent" in self.extra_projections:
                 add(f"independent{suffix}", self.extra_projections.get_submodule(f"independent.{name}")(rows))
         if "log_variance" in self.extra_projections:
             add("log_variance", self.extra_projections.get_submodule(f"log_variance.{name}")(pooled[0]))
+        if self.teacher is not None:
+            add("teacher", self._taught(name, first))
 
     @classmethod
     def from_clip_pretrained(cls, checkpoint: str, **options: Any) -> Self:

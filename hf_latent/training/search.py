@@ -1,12 +1,13 @@
 """A model that is made anew for each training, and the search for hyperparameters that needs one."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from transformers import Trainer, enable_full_determinism, set_seed
 
 from ..errors import UserError
+from ..models.embeddings import LatentPreTrainedModel
 from .arguments import LatentTrainingArguments
 from .checks import check_model
 
@@ -56,6 +57,7 @@ class SearchTrainer(Trainer):
         model = super().call_model_init(trial)
         check_model(model)
         self._fit_to(model)
+        cast(LatentPreTrainedModel, model).on_train_begin()
         return model
 
     def _hp_search_setup(self, trial: Any) -> None:

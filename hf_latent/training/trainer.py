@@ -110,6 +110,14 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         if cast(LatentPreTrainedModel, model).modality_dropout:
             check_missing(without_adapters(model), "model.modality_dropout", "modality_dropout: 0")
 
+    def _check_teacher(self) -> None:
+        """A UserError where low-rank adapters are trained, whose checkpoints would not hold the teacher."""
+        core: Any = without_adapters(cast(nn.Module, self.model))
+        if core is not self.model and "teacher" in core.objective.requires:
+            raise UserError(
+                "low-rank adapters are not trained with a teacher, as of distillation: leave one of them out"
+            )
+
     def _begin_anew(self) -> None:
         self._micro_batch = (-1, 0)
         self._finite = FiniteCheck()
@@ -120,6 +128,9 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         """As in `CheckpointTrainer`, by the batch sizes that the arguments have now."""
         self.share_batch()
         self._begin_anew()
+        if self.model_init is None:
+            self._check_teacher()
+            cast(LatentPreTrainedModel, without_adapters(cast(nn.Module, self.model))).on_train_begin()
         return super().train(*args, **kwargs)
 
     # Batches and views
@@ -384,6 +395,8 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
             if size := getattr(view, "size", None):
                 told = f"the pictures of a batch (views.{name}.size={size})"
                 check_memory(min(chunk or share, share) * 3 * size**2 * 4, told, self.args.device)
+        self._check_teacher()
+        cast(LatentPreTrainedModel, without_adapters(cast(nn.Module, self.model))).prepare_training()
         model = cast(LatentPreTrainedModel, self.model).eval()
         rows = list(itertools.islice(iter(cast(Any, self.train_dataset)), 2))
         batch = self.data_collator(rows)

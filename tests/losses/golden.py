@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 
-def golden(modality, rows=4, dim=5):
-    """On the unit sphere, in float64."""
+def golden(modality, rows=4, dim=5, unit=True):
+    """On the unit sphere or as they are, in float64."""
     own = [
         [
             math.cos(1 + 2 * i + 3 * k + i * k) + 0.5 * math.cos(5 * modality + (i + 1) * (k + 2) * (modality + 1))
@@ -15,4 +15,5 @@ def golden(modality, rows=4, dim=5):
         ]
         for i in range(rows)
     ]
-    return F.normalize(torch.tensor(own, dtype=torch.float64), dim=1)
+    found = torch.tensor(own, dtype=torch.float64)
+    return F.normalize(found, dim=1) if unit else found

@@ -1,5 +1,6 @@
 """Regularizers restated row by row, as the papers print them; and what their tests share."""
 
+import math
 from itertools import combinations
 
 import torch
@@ -9,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_latent import Embeddings
 
-FIELDS = ("embeds", "augmented", "independent", "independent_augmented", "log_variance")
+FIELDS = ("embeds", "augmented", "independent", "independent_augmented", "log_variance", "raw", "teacher")
+PLAIN = ("log_variance", "raw")
 NAMES = ("image", "text", "sound")
 
 
@@ -23,7 +25,7 @@ def raw(modalities=2, rows=5, dim=4, *, dtype=torch.float64, seed=0):
 def scored(leaves, ids=None, present=None):
     """What `model.score` gives: unit vectors, and log variances as they are."""
     unit = {
-        field: {m: value if field == "log_variance" else F.normalize(value, dim=-1) for m, value in by_name.items()}
+        field: {m: value if field in PLAIN else F.normalize(value, dim=-1) for m, value in by_name.items()}
         for field, by_name in leaves.items()
     }
     return Embeddings(**unit, ids=ids, present=present)
@@ -229,10 +231,56 @@ def orthogonality(z, scale, shared="embeds", augmented=False):
     return average(terms)
 
 
+def distillation(z, scale, alpha=0.5, temperature=1.0, s=100.0):
+    def pair(a, b):
+        own = part(z, a, b)
+        rows = range(len(own.embeds[a]))
+        ids = list(rows) if z.ids is None else own.ids.tolist()
+        total = 0.0
+        for first, second in ((a, b), (b, a)):
+            for j in rows:
+                logits = torch.stack([s * own.embeds[first][j] @ own.embeds[second][k] for k in rows]) / temperature
+                taught = torch.stack([s * own.teacher[first][j] @ own.teacher[second][k] for k in rows]) / temperature
+                same = [float(ids[k] == ids[j]) for k in rows]
+                right = torch.tensor(same, dtype=torch.float64) / sum(same)
+                q = alpha * right + (1 - alpha) * taught.detach().softmax(0)
+                total = total + temperature**2 * (q * (q.log() - logits.log_softmax(0))).nansum() / len(rows)
+        return total / 2
+
+    return pair_average(z.embeds, pair)
+
+
+def splitmix(number):
+    """The finaliser of SplitMix64."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        number = (number ^ (number >> shift)) * factor % 2**64
+    return number ^ (number >> 31)
+
+
+def reference_of(row, dim, seed):
+    """By Box and Muller, of the upper 24 bits."""
+    golden = 0x9E3779B97F4A7C15
+    key = splitmix((row + golden * (seed + 1)) % 2**64)
+    draws = [(splitmix((key + golden * (k + 1)) % 2**64) >> 40) / 2**24 + 2**-25 for k in range(2 * dim)]
+    return [math.sqrt(-2 * math.log(draws[k])) * math.cos(2 * math.pi * draws[dim + k]) for k in range(dim)]
+
+
+def random_references(z, scale, seed=0):
+    total = 0.0
+    for m, rows in z.raw.items():
+        there = [j for j in range(len(rows)) if z.present is None or z.present[m][j]]
+        dim = rows.shape[1]
+        for j in there:
+            row = j if z.ids is None else z.ids[j].item()
+            reference = torch.tensor(reference_of(row, dim, seed), dtype=torch.float64)
+            total = total + (rows[j] - reference).square().sum() / len(there) / dim
+    return total
+
+
 REFERENCES = {
     function.__name__: function
     for function in (
         *(geometric_consistency, brownian_bridge, feature_separation, information_bottleneck, alignment),
-        *(uniformity, centroid_uniformity, decorrelation, orthogonality),
+        *(uniformity, centroid_uniformity, decorrelation, orthogonality, distillation, random_references),
     )
 }

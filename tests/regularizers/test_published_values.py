@@ -10,7 +10,8 @@ from hf_latent import Embeddings
 from hf_latent.losses.uniformity import pair_uniformity
 from hf_latent.regularizers import build_regularizer
 from hf_latent.regularizers.decorrelation import standardised
-from tests.losses.test_sigmoid import golden
+from hf_latent.regularizers.random_references import normal
+from tests.losses.golden import golden
 
 
 def sines(number, rows=4, dim=3, unit=True):
@@ -44,6 +45,36 @@ def test_centroid_uniformity():
     value = spread(embeds(opposite, -opposite), 10.0)
     value.backward()
     assert value.isfinite() and opposite.grad.isfinite().all()
+
+
+def test_distillation():
+    unit, raw = [golden(number) for number in range(4)], [golden(number, unit=False) for number in range(4)]
+    z = embeds(*unit[:2], teacher={"m0": unit[2], "m1": unit[3]})
+    assert build_regularizer("distillation", scale=10)(z, 3.0) == pytest.approx(0.1644569396)
+    z = embeds(*raw[:2], teacher={"m0": raw[2], "m1": raw[3]})
+    assert build_regularizer("distillation", scale=1)(z, 3.0) == pytest.approx(0.1858619832)
+
+
+def test_a_model_that_is_its_teacher_costs_nothing():
+    own = [golden(number).requires_grad_() for number in range(2)]
+    value = build_regularizer("distillation", alpha=0)(embeds(*own, teacher={"m0": own[0], "m1": own[1]}), 1.0)
+    value.backward()
+    assert abs(value) < 1e-12 and all(rows.grad.abs().max() < 1e-12 for rows in own)
+
+
+def test_random_references(monkeypatch):
+    a, b, reference = (golden(number, unit=False) for number in (0, 1, 4))
+    monkeypatch.setattr("hf_latent.regularizers.random_references.normal", lambda *_: reference)
+    value = build_regularizer("random_references")(embeds(a, b, raw={"m0": a, "m1": b}), 1.0)
+    assert value == pytest.approx(0.4211538791) and value * 5 / 2 == pytest.approx(1.0528846978)
+
+
+def test_the_references_are_normal_and_those_of_a_row():
+    found = normal(0, torch.arange(20000), 4)
+    assert found.mean().abs() < 0.02 and abs(found.std() - 1) < 0.02 and abs((found**4).mean() - 3) < 0.1
+    assert (torch.corrcoef(found.T) - torch.eye(4, dtype=found.dtype)).abs().max() < 0.03
+    assert (found[1:] * found[:-1]).mean().abs() < 0.02 and (found * normal(1, torch.arange(20000), 4)).mean() < 0.02
+    assert torch.equal(normal(0, torch.tensor([9, 3, 3]), 4), found[[9, 3, 3]])
 
 
 def test_decorrelation():

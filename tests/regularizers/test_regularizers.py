@@ -30,6 +30,10 @@ CASES = [
     ("decorrelation", {"common": 1.0, "off_diagonal": 0.5, "in_modal": False}),
     ("orthogonality", {}),
     ("orthogonality", {"augmented": True}),
+    ("distillation", {}),
+    ("distillation", {"alpha": 0, "temperature": 20.0}),
+    ("random_references", {}),
+    ("random_references", {"seed": 7}),
 ]
 # Of each modality, which rows have it: some, none of one, one row of each that no other has.
 LACKING = [
@@ -162,7 +166,12 @@ def correlation_of_the_last(z):
     return (image * text).mean(0)[7:].abs().mean()
 
 
+def distance_of_raw(z):
+    return (z.raw["image"] - z.raw["text"]).norm(dim=-1).mean()
+
+
 MEASURES = {
+    "random_references": distance_of_raw,
     "uniformity": nearness,
     "centroid_uniformity": nearness_of_centroids,
     "decorrelation": correlation_of_the_last,
@@ -218,6 +227,9 @@ def test_gradient_descent_lowers_what_it_is_about(name, measure):
         ("information_bottleneck", {"pairs": "all"}, "known: one_vs_all, pairwise"),
         ("information_bottleneck", {"mode": "kl", "pairs": "one_vs_all"}, "write pairwise, or another mode than kl"),
         ("information_bottleneck", {"relative": "no"}, "relative='no': write true or false"),
+        ("distillation", {"alpha": 1.5}, "alpha=1.5: write a number from 0 to 1"),
+        ("distillation", {"scale": 0}, "scale=0: write a number above 0"),
+        ("random_references", {"seed": 0.5}, "seed=0.5: write a whole number"),
     ],
 )
 def test_mistakes_are_named(name, options, message):

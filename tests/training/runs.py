@@ -262,6 +262,8 @@ REGULARIZERS = {
     "decorrelation": {"weight": 0.05},
     "orthogonality": {"weight": 0.2},
 }
+# Those that read what LatentCLIP alone gives.
+OF_CLIP = {"distillation": {"weight": 0.2, "scale": 10.0}, "random_references": {"weight": 0.05}}
 
 
 def build_clip_trainer(
