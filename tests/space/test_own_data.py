@@ -186,6 +186,7 @@ def test_rows_without_texts_are_named_by_their_labels(tmp_path):
     assert explorer.sample.words[row] == f"kind: {name} | speed in m/s: {explorer.sample.known['speed'][row]:.4g}"
 
 
+@pytest.mark.slow
 def test_tabs_that_do_not_apply_are_absent(app, pictures, numbers):
     assert tabs_of(config_of(app, [numbers])) == ["Latent map", "Labels", "Structure"]
     assert tabs_of(config_of(app, [pictures])) == ["Latent map", "Labels", "Ask", "Structure"]
