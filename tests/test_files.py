@@ -14,7 +14,7 @@ from hf_latent import files
 from hf_latent.errors import UserError
 from hf_latent.files import remove, replace
 from hf_latent.hub.shareable import _refuse_private, stage_files, stage_model, without_paths
-from hf_latent.models.albef_momentum import TRAINING_STATE
+from hf_latent.models.embeddings import TRAINING_STATE
 from hf_latent.training.checkpoints import publish, staged_files
 from tests.windows import needs_linux, refuse_as_windows
 
