@@ -11,7 +11,7 @@ from hf_latent.metrics import modality_gap
 from hf_latent.metrics.clustering import clustering
 from hf_latent.metrics.gap import gap_split, hubness, rank_me, relative_gap
 from hf_latent.metrics.mixed_retrieval import mixed_retrieval
-from tests.losses.test_sigmoid import golden
+from tests.losses.golden import golden
 
 A, B, C = map(golden, range(3))
 
