@@ -216,7 +216,8 @@ class LatentPreTrainedModel(PreTrainedModel):
         self._attention_asked_for = config._attn_implementation
         config.fill_heads()  # `from_pretrained(..., regularizers=...)` sets them after the config was made
         super().__init__(config)
-        own = from_library("objective_modules")
+        # The objective that a model has by default trains nothing of its own: the library need not be imported.
+        own = from_library("objective_modules") if config.objective != type(config).objective else None
         self.objective_modules = nn.ModuleDict({} if own is None else own(config))
 
     def build_encoders(self, tokens_only: bool = False) -> nn.ModuleDict:

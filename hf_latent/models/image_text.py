@@ -144,11 +144,15 @@ class SharedSpacePreTrainedModel(LatentPreTrainedModel):
 
     def score(self, embeddings: Embeddings) -> Embeddings:
         """L2 normalisation, in float32 or wider; log variances and losses of rows stay as they are."""
-        with full_precision(embeddings.device):
-            scored = embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
+        scored = self._normalized(embeddings)
         if self.reads("raw"):
             scored.raw = {name: wide(rows) for name, rows in (embeddings.embeds or {}).items()}
         return scored
+
+    @staticmethod
+    def _normalized(embeddings: Embeddings) -> Embeddings:
+        with full_precision(embeddings.device):
+            return embeddings.map(lambda rows: F.normalize(wide(rows), dim=-1), fields=VECTORS)
 
     def reads(self, field: str) -> bool:
         """Whether the objective, if there is one, reads a field of `ON_REQUEST`; an exported graph has none."""
@@ -161,7 +165,7 @@ class SharedSpacePreTrainedModel(LatentPreTrainedModel):
 
     def add_logits(self, output: ImageTextOutput) -> None:
         """Every image against every text."""
-        scored = cast(dict[str, Tensor], self.score(output).embeds)
+        scored = cast(dict[str, Tensor], self._normalized(output).embeds)
         output.logits_per_image = self.scale * scored[self.only("image")] @ scored[self.only("text")].T
         output.logits_per_text = output.logits_per_image.T
 
