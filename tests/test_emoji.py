@@ -101,6 +101,7 @@ def test_an_emoji_is_in_one_split_with_the_pictures_of_both_vendors(emoji, packa
     assert again.returncode == 0 and rows_of(packages / "again", "test") == rows["test"]  # in any order of packages
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*lbfgs.*", "ignore:.*onverge.*")
 def test_the_recipe_measures_shared_and_private_labels(emoji, tmp_path, monkeypatch):
     drawn = {}

@@ -22,6 +22,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     """What a block prints is what the comment behind its `print` says, up to a comma and what it means."""
     monkeypatch.chdir(tmp_path)

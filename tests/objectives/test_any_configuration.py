@@ -89,7 +89,7 @@ def rows_of(batch, rows):
 
 
 @given(configurations())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_gradient_is_that_of_the_plain_formula(drawn):
     model, batch = model_and_batch(drawn)
     if drawn["ids"]:

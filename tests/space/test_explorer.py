@@ -118,6 +118,7 @@ def test_a_model_whose_data_are_not_here_and_that_nothing_can_be_asked_is_refuse
         Explorer(str(pairs_run(tmp_path / "moved", data=gone)))
 
 
+@pytest.mark.slow
 def test_what_stands_in_for_a_model_without_a_recipe_is_said(app, tmp_path):
     explorer = Explorer(str(captions_run(tmp_path / "bare", data=None, views=None)))
     assert explorer.note == "No recipe says which data this model is of: trifeature_captions stands in for it."

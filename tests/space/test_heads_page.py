@@ -88,6 +88,7 @@ def test_look(visit, photo):
     expect(large).to_have_attribute("alt", "Where it finds “a red zebra”")
 
 
+@pytest.mark.slow
 def test_questions(visit, photo):
     page = visit()
     go_to(page, "Questions")

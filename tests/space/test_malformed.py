@@ -68,7 +68,9 @@ def each_wrong(good, values=None):
                 yield name, [*arguments[:place], wrong, *arguments[place + 1 :]]
 
 
-@pytest.mark.parametrize(("page", "good"), [("served", GOOD), ("served_heads", GOOD_HEADS)])
+@pytest.mark.parametrize(
+    ("page", "good"), [pytest.param("served", GOOD, marks=pytest.mark.slow), ("served_heads", GOOD_HEADS)]
+)
 def test_a_wrong_value_is_told_in_a_sentence(request, page, good, capfd):
     caller = Caller(Page(request.getfixturevalue(page)), 0)
     outcomes = [asked(caller, name, arguments)[0] for name, arguments in each_wrong(good)]
@@ -78,7 +80,9 @@ def test_a_wrong_value_is_told_in_a_sentence(request, page, good, capfd):
         assert asked(caller, name, arguments)[0] == "complete"
 
 
-@pytest.mark.parametrize(("page", "good"), [("served", GOOD), ("served_heads", GOOD_HEADS)])
+@pytest.mark.parametrize(
+    ("page", "good"), [pytest.param("served", GOOD, marks=pytest.mark.slow), ("served_heads", GOOD_HEADS)]
+)
 def test_every_wrong_value_at_every_place_is_refused_or_can_be_read(request, page, good):
     functions = {fn.api_name: fn.inputs for fn in request.getfixturevalue(page).demo.fns.values()}
     refused = 0

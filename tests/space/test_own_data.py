@@ -217,6 +217,7 @@ def test_tabs_are_found_and_in_order():
     assert [tab.ORDER for tab in TABS] == sorted({tab.ORDER for tab in TABS})
 
 
+@pytest.mark.slow
 def test_probes_of_labels_score_as_the_benchmark_does_with_chance_of_the_rows(pictures, numbers):
     for explorer in (pictures, numbers):
         readings = Readings(explorer)
