@@ -236,7 +236,7 @@ def _reason(error: Exception) -> str:
 
 def check_split(where: str, split: str, known: Collection[str]) -> None:
     """A UserError where a split names one that does not exist; nothing is said where none are known."""
-    for name in sorted(bases(split) - {"all", *known}) if known else ():
+    for name in sorted(bases(split) - {"all", *known}) if known and split not in known else ():
         raise UserError(f"{where}={split!r}: no such split {name!r}; {suggest(name, known)}")
 
 

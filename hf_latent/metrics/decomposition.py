@@ -55,7 +55,9 @@ def decompose(joint: ArrayLike, *, rounds: int = ROUNDS, tolerance: float = 1e-9
     """
     p = np.asarray(joint, dtype=np.float64)
     if p.ndim != 3 or not p.size or (p < 0).any() or not np.isfinite(p).all() or not p.sum():
-        raise ValueError(f"The joint distribution must be (x1, x2, y), of counts or probabilities; got {p.shape}.")
+        raise ValueError(
+            f"The joint distribution must be (x1, x2, y), finite and 0 or more, not all 0; got {p.shape}."
+        )
     p = p / p.sum()
     p = p[p.sum((1, 2)) > 0][:, p.sum((0, 2)) > 0][:, :, p.sum((0, 1)) > 0]
     first, second, target = p.sum(1), p.sum(0), p.sum((0, 1))

@@ -396,6 +396,11 @@ def test_a_column_names_the_split_of_each_row(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             loaded(**more)
+    odd = {"text": list("abcd"), "fold": ["a[b", "x+y", "x+y", "Training set"]}  # no slices, but names
+    datasets.Dataset.from_dict(odd).save_to_disk(tmp_path / "odd")
+    for name, count in (("a[b", 1), ("x+y", 2), ("Training set", 1)):
+        named = HubData(str(tmp_path / "odd"), columns={"text": "text"}, split_column="fold", splits={"train": name})
+        assert len(named.load().train) == count
     classes = datasets.Dataset.from_dict({"text": list("abcd"), "fold": [0, 1, 1, 0]})
     classes = classes.cast_column("fold", datasets.ClassLabel(names=["test", "train"]))
     classes.save_to_disk(tmp_path / "classes")
