@@ -89,6 +89,8 @@ def load_benchmark(named: str | Path) -> BenchmarkFile:
             raise UserError("evaluation.benchmarks is missing: write what is measured, such as zero_shot: {}")
         if evaluation.also:
             raise UserError("evaluation.also: a benchmark file names no others: leave it out")
+        if evaluation.start:
+            raise UserError("evaluation.start: a benchmark file measures a model that is trained: leave it out")
         if not path.stem.isidentifier():
             raise UserError(
                 "keys of metrics.json begin with the name of the file: give it letters, digits and _ alone"

@@ -1,6 +1,7 @@
 """One run: train a recipe, measure what it learned, and leave its folder behind."""
 
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,15 +24,15 @@ from .finished import load_finished
 from .fit_to_data import build_processor, fit_image_sizes, fit_recipe, fit_standardization
 from .hub.push import push_run
 from .hub.trainer import LatentTrainer
-from .measuring import benchmarks_of, benchmarks_to_choose_by, measure, validation_of
+from .measuring import benchmarks_of, benchmarks_to_choose_by, measure, measure_start, read_start, validation_of
 from .memory import check_model_memory
 from .models.text_towers import check_text_tower
 from .pretrained import check_vocabulary, load_pretrained_head, tokenizers_of
 from .reading import reader_of
 from .recipe import Recipe, load_run, without_progress
 from .recipe_file import PLUGINS, read_values
-from .results import read, table
-from .runs import METRICS, RECIPE, STATE, read_metrics, run_file
+from .results import before_training, read, table
+from .runs import METRICS, RECIPE, START, STATE, read_metrics, run_file
 from .tasks import task_of
 from .training import LatentTrainingArguments
 from .training.checkpoints import STAGING, last_checkpoint, staged_files
@@ -160,16 +161,19 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             fit_standardization(trainer, data.train)
     with blamed_on("training"):
         trainer.try_optimizer(checkpoint)
+    start = read_start(run) if checkpoint is not None else measure_start(recipe, trainer, data, benchmarks, others)
     barrier()  # all have looked at the folder before one writes into it
     if main:
         (run / METRICS).unlink(missing_ok=True)  # of what is trained on now: a run without them is not finished
         with staged_files(run) as staging:
+            if start:
+                (staging / START).write_text(json.dumps(start) + "\n", encoding="utf-8", newline="\n")
             (staging / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8", newline="\n")
         remember(run)
     trainer.train(resume_from_checkpoint=checkpoint)
     if main:
         _save(run, trainer)
-        metrics = _training_metrics(trainer, recipe) | ({} if data.missing is None else data.missing.numbers())
+        metrics = _training_metrics(trainer, recipe) | ({} if data.missing is None else data.missing.numbers()) | start
         if checkpoint is not None:
             # The clock of the Trainer knows the last stretch only.
             metrics |= {"train_runtime": None, "train_samples_per_second": None}
@@ -239,7 +243,7 @@ def _evaluate(
         try:
             metrics = read_metrics(run)
         except UserError:
-            metrics = _training_metrics(trainer, recipe)
+            metrics = _training_metrics(trainer, recipe) | read_start(run)
     benchmarks = benchmarks_of(recipe, trainer, data)
     metrics = measure(run, trainer, data, benchmarks, metrics if change is None else change(trainer, data, metrics))
     return _report(run, _measure_others(run, others, metrics, not trainer.args.disable_tqdm))
@@ -300,7 +304,7 @@ def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
     checkpoint = last_checkpoint(run)
     if checkpoint is not None and not (run / RECIPE).exists():
         raise UserError(f"{run} holds {checkpoint.name} and no {RECIPE}: write another training.output_dir")
-    if not (run / RECIPE).exists() or not {path.name for path in run.iterdir()} - {RECIPE, LOCK, STAGING}:
+    if not (run / RECIPE).exists() or not {path.name for path in run.iterdir()} - {RECIPE, START, LOCK, STAGING}:
         return None
     if not resume:
         raise UserError(
@@ -376,7 +380,8 @@ def _push(run: Path, recipe: Recipe) -> None:
 def _report(run: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     """Say what was measured and where it lies."""
     if found := read(metrics):
-        print("\n" + table({run.resolve().name: found}))
+        start = before_training(found)
+        print("\n" + table({run.resolve().name: found, **({"before training": start} if start else {})}))
     print(f"\nRun: {run}   card: {run / 'README.md'}   pictures: {run / 'figures'}")
     return metrics
 

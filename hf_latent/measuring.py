@@ -1,10 +1,14 @@
 """What a run is measured with, while it trains and after it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from peft import PeftModel
+
+from .benchmark_files import BenchmarkFile, measure_files
 from .data.loaded import EvaluationData, LoadedData, Split
 from .data.texts import check_known
 from .errors import UserError, blamed_on
@@ -16,10 +20,11 @@ from .hub.card import write_card
 from .hub.trainer import LatentTrainer
 from .plots import plot_losses
 from .recipe import Recipe
-from .results import renewed
-from .runs import METRICS
+from .results import renewed, started
+from .runs import METRICS, START, read_json
 from .training.checkpoints import staged_files
 from .training.encode import TrainerEncode
+from .training.gradient_cache import random_state, set_random_state
 
 # Training arguments that need rows which are not trained on, to choose by.
 NEED_VALIDATION = {
@@ -85,6 +90,56 @@ def benchmarks_to_choose_by(recipe: Recipe, benchmarks: Chosen, data: Evaluation
     return {name: own for name, own in benchmarks.items() if fits(own, data, f"{name} during training")}
 
 
+def measure_start(
+    recipe: Recipe, trainer: LatentTrainer, data: LoadedData, benchmarks: Chosen, others: Sequence[BenchmarkFile]
+) -> dict[str, Any]:
+    """Measure the model before training, where the recipe wants that; training is the same with and without it.
+
+    Args:
+        others: Benchmark files to measure on, too; one process does it, and the others wait for it.
+
+    Returns:
+        What `metrics.json` holds of it; nothing on every process but the first.
+    """
+    if not recipe.evaluation.start:
+        return {}
+    device = trainer.args.device
+    state = random_state(device)
+    _, found = _found(trainer, data.evaluation, benchmarks, "Measuring before training ...")
+    measurements = flat(benchmarks, found)
+    if trainer.args.should_save and others:
+        model: Any = trainer.model
+        model = model.get_base_model() if isinstance(model, PeftModel) else model
+        measurements += measure_files(others, model.eval(), trainer.processing_class, not trainer.args.disable_tqdm)
+    set_random_state(state, device)
+    return started(measurements)
+
+
+def read_start(run: Path) -> dict[str, Any]:
+    """What `metrics.json` holds of the model before training, of a run that measured it."""
+    path = run / START
+    return read_json(path, "remove it, and what was measured before training is left out") if path.is_file() else {}
+
+
+def _found(
+    trainer: LatentTrainer, evaluation: EvaluationData | None, benchmarks: Chosen, told: str
+) -> tuple[TrainerEncode | None, Found]:
+    """What embeds the rows, and what the benchmarks find; the latter on the first process."""
+    if evaluation is None or not benchmarks:
+        return None, {}
+    encode = TrainerEncode(trainer, evaluation)
+    if trainer.args.should_save:
+        print(told)
+
+    def find() -> Found:
+        found = measured(benchmarks, encode, evaluation)
+        if evaluation.target is None:
+            encode(evaluation.test.rows)  # all processes take part, and the map of the latent space reads it
+        return found
+
+    return encode, encode.run(find)
+
+
 def measure(
     run: Path, trainer: LatentTrainer, data: LoadedData, benchmarks: Chosen, metrics: dict[str, Any]
 ) -> dict[str, Any]:
@@ -97,20 +152,8 @@ def measure(
     Returns:
         The content of `metrics.json`; nothing on every process but the first.
     """
-    encode, evaluation = None, data.evaluation
-    found: Found = {}
-    if evaluation is not None and benchmarks:
-        encode = TrainerEncode(trainer, evaluation)
-        if trainer.args.should_save:
-            print("Measuring ...")
-
-        def find() -> Found:
-            found = measured(benchmarks, encode, evaluation)
-            if evaluation.target is None:
-                encode(evaluation.test.rows)  # all processes take part, and the map of the latent space reads it
-            return found
-
-        found = encode.run(find)
+    evaluation = data.evaluation
+    encode, found = _found(trainer, evaluation, benchmarks, "Measuring ...")
     if not trainer.args.should_save:
         return {}
     measurements = flat(benchmarks, found)

@@ -59,6 +59,7 @@ class Evaluation:
             name other than that of a benchmark needs `benchmark` among its options, and its keys begin with it.
         also: Benchmark files, by the names of those of the package or as YAML files, whose data the trained model is
             measured on, too.
+        start: Measure before training, too: tables and the card then show what the model could do already.
     """
 
     protocol: str = "standard"
@@ -66,6 +67,7 @@ class Evaluation:
     rerank: int = 16
     benchmarks: dict[str, Any] | None = None
     also: list[str] = field(default_factory=list)
+    start: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 from .errors import printable
@@ -29,6 +29,8 @@ def written(found: Iterable[Measurement]) -> dict[str, Any]:
 def renewed(metrics: Mapping[str, Any], found: Iterable[Measurement], data: Collection[str] = ("",)) -> dict[str, Any]:
     """The content of `metrics.json` with new measurements of some data in place of those that it holds of them.
 
+    What the model reached before training stays beside the measurement of the same key.
+
     Args:
         metrics: The content.
         found: The measurements.
@@ -37,7 +39,8 @@ def renewed(metrics: Mapping[str, Any], found: Iterable[Measurement], data: Coll
     block = metrics.get(BLOCK)
     described = block if isinstance(block, Mapping) else {}
     old = {key for key, told in described.items() if not isinstance(told, Mapping) or told.get("data", "") in data}
-    added = written(found)
+    starts = {key: _number(told.get("start")) for key, told in described.items() if isinstance(told, Mapping)}
+    added = written(replace(each, start=starts.get(each.key, each.start)) for each in found)
     kept = {key: value for key, value in metrics.items() if key != BLOCK and key not in old}
     return kept | added | {BLOCK: {key: told for key, told in described.items() if key not in old} | added[BLOCK]}
 
@@ -65,6 +68,16 @@ def read(metrics: Mapping[str, Any]) -> dict[str, Measurement]:
     return {measurement.key: measurement for measurement in found}
 
 
+def started(found: Iterable[Measurement]) -> dict[str, Any]:
+    """What `metrics.json` holds of a run that is not measured yet: what the model reached before training."""
+    return {BLOCK: {each.key: {"start": each.value, "data": each.data} for each in found if each.group}}
+
+
+def before_training(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """The measurements that were made before training, too, with what was found then."""
+    return {key: replace(each, value=each.start) for key, each in found.items() if each.start is not None}
+
+
 def group_of(measurement: Measurement) -> Group:
     """The group of a measurement; of one that is not known here, its name is the title."""
     unknown = "Measurements" if measurement.group == OTHER else measurement.group.replace("_", " ").capitalize()
@@ -82,7 +95,7 @@ def _measurement(key: str, value: float, described: Mapping[str, Any]) -> Measur
                 kept[spec.name] = " ".join(printable(item).split())
         elif spec.name == "headline" and isinstance(item, bool):
             kept["headline"] = item
-        elif spec.name in ("chance", "rows") and (number := _number(item)) is not None:
+        elif spec.name in ("chance", "rows", "start") and (number := _number(item)) is not None:
             kept[spec.name] = int(number) if spec.name == "rows" else number
     return Measurement(**{"title": key, "group": OTHER, **kept, "key": key, "value": value})
 

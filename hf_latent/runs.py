@@ -12,6 +12,7 @@ from .errors import UserError
 
 OUTPUTS = "outputs"  # where runs go by default
 RECIPE, METRICS, STATE, CONFIG = "recipe.yaml", "metrics.json", "trainer_state.json", "config.json"
+START = "start.json"  # what was measured before training
 MAX_DEPTH = 100  # of nested JSON; what a run holds is ten deep
 REPLACE = "put the file itself there, or remove it"
 

@@ -341,3 +341,43 @@ def test_a_recipe_names_files_that_are_measured_after_training(tmp_path, monkeyp
     also.write_text("data: {}", encoding="utf-8", newline="\n")
     assert main(["train", str(recipe), f"training.output_dir={tmp_path / 'second'}"]) == 2
     assert "others.yaml" in capsys.readouterr().err and not (tmp_path / "second" / "recipe.yaml").exists()
+
+
+def test_what_the_model_could_do_before_training_stands_beside(tmp_path, capsys):
+    also, recipe = tmp_path / "others.yaml", tmp_path / "recipe.yaml"
+    other = ALSO.format(path=stored(tmp_path / "other", ("x", "y"), train=40, test=20))
+    also.write_text(other, encoding="utf-8", newline="\n")
+    own = stored(tmp_path / "own", ("a", "b"), train=16, test=8)
+
+    def train(name, *overrides):
+        recipe.write_text(RECIPE.format(path=own, also=also, run=tmp_path / name), encoding="utf-8", newline="\n")
+        assert main(["train", str(recipe), "training.learning_rate=0.1", *overrides]) == 0
+        return json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8"))
+
+    def starts(metrics):
+        return {key: told.get("start") for key, told in metrics["measurements"].items()}
+
+    plain, unmoved = train("plain"), train("unmoved", "training.learning_rate=0")
+    capsys.readouterr()
+    more = ["evaluation.start=true", "training.save_strategy=steps", "training.save_steps=1"]
+    watched = train("watched", *more)
+    assert "before training" in capsys.readouterr().out
+    assert set(starts(plain).values()) == {None}
+    assert starts(watched) == pytest.approx({key: unmoved[key] for key in watched["measurements"]})
+    assert any(watched[key] != start for key, start in starts(watched).items())
+    assert {key: watched[key] for key in watched["measurements"]} == {key: plain[key] for key in plain["measurements"]}
+    card = (tmp_path / "watched" / "README.md").read_text(encoding="utf-8")
+    assert "| Measurement | Before training | Result |" in card
+    assert "Before training" not in (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
+
+    run = tmp_path / "watched"
+    assert main(["evaluate", str(run)]) == 0  # what was measured before training cannot be measured again, and stays
+    assert starts(json.loads((run / "metrics.json").read_text(encoding="utf-8"))) == starts(watched)
+    (run / "metrics.json").unlink()  # a run that was stopped after its last step
+    assert main(["train", str(recipe), "training.learning_rate=0.1", *more, "--resume"]) == 0
+    assert starts(json.loads((run / "metrics.json").read_text(encoding="utf-8"))) == starts(watched)
+    (run / "start.json").write_text("[]", encoding="utf-8", newline="\n")
+    (run / "metrics.json").unlink()
+    capsys.readouterr()
+    assert main(["train", str(recipe), "training.learning_rate=0.1", *more, "--resume"]) == 2
+    assert "start.json" in capsys.readouterr().err

@@ -39,6 +39,7 @@ class Measurement:
         chance: What the best constant answer reaches on the same rows; None where there is no such thing.
         better: Whether a `higher` or a `lower` value is better, or neither.
         rows: How many rows were measured.
+        start: What the model reached on them before training, where that was measured.
         reading: How to read it, where there is no chance level.
         headline: Whether tables show it.
         short: What heads its column, and stands below its bar; figures show what has one, too.
@@ -59,6 +60,7 @@ class Measurement:
     chance: float | None = None
     better: Better = "higher"
     rows: int | None = None
+    start: float | None = None
     reading: str = ""
     headline: bool = False
     short: str = ""
@@ -76,6 +78,18 @@ class Measurement:
 
     def described(self) -> dict[str, Any]:
         """What `metrics.json` keeps beside the value; what is empty is left out."""
-        kept = ("title", "group", "unit", "chance", "better", "rows", "reading", "headline", "short", "metric", "task")
-        found = {name: getattr(self, name) for name in (*kept, "information", "data")}
+        kept = (
+            "title",
+            "group",
+            "unit",
+            "chance",
+            "better",
+            "rows",
+            "start",
+            "reading",
+            "headline",
+            "short",
+            "metric",
+        )
+        found = {name: getattr(self, name) for name in (*kept, "task", "information", "data")}
         return {name: value for name, value in found.items() if value not in (None, "") and value is not False}

@@ -328,8 +328,10 @@ def _groups(results: Mapping[str, Measurement]) -> dict[str, dict[str, Any]]:
         chance = "" if measurement.chance is None else measurement.cell(measurement.chance) + unit
         value = measurement.cell(measurement.value) + unit
         reading = measurement.reading
-        rows.append({"title": measurement.title, "value": value, "chance": chance, "reading": reading})
+        start = "" if measurement.start is None else measurement.cell(measurement.start) + unit
+        rows.append({"title": measurement.title, "value": value, "chance": chance, "reading": reading, "start": start})
     for part in found.values():
+        part["started"] = any(row["start"] for row in part["rows"])
         part["column"] = "Chance" if any(row["chance"] for row in part["rows"]) else "How to read it"
     return found
 
