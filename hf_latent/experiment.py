@@ -27,7 +27,7 @@ from .hub.trainer import LatentTrainer
 from .measuring import benchmarks_of, benchmarks_to_choose_by, measure, measure_start, read_start, validation_of
 from .memory import check_model_memory
 from .models.text_towers import check_text_tower
-from .pretrained import check_vocabulary, load_pretrained_head, tokenizers_of
+from .pretrained import check_vocabulary, load_pretrained_model, tokenizers_of
 from .reading import reader_of
 from .recipe import Recipe, load_run, without_progress
 from .recipe_file import PLUGINS, read_values
@@ -118,7 +118,7 @@ def _train(run: Path, recipe: Recipe, arguments: LatentTrainingArguments, checkp
             for name, place in tokenizers_of(recipe.pretrained, recipe.config).items():
                 if name in data.tokenizers:
                     check_vocabulary(place, data.tokenizers[name], name)
-            model = load_pretrained_head(recipe.model_class, recipe.pretrained, recipe.config)
+            model = load_pretrained_model(recipe.model_class, recipe.pretrained, recipe.config)
         else:
             model = recipe.model_class(recipe.config)
         _ = model.objective

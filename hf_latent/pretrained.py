@@ -1,7 +1,6 @@
 """Recipes that begin with a trained model: `model.pretrained` names its folder, or its name on the Hub."""
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,12 @@ _OF_A_FILE = (
 )
 
 
+# The children that a model takes over whole; the heads of objectives and regularizers may be new, or stay behind.
+_CARRIED = frozenset({"converters", "encoders", "fusion", "head", "logit_scale", "projections"})
+
+
 class HeadOptions(TypedDict):
-    """What a recipe writes of a model with a head, beside the options of its config; `pretrained` of others, too.
+    """What a recipe writes of a model beside the options of its config; of one without a head `pretrained` alone.
 
     Attributes:
         pretrained: The model that training begins with: the folder of a finished run, or its name on the Hub.
@@ -43,7 +46,7 @@ def model_options(config_class: type[LatentConfig], model_class: type[LatentPreT
     own = get_type_hints(HeadOptions)
     if model_class.label_layer is None:
         own = {"pretrained": own["pretrained"]}
-    return options | (own if model_class.begins_pretrained else {})
+    return options | own
 
 
 def check_read(options: Mapping[str, Any], model_class: type[LatentPreTrainedModel], name: str) -> None:
@@ -66,15 +69,20 @@ def check_labels(options: Mapping[str, Any]) -> None:
 
 
 def pretrained_options(
-    source: str, options: Mapping[str, Any], config_class: type[LatentConfig], run: Path | None = None
+    source: str,
+    options: Mapping[str, Any],
+    config_class: type[LatentConfig],
+    run: Path | None = None,
+    model_class: type[LatentPreTrainedModel] | None = None,
 ) -> dict[str, Any]:
-    """The options of a pre-trained model's config, with the recipe's on top.
+    """The options of a pre-trained model's config, with the recipe's on top. Regularizers are those of the recipe.
 
     Args:
         source: The folder, or the name on the Hub.
         options: Of the recipe.
         run: The finished run of this recipe, if that is what is read: its own config stands in for the pre-trained
             one's, which may be gone.
+        model_class: Of the model that begins; the objective of one of the same class goes on.
 
     Raises:
         UserError: If there is no such model, it is of another type, or a key cannot change.
@@ -114,6 +122,8 @@ def pretrained_options(
             raise UserError(f"model.{key}={options[key]}: {source} was trained with {was}, which stays: leave it out")
     left_out = {*_OF_A_FILE, *config_class.not_inherited}
     left = {key: value for key, value in found.items() if key not in left_out}
+    if model_class is not None and found.get("architectures") == [model_class.__name__] and "objective" in found:
+        left["objective"] = found["objective"]
     if options.get("objective", found.get("objective")) != found.get("objective"):
         left.pop("objective_options", None)  # they are of the objective
     if "num_labels" in options or "id2label" in options:
@@ -160,10 +170,10 @@ def check_vocabulary(source: str, tokenizer: Any, modality: str = "text") -> Non
         )
 
 
-def load_pretrained_head(
+def load_pretrained_model(
     model_class: type[LatentPreTrainedModel], source: str, config: LatentConfig
 ) -> LatentPreTrainedModel:
-    """A head that begins as a pre-trained model: what it has more is new, or begins as a part of that model.
+    """A model that begins as a pre-trained one: what it has more is new, or begins as a part of that model.
 
     Raises:
         UserError: If weights do not fit.
@@ -172,25 +182,18 @@ def load_pretrained_head(
         model, report = cast(Any, model_class).from_pretrained(
             source, config=config, ignore_mismatched_sizes=True, output_loading_info=True
         )
-    own = tuple(f"{name}." for name in new_parts(model))
-    wrong = {str(key) for key in report["missing_keys"] if not str(key).startswith(own)}
+    differ = {str(key) for kind in ("missing_keys", "unexpected_keys") for key in report[kind]}
+    wrong = {key for key in differ if key.split(".")[0] in _CARRIED}
     # Entries are names, or tuples that begin with one.
     other = (key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])
     last = model_class.label_layer
     wrong |= {key for key in other if last is None or f"{last}." not in key}
-    wrong |= {str(key) for key in report["unexpected_keys"]}
     if wrong:
         raise UserError(
             f"model.pretrained={source!r}: {len(wrong)} of its weights do not fit this model, as {min(wrong)}: leave "
-            "out what changes the encoders or the fusion"
+            "out what changes the towers, the encoders or the fusion"
         )
     return model
-
-
-def new_parts(model: LatentPreTrainedModel) -> set[str]:
-    """The children of a head that no pre-trained model has."""
-    ignored: Any = type(model)._keys_to_ignore_on_load_unexpected or ()
-    return {name for name, _ in model.named_children() if any(re.match(key, f"{name}.") for key in ignored)}
 
 
 @contextmanager

@@ -237,11 +237,13 @@ def _model(section: Mapping[str, Any], run: Path | None) -> tuple[LatentConfig, 
     options = typed("model", options, model_options(config_class, model_class))
     check_labels(options)
     pretrained = options.pop("pretrained", None)
+    if pretrained is not None and options.get("clip"):
+        raise UserError("model.clip and model.pretrained both say what training begins with: leave one out")
     try:
         # Of the checkpoints that the recipe names alone: those that a pre-trained model names are not read.
         options = config_class.resolve_checkpoints(options)
         if pretrained is not None:
-            options = pretrained_options(pretrained, options, config_class, run)
+            options = pretrained_options(pretrained, options, config_class, run, model_class)
         config = config_class(**options)
     except UserError:
         raise

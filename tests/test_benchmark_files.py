@@ -370,7 +370,12 @@ def test_what_the_model_could_do_before_training_stands_beside(tmp_path, capsys)
     assert "| Measurement | Before training | Result |" in card
     assert "Before training" not in (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
 
+    begun = f"model={{type: latent_clip, pretrained: {tmp_path / 'plain'}}}"
+    found = train("begun", begun, "evaluation.start=true")
+    assert starts(found) == pytest.approx({key: plain[key] for key in found["measurements"]})
+
     run = tmp_path / "watched"
+    recipe.write_text(RECIPE.format(path=own, also=also, run=run), encoding="utf-8", newline="\n")
     assert main(["evaluate", str(run)]) == 0  # what was measured before training cannot be measured again, and stays
     assert starts(json.loads((run / "metrics.json").read_text(encoding="utf-8"))) == starts(watched)
     (run / "metrics.json").unlink()  # a run that was stopped after its last step

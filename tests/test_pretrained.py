@@ -6,12 +6,19 @@ import shutil
 import pytest
 import torch
 
-from hf_latent import CoMMConfig, CoMMProcessor, LatentALBEFForImageTextRetrieval, LatentALBEFProcessor
+from hf_latent import (
+    CoMMConfig,
+    CoMMProcessor,
+    LatentALBEFForImageTextRetrieval,
+    LatentALBEFForPreTraining,
+    LatentALBEFProcessor,
+    LatentCLIPModel,
+)
 from hf_latent.data.tokenizers import load_tokenizer, word_tokenizer
 from hf_latent.errors import UserError
-from hf_latent.pretrained import check_vocabulary, load_pretrained_head
+from hf_latent.pretrained import check_vocabulary, load_pretrained_model
 from hf_latent.recipe import load_recipe, parse_recipe
-from tests.models.small import small_albef, small_clip
+from tests.models.small import save_small_clip, small_albef, small_clip
 
 RECIPE = """
 model: {{type: latent_albef_{kind}, pretrained: {folder}, alpha: 0.2{more}}}
@@ -47,7 +54,7 @@ def test_a_head_begins_as_the_pre_trained_model(tmp_path, folder, kind):
     assert (config.alpha, config.fusion_layers, config.projection_dim) == (0.2, 1, 8) and not config.regularizers
     assert recipe.pretrained == str(folder) and recipe.data.tokenizers == {"text": str(folder)}
     assert recipe.views["image"].mean == pytest.approx([0.1] * 3)
-    model = load_pretrained_head(recipe.model_class, recipe.pretrained, config)
+    model = load_pretrained_model(recipe.model_class, recipe.pretrained, config)
     assert type(model) is recipe.model_class and model.config.alpha == 0.2
     if more:
         assert model.config.num_labels == 3 and model.config.id2label[1] == "b"
@@ -61,7 +68,7 @@ def test_the_recipe_of_a_finished_run_needs_the_pre_trained_model_no_more(tmp_pa
     path = write(tmp_path, folder)
     recipe = load_recipe(path)
     run = tmp_path / "finished"
-    load_pretrained_head(recipe.model_class, str(folder), recipe.config).save_pretrained(run)
+    load_pretrained_model(recipe.model_class, str(folder), recipe.config).save_pretrained(run)
     shutil.rmtree(folder)
     with pytest.raises(UserError, match="there is no .*config.json.*write the folder of a finished run"):
         load_recipe(path)
@@ -80,11 +87,57 @@ def test_a_tokenizer_with_other_numbers_is_refused(tmp_path, folder):
 
 def test_text_assignment_goes_on_to_statements(tmp_path, folder):
     first = load_recipe(write(tmp_path, folder, "visual_reasoning"))
-    load_pretrained_head(first.model_class, str(folder), first.config).save_pretrained(tmp_path / "assigned")
+    load_pretrained_model(first.model_class, str(folder), first.config).save_pretrained(tmp_path / "assigned")
     path = write(tmp_path, tmp_path / "assigned", "visual_reasoning", ", num_labels: 2")
     recipe = load_recipe(path)
-    model = load_pretrained_head(recipe.model_class, str(tmp_path / "assigned"), recipe.config)
+    model = load_pretrained_model(recipe.model_class, str(tmp_path / "assigned"), recipe.config)
     assert model.classifier[2].out_features == 2 and len(model.config.id2label) == 2
+
+
+def test_pre_training_goes_on(tmp_path, folder):
+    recipe = load_recipe(write(tmp_path, folder, more=""), ["model.type=latent_albef"])
+    assert recipe.config.regularizers == {}
+    model = load_pretrained_model(recipe.model_class, str(folder), recipe.config)
+    source = LatentALBEFForPreTraining.from_pretrained(folder)
+    assert {name.split(".")[0] for name in source.state_dict()} - {
+        name.split(".")[0] for name in model.state_dict()
+    } == {"extra_projections"}
+    for name, value in model.state_dict().items():
+        assert torch.equal(source.state_dict()[name], value), name
+    assert all(torch.equal(own, copy) for own, copy in model._followed())
+
+
+def test_two_towers_go_on_with_other_regularizers(tmp_path):
+    folder = tmp_path / "towers"
+    save_small_clip(folder, objective="sigmoid", regularizers={"feature_separation": {}}, temperature=0.2)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"model: {{type: latent_clip, pretrained: {folder}, "
+        "regularizers: {distillation: {}, brownian_bridge: {}}}\n"
+        "data: {name: trifeature_captions, image_size: 16}\nviews: {image: {kind: image}, text: {kind: none}}\n"
+        f"training: {{output_dir: {tmp_path / 'run'}}}\n",
+        encoding="utf-8",
+    )
+    source = LatentCLIPModel.from_pretrained(folder)
+    with torch.no_grad():
+        source.objective_modules["bias"].weight += 1
+    source.save_pretrained(folder)
+    for override, name in ((), "sigmoid"), (("model.objective=clip",), "clip"):
+        own = load_recipe(recipe, override)
+        assert own.config.objective == name and own.config.projection_dim == 8
+        assert list(own.config.regularizers) == ["distillation", "brownian_bridge"]
+        assert own.data.tokenizers == {"text": str(folder)}
+        model = load_pretrained_model(own.model_class, str(folder), own.config)
+        old, new = source.state_dict(), model.state_dict()
+        shared = {key for key in new if key in old}
+        assert all(torch.equal(old[key], new[key]) for key in shared)
+        parts = {key.split(".")[0] for key in shared} - {"objective_modules"}
+        assert parts == {"encoders", "projections", "logit_scale"}
+        assert ("objective_modules.bias.weight" in shared) == (name == "sigmoid")
+    with pytest.raises(UserError, match="model.clip and model.pretrained both say what training begins with"):
+        load_recipe(recipe, ["model.clip=openai/clip-vit-base-patch32"])
+    with pytest.raises(UserError, match="was trained with 8, which stays"):
+        load_recipe(recipe, ["model.projection_dim=16"])
 
 
 def test_the_modalities_of_a_recipe_change_those_of_the_model(tmp_path, folder):
@@ -92,7 +145,7 @@ def test_the_modalities_of_a_recipe_change_those_of_the_model(tmp_path, folder):
     assert recipe.config.modalities["image"] == {"encoder": "cnn", "channels": [8, 16], "frozen": True}
     wider = load_recipe(write(tmp_path, folder), ["model.modalities={image: {channels: [8, 24]}}"])
     with pytest.raises(UserError, match="of its weights do not fit this model, as encoders.image.*leave out what"):
-        load_pretrained_head(wider.model_class, str(folder), wider.config)
+        load_pretrained_model(wider.model_class, str(folder), wider.config)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +159,7 @@ def test_the_modalities_of_a_recipe_change_those_of_the_model(tmp_path, folder):
         ("model.num_labels=three", "model.num_labels='three': expected int"),
         ("model.id2label={0: star}", "id2label names 0: name each of the 3 labels, from 0 on"),
         ("model.pretrained=/nowhere", "there is no .nowhere.config.json.*write the folder of a finished run"),
-        ("model.type=latent_clip", "unknown key model.pretrained"),
-        ("model.type=latent_albef", "unknown key model.pretrained"),
+        ("model.type=latent_clip", "unknown key model.alpha"),
         ("model.modalities={series: {encoder: cnn}}", "was trained with image, text"),
     ],
 )

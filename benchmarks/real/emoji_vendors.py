@@ -35,43 +35,34 @@ MEASURES = {
     "image_to_text_r1": "image to text R@1",
     "text_to_image_r1": "text to image",
 }
-EVALUATION = {
-    "benchmarks": {
-        "zero_shot": {"label": "group", "templates": ["one of {}"]},
-        "retrieval": {},
-    }
-}
+EVALUATION = {"benchmarks": {"zero_shot": {"label": "group", "templates": ["one of {}"]}, "retrieval": {}}}
 
 
 def divide(source: Path, folder: Path) -> None:
-    """The emoji of each vendor as a data set of its own, and a benchmark file that measures on it."""
+    """The emoji of each vendor as a data set of its own, with a recipe, and a benchmark file that measures on it."""
     rows = datasets.load_dataset("imagefolder", data_dir=str(source))
+    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     for vendor in (SOURCE, TARGET):
-        own = rows.filter(
-            lambda found, vendor=vendor: [each == vendor for each in found], True, input_columns="vendor"
-        )
-        own.save_to_disk(str(folder / vendor))
-        data = {key: value for key, value in yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["data"].items()}
-        told = {"name": "dataset", "path": str(folder / vendor), "columns": data["columns"], "ids": data["ids"]}
-        labels = {"group": data["labels"]["group"]}
-        (folder / f"{vendor}.yaml").write_text(
-            yaml.safe_dump({"data": {**told, "labels": labels}, "evaluation": EVALUATION}),
-            encoding="utf-8",
-            newline="\n",
-        )
+        place = folder / vendor
+        rows.filter(lambda own, vendor=vendor: own == vendor, input_columns="vendor").save_to_disk(str(place))
+        data = {"name": "dataset", "path": str(place), **{key: recipe["data"][key] for key in ("columns", "ids")}}
+        data["labels"] = {"group": recipe["data"]["labels"]["group"]}
+        write(folder / f"{vendor}.yaml", {"data": data, "evaluation": EVALUATION})
+        trained = {**data, "tokenizers": recipe["data"]["tokenizers"]}
+        write(folder / f"{vendor}_recipe.yaml", {**recipe, "data": trained, "evaluation": EVALUATION})
 
 
-def train(vendor: str, data: Path, place: Path, seed: int, change: dict[str, Any], *overrides: str) -> None:
-    """A run on the emoji of a vendor, if it is not there yet."""
+def write(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(values), encoding="utf-8", newline="\n")
+
+
+def train(recipe: Path, place: Path, seed: int, change: dict[str, Any], *overrides: str) -> None:
+    """A run, if it is not there yet."""
     if (place / "metrics.json").exists():
         return
-    own = {
-        "data": {"path": str(data / vendor), "options": {}, "labels": {"vendor": None}},
-        "evaluation": {"benchmarks": {"probes": None}},
-        "training": {"seed": seed, "output_dir": str(place)},
-    }
+    own = {"training": {"seed": seed, "output_dir": str(place)}}
     fixed = ["training.eval_strategy=no", "training.save_strategy=no", "training.disable_tqdm=true", *overrides]
-    experiment.train(load_recipe(RECIPE, fixed, [own, change]))
+    experiment.train(load_recipe(recipe, fixed, [own, change]))
 
 
 def between(first: Path, second: Path, data: Path, output: Path) -> dict[str, dict[str, float]]:
@@ -97,7 +88,7 @@ def main() -> None:
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
     for seed in range(1, options.seeds + 1):
         start = options.output / f"start_{seed}"
-        train(SOURCE, data, start, seed, {}, f"training.num_train_epochs={options.epochs[0]}")
+        train(data / f"{SOURCE}_recipe.yaml", start, seed, {}, f"training.num_train_epochs={options.epochs[0]}")
         for name, change in STRUCTURES.items():
             place = options.output / f"{name.replace(' ', '_')}_{seed}"
             changed = {**change, "model": {**change.get("model", {}), "pretrained": str(start)}}
@@ -105,7 +96,7 @@ def main() -> None:
             rate = 1e-3 if "lora" in change else 3e-4
             also = f"evaluation.also=[{data / SOURCE}.yaml]"
             more = [f"training.num_train_epochs={options.epochs[1]}", f"training.learning_rate={rate}"]
-            train(TARGET, data, place, seed, changed, *more, "evaluation.start=true", also)
+            train(data / f"{TARGET}_recipe.yaml", place, seed, changed, *more, "evaluation.start=true", also)
             found.setdefault(name, []).append(between(start, place, data, place / "between"))
     for key, title in MEASURES.items():
         print(f"\n| {title} | of | " + " | ".join(f"{weight:g}" for weight in WEIGHTS) + " |")

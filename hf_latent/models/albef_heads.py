@@ -89,7 +89,6 @@ class SupervisedLatentALBEF(MomentumDistilled, LatentALBEFWithHead):
     """
 
     task: ClassVar[str]
-    begins_pretrained = True
     # Of pre-training.
     unread_options = frozenset(
         {"extra_heads", "itm_weight", "learn_temperature", "max_temperature", "min_temperature", "mlm_weight"}

@@ -189,8 +189,6 @@ class LatentPreTrainedModel(PreTrainedModel):
     # The layer of a head with a row for each label, where there is one: it is new where the labels are others than
     # those of the model that training begins with.
     label_layer: ClassVar[str | None] = None
-    # Whether a recipe may begin it with the weights of a finished run, or of a model of the Hub (`model.pretrained`).
-    begins_pretrained: ClassVar[bool] = False
     # The options of the config that this model does not read: a recipe may not write them.
     unread_options: ClassVar[frozenset[str]] = frozenset()
     # The loss is a mean over the batch: the Trainer must not rescale it under gradient accumulation.

@@ -70,7 +70,6 @@ class CoMMModel(LatentPreTrainedModel):
     supports_missing = True
     scoring_modules = frozenset({"head", "extra_heads", "objective_modules"})
     unread_options = frozenset({"problem_type", "frozen", "classifier_dropout"})
-    begins_pretrained = True
     # The heads of other models on the same config, and those of regularizers that it has no more.
     _keys_to_ignore_on_load_unexpected = [r"^(?!(encoders|converters|fusion|head)\.)"]
 
