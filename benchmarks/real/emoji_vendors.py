@@ -3,7 +3,7 @@
     python benchmarks/real/emoji_vendors.py emoji outputs/emoji_vendors
 
 The folder is that of examples/emoji/prepare.py, the model that of examples/emoji/recipe.yaml. For each seed a model is
-trained on Google's pictures, and fine-tuned on Twitter's: as it is, by low-rank adapters, and with a regularizer that
+XX
 holds it. `hf-latent interpolate` measures the mixtures of the weights of both on held-out emoji of either vendor.
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from peft import PeftModel
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -39,7 +40,9 @@ class TrainerEncode:
 
     @property
     def _model(self) -> Any:
-        return self._trainer.accelerator.unwrap_model(self._trainer.model)
+        """The model itself, with its low-rank adapters if it has any."""
+        model = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        return model.get_base_model() if isinstance(model, PeftModel) else model
 
     @property
     def temperature(self) -> float | None:

@@ -23,6 +23,7 @@ data: {{name: trifeature_captions, image_size: 16, renders: 1, test_renders: 1}}
 views:
   image: {{kind: image}}
   text: {{kind: words}}
+evaluation: {{start: true}}
 training: {{max_steps: 4, global_batch_size: 32, save_strategy: steps, save_steps: 2, learning_rate: 1.0e-2,
   lr_scheduler_type: constant, logging_steps: 1, disable_tqdm: true, output_dir: {run}}}
 """
@@ -70,6 +71,13 @@ def test_adapters_and_the_merged_model_reload_equal(folder):
         # The adapters change the attention and nothing else of the towers; what stands behind them is trained whole.
         trained = name.endswith(("q_proj.weight", "v_proj.weight")) or not name.startswith("encoders")
         assert torch.equal(weights[name], old) != trained, name
+
+
+def test_what_a_model_with_adapters_is_measured_with_is_what_it_is_measured_with_without(folder):
+    told = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))["measurements"]
+    assert {"zero_shot_top1", "text_to_image_r1"} <= told.keys() and all("start" in each for each in told.values())
+    assert main(["evaluate", str(folder / "run")]) == 0  # of the merged model
+    assert json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))["measurements"] == told
 
 
 @pytest.mark.slow
