@@ -36,7 +36,57 @@ class AllModalitiesObjective(CLIPObjective):
 
 
 @dataclass(frozen=True)
-class ShapeOptions:
+class CosineOptions:
+    """
+    Args:
+        cosine_weight: The weight of the contrastive loss of `clip`, on cosines, which is added; 0 in the paper.
+
+    Raises:
+        ValueError: If an option does not fit.
+    """
+
+    cosine_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.demand("cosine_weight", 1e9, "0 or more")
+
+    def demand(self, key: str, below: float, wanted: str) -> None:
+        """Refuse an option that is no number from 0 to less than `below`."""
+        value = getattr(self, key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < below:
+            raise ValueError(f"{key}={value!r}: write a number {wanted}, such as 0.1")
+
+
+class CosineObjective(AllModalitiesObjective):
+    """One that may add the contrastive loss of `clip`, for what a score of all modalities does not see."""
+
+    Options = CosineOptions
+
+    def with_cosines(
+        self,
+        loss: Tensor,
+        terms: dict[str, Tensor],
+        embeddings: Embeddings,
+        scale: Tensor | float,
+        rows: slice | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its terms, with the contrastive loss where it has a weight."""
+        if not self.options.cosine_weight:
+            return loss, terms
+        contrastive, more = CLIPObjective.__call__(self, embeddings, scale, rows=rows)
+        return loss + self.options.cosine_weight * contrastive, {**terms, **more}
+
+    def formula_with_cosines(self, lines: list[str]) -> str:
+        """The lines of a formula, the first of which is the loss, with the contrastive loss where it has a weight."""
+        weight = self.options.cosine_weight
+        if not weight:
+            return "\n".join(lines)
+        contrastive, *rest = CLIPObjective.formula.fget(self).splitlines()  # type: ignore[attr-defined]
+        return "\n".join([f"{lines[0]} + {weight:g} ({contrastive})", *lines[1:], *rest])
+
+
+@dataclass(frozen=True)
+class ShapeOptions(CosineOptions):
     """
     Args:
         label_smoothing: The share of the target that is spread over all rows of the batch, from 0 to less than 1; 0.1
@@ -48,19 +98,13 @@ class ShapeOptions:
     """
 
     label_smoothing: float = 0.1
-    cosine_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        for key, below, wanted in (
-            ("label_smoothing", 1.0, "from 0 to less than 1"),
-            ("cosine_weight", 1e9, "0 or more"),
-        ):
-            value = getattr(self, key)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < below:
-                raise ValueError(f"{key}={value!r}: write a number {wanted}, such as 0.1")
+        super().__post_init__()
+        self.demand("label_smoothing", 1.0, "from 0 to less than 1")
 
 
-class ShapeObjective(AllModalitiesObjective):
+class ShapeObjective(CosineObjective):
     """InfoNCE of a shape that the vectors of a row make, which is small where they fit.
 
     Attributes:
@@ -81,16 +125,12 @@ class ShapeObjective(AllModalitiesObjective):
 
     @property
     def formula(self) -> str:
-        smoothing, cosines = self.options.label_smoothing, self.options.cosine_weight
+        smoothing = self.options.label_smoothing
         ways = [rf"\frac{{e^{{-S_{{jk}} / \tau}}}}{{\sum_l e^{{-S_{{{way}}} / \tau}}}}" for way in ("jl", "lk")]
         logs = " + ".join(rf"\log {way}" for way in ways).replace("S_", f"{self.symbol}_")
         target = rf"{1 - smoothing:g} \delta_{{jk}} + {smoothing:g} / N" if smoothing else r"\delta_{jk}"
         lines = [rf"-\frac{{1}}{{2 N}} \sum_{{j, k}} y_{{jk}} ({logs})", f"y_{{jk}} = {target}", self.definition]
-        if cosines:
-            contrastive, *rest = super().formula.splitlines()
-            lines[0] += f" + {cosines:g} ({contrastive})"
-            lines += rest
-        return "\n".join(lines)
+        return self.formula_with_cosines(lines)
 
     def __call__(
         self,
@@ -105,7 +145,4 @@ class ShapeObjective(AllModalitiesObjective):
         part, own = select(self.checked(embeddings), self.config.modalities, rows)
         loss = self.contrast(part.embeds, scale, own, part.ids)
         terms = {self.config.objective: loss.detach()}
-        if self.options.cosine_weight:
-            contrastive, more = super().__call__(embeddings, scale, rows=rows)
-            loss, terms = loss + self.options.cosine_weight * contrastive, {**terms, **more}
-        return loss, terms
+        return self.with_cosines(loss, terms, embeddings, scale, rows)

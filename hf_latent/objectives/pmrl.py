@@ -11,30 +11,32 @@ from ..losses.contrastive import one_way_info_nce
 from ..losses.rows import mean_of_rows, of_process
 from ..losses.singular import leading_direction
 from ..models.embeddings import Embeddings
-from .all_modalities import AllModalitiesObjective
+from .all_modalities import CosineObjective, CosineOptions
 from .base import register_objective, select
 
 
 @dataclass(frozen=True)
-class PMRLOptions:
+class PMRLOptions(CosineOptions):
     """
     Args:
-        singular_temperature: Of the softmax over the singular values of a row; 0.05 in the paper.
+        singular_temperature: Of the softmax over the singular values of a row, above 0; 0.05 in the paper.
+        cosine_weight: The weight of the contrastive loss of `clip`, on cosines, which is added; 0 in the paper.
 
     Raises:
-        ValueError: If it is not a number above 0.
+        ValueError: If an option does not fit.
     """
 
     singular_temperature: float = 0.05
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         value = self.singular_temperature
         if not isinstance(value, int | float) or isinstance(value, bool) or not 1e-6 < value < 1e6:
             raise ValueError(f"singular_temperature={value!r}: write a number above 0, such as 0.05")
 
 
 @register_objective("latent_clip", "pmrl")
-class PMRLObjective(AllModalitiesObjective):
+class PMRLObjective(CosineObjective):
     r"""One singular value of each row made large, and its direction contrasted with those of the other rows.
 
     \[ L = -\frac1N \sum_j \Big( \log \frac{e^{\sigma_{j1} / \tau_1}}{\sum_m e^{\sigma_{jm} / \tau_1}}
@@ -46,11 +48,12 @@ class PMRLObjective(AllModalitiesObjective):
     anchor.
 
     The sign of \(u_j\) is that by which the sum of the vectors of a row points along it; a decomposition leaves it
-    open. Singular values do not see the sign of a vector: opposite ones are as good as equal ones in the first term.
+    open. Singular values do not see the sign of a vector: opposite ones are as good as equal ones in the first term. A
+    modality may end up opposite to the others, and cosines then rank from the wrong end; `cosine_weight` prevents it.
     In the paper \(\tau\) is fixed: write `temperature: 0.1` and `learn_temperature: false`. Its third term, the loss
     of a matching head with weight 0.1, is left out: there is no fusion here.
 
-    The terms are `singular` and `instance`.
+    The terms are `singular` and `instance`, and with a `cosine_weight` those of `clip`.
 
     Source: Liu et al., "Principled Multimodal Representation Learning", TPAMI 2026. Its code contrasts the rows of one
     process; here they are those of all.
@@ -72,7 +75,7 @@ class PMRLObjective(AllModalitiesObjective):
         ]
         columns = ", ".join(self.vector(name, "j") for name in self.config.modalities)
         matrix = rf"[{columns}] = \sum_{{m = 1}}^{{{count}}} \sigma_{{jm}} u_{{jm}} v_{{jm}}^T"
-        return rf"-\frac{{1}}{{N}} \sum_j ({' + '.join(parts)})" + "\n" + matrix
+        return self.formula_with_cosines([rf"-\frac{{1}}{{N}} \sum_j ({' + '.join(parts)})", matrix])
 
     @property
     def citations(self) -> tuple[str, ...]:
@@ -93,4 +96,5 @@ class PMRLObjective(AllModalitiesObjective):
         logits = of_process(values, own) / self.options.singular_temperature
         singular = mean_of_rows(logits.logsumexp(dim=1) - logits[:, 0], own)
         instance = one_way_info_nce(direction, direction, scale, rows=own, ids=part.ids)
-        return singular + instance, {"singular": singular.detach(), "instance": instance.detach()}
+        terms = {"singular": singular.detach(), "instance": instance.detach()}
+        return self.with_cosines(singular + instance, terms, embeddings, scale, rows)

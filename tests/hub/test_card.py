@@ -209,7 +209,7 @@ def all_formulas():
             options = {"in_modal": in_modal, "anchor": anchor}
             yield build_objective(LatentCLIPConfig(modalities=THREE, **options)).formula
     options = {"gram": [{}, {"label_smoothing": 0.0, "cosine_weight": 0.5}], "symile": [{}, {"negatives": "all"}]}
-    options |= {"triangle": [{}, {"root": True}], "pmrl": [{}], "sigmoid": [{}]}
+    options |= {"triangle": [{}, {"root": True}], "pmrl": [{}, {"cosine_weight": 0.5}], "sigmoid": [{}]}
     for objective in options:
         for each in options[objective]:
             for towers in (TOWERS, THREE) if objective != "triangle" else (THREE,):

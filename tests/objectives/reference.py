@@ -137,7 +137,9 @@ def pmrl(z, scale, config):
         side = vectors.sum(dim=1) @ left[:, 0] / values[0]  # 0 where two vectors point apart
         side = side if abs(side) > 1e-4 else vectors[:, 0] @ left[:, 0]
         directions.append(left[:, 0] if side > 0 else -left[:, 0])
-    return loss + one_way_by_rows(torch.stack(directions), torch.stack(directions), scale, own.ids) if ids else loss
+    loss = loss + one_way_by_rows(torch.stack(directions), torch.stack(directions), scale, own.ids) if ids else loss
+    weight = config.objective_options.get("cosine_weight", 0)
+    return loss + weight * clip(z, scale, config) if weight else loss
 
 
 def comm(z, scale, config):

@@ -16,7 +16,7 @@ from tests.training.runs import OF_CLIP
 CLIP = ("clip", "gram", "pmrl", "sigmoid", "symile", "triangle")
 OPTIONS = {
     "gram": {"label_smoothing": [0.0, 0.1], "cosine_weight": [0.0, 0.5]},
-    "pmrl": {"singular_temperature": [0.05, 1.0]},
+    "pmrl": {"singular_temperature": [0.05, 1.0], "cosine_weight": [0.0, 0.5]},
     "symile": {"negatives": ["rolls", "all"]},
     "triangle": {"root": [False, True], "cosine_weight": [0.0, 0.5]},
 }
