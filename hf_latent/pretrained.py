@@ -193,6 +193,8 @@ def load_pretrained_model(
             f"model.pretrained={source!r}: {len(wrong)} of its weights do not fit this model, as {min(wrong)}: leave "
             "out what changes the towers, the encoders or the fusion"
         )
+    if Path(source).is_dir():  # PEFT would keep it in what is saved, and it is the name of no model elsewhere
+        cast(Any, model).name_or_path = ""
     return model
 
 

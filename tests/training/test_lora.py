@@ -80,6 +80,17 @@ def test_what_a_model_with_adapters_is_measured_with_is_what_it_is_measured_with
     assert json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))["measurements"] == told
 
 
+def test_adapters_of_a_run_do_not_name_its_folder(folder, tmp_path, capsys):
+    own = [f"model={{pretrained: {folder / 'run'}, clip: null}}", f"training.output_dir={tmp_path / 'more'}"]
+    assert main(["train", str(folder / "run.yaml"), *own, "training.max_steps=2"]) == 0
+    adapter = json.loads((tmp_path / "more" / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert not adapter["base_model_name_or_path"]
+    assert main(["evaluate", str(tmp_path / "more")]) == 0, capsys.readouterr().err
+    told = json.loads((tmp_path / "more" / "metrics.json").read_text(encoding="utf-8"))["measurements"]
+    before = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert {key: each["start"] for key, each in told.items()} == pytest.approx({key: before[key] for key in told})
+
+
 @pytest.mark.slow
 def test_resume_goes_on_from_the_adapters(folder):
     assert main(["train", str(folder / "cut.yaml"), "training.max_steps=2"]) == 0
