@@ -23,6 +23,13 @@ CASTRO_2019 = r"""@inproceedings{castro2019towards,
   year      = {2019}
 }"""
 
+BURGESS_2018 = r"""@misc{burgess2018shapes,
+  title  = {3{D} Shapes Dataset},
+  author = {Burgess, Chris and Kim, Hyunjik},
+  year   = {2018},
+  note   = {https://github.com/google-deepmind/3d-shapes}
+}"""
+
 CHEN_2020 = """@inproceedings{chen2020simple,
   title     = {A Simple Framework for Contrastive Learning of Visual Representations},
   author    = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
@@ -104,6 +111,15 @@ HASAN_2019 = """@inproceedings{hasan2019urfunny,
   author    = {Hasan, Md Kamrul and Rahman, Wasifur and Zadeh, AmirAli Bagher and Zhong, Jianyuan and
                Tanveer, Md Iftekhar and Morency, Louis-Philippe and Hoque, Mohammed},
   booktitle = {Conference on Empirical Methods in Natural Language Processing},
+  year      = {2019}
+}"""
+
+GONDAL_2019 = """@inproceedings{gondal2019transfer,
+  title     = {On the Transfer of Inductive Bias from Simulation to the Real World: a New Disentanglement Dataset},
+  author    = {Gondal, Muhammad Waleed and W{\\"u}thrich, Manuel and Miladinovi{\\'c}, {\\DJ}or{\\dj}e and Locatello,
+               Francesco and Breidt, Martin and Volchkov, Valentin and Akpo, Joel and Bachem, Olivier and
+               Sch{\\"o}lkopf, Bernhard and Bauer, Stefan},
+  booktitle = {Advances in Neural Information Processing Systems},
   year      = {2019}
 }"""
 
@@ -195,6 +211,13 @@ LI_2026 = """@misc{li2026ovaib,
             Cheng, Jack C. P. and Jenssen, Robert},
   note   = {arXiv:2605.29900},
   year   = {2026}
+}"""
+
+MATTHEY_2017 = """@misc{matthey2017dsprites,
+  title  = {{dSprites}: Disentanglement Testing Sprites Dataset},
+  author = {Matthey, Loic and Higgins, Irina and Hassabis, Demis and Lerchner, Alexander},
+  year   = {2017},
+  note   = {https://github.com/google-deepmind/dsprites-dataset}
 }"""
 
 MU_2022 = """@inproceedings{mu2022slip,

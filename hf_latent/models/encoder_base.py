@@ -98,6 +98,18 @@ def float_dtype(module: nn.Module) -> torch.dtype:
     return next((part.dtype for part in module.parameters() if part.is_floating_point()), torch.get_default_dtype())
 
 
+class ImageEncoder(Encoder):
+    """Reads `pixel_values`, float `(batch, 3, height, width)`, normalised; `layers` end in a feature map."""
+
+    kind = "image"
+    layers: nn.Sequential
+
+    def forward(self, pixel_values: Tensor) -> EncoderOutput:
+        # Convolutions are faster on channels-last memory, on CPU as on GPU.
+        pixel_values = pixel_values.to(self.dtype, memory_format=torch.channels_last)
+        return tokens_of_map(self.layers(pixel_values))
+
+
 def tokens_of_map(feature_map: Tensor) -> EncoderOutput:
     """`(batch, channels, height, width)` -> one token a position."""
     height, width = feature_map.shape[-2:]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from .encoder_audio import AudioCNNEncoder
 from .encoder_auto import AutoEncoder
-from .encoder_base import ENCODERS, Encoder, EncoderOutput, FeatureTokenizer, float_dtype, tokens_of_map
+from .encoder_base import ENCODERS, Encoder, EncoderOutput, FeatureTokenizer, ImageEncoder, float_dtype
+from .encoder_resnet import SmallResNetEncoder
 from .encoder_series import ConvSeriesEncoder, GRUEncoder
 from .encoder_video import FramesEncoder
 from .registry import nearest
@@ -28,23 +29,12 @@ __all__ = [
     "EncoderOutput",
     "FeatureTokenizer",
     "GRUEncoder",
+    "SmallResNetEncoder",
     "build_encoder",
     "float_dtype",
 ]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-class ImageEncoder(Encoder):
-    """Reads `pixel_values`, float `(batch, 3, height, width)`, normalised; `layers` end in a feature map."""
-
-    kind = "image"
-    layers: nn.Sequential
-
-    def forward(self, pixel_values: Tensor) -> EncoderOutput:
-        # Convolutions are faster on channels-last memory, on CPU as on GPU.
-        pixel_values = pixel_values.to(self.dtype, memory_format=torch.channels_last)
-        return tokens_of_map(self.layers(pixel_values))
 
 
 @ENCODERS.register("alexnet")

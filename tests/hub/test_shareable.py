@@ -25,6 +25,7 @@ CODE |= {
     "encoder_audio.py",
     "encoder_auto.py",
     "encoder_base.py",
+    "encoder_resnet.py",
     "encoder_series.py",
     "encoder_video.py",
     "images.py",
