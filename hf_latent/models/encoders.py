@@ -164,7 +164,7 @@ class TableEncoder(Encoder):
             raise ValueError("encoder 'table' needs input_dim, or cells, which a recipe finds from the training rows")
         if cells is not None:
             check_cells(cells)
-            input_dim = len(numbers_of(cells))
+            input_dim = len(numbers_of(cells)) or 1  # a layer of no numbers cannot be initialised: it reads a zero
         self.cells = cells
         widths = [cast(int, input_dim), *hidden_dims]
         layers: list[nn.Module] = []
@@ -189,6 +189,8 @@ class TableEncoder(Encoder):
             return EncoderOutput(tokens=self._tokens(self.layers(values.to(self.dtype))))
         if missing is None or categories is None:
             raise ValueError("a table with cells needs values, missing and categories, as the processor gives them")
+        if not values.shape[1]:
+            values, missing = values.new_zeros(len(values), 1), missing.new_zeros(len(values), 1)
         hidden = self.layers[0](values.to(self.dtype).masked_fill(missing, 0)) + self.missing(missing.to(self.dtype))
         for place, table in enumerate(self.categories):
             hidden = hidden + table(categories[:, place])

@@ -124,6 +124,22 @@ def test_the_encoder_is_the_perceptron_of_one_hot_cells():
     torch.testing.assert_close(ours(**noisy).tokens, ours(**inputs).tokens)  # what is missing has no value
 
 
+def test_a_table_of_categories_alone_is_built_and_trained(tmp_path):
+    rows = [{"city": "Rome", "kind": "a"}, {"city": "Oslo", "kind": "b"}, {"city": None, "kind": "c"}]
+    spec = {"encoder": "table", "cells": find_cells(rows), "hidden_dims": [6, 5]}
+    config = CoMMConfig(modalities={"table": spec}, embed_dim=16, fusion_heads=2)
+    model = CoMMModel(config).eval()
+    inputs = CoMMProcessor({"table": {"kind": "table", "cells": spec["cells"]}}).stack("table", rows)
+    found = model(modalities={"table": inputs}).fused
+    assert found.shape == (3, 16) and found.isfinite().all() and not torch.allclose(found[0], found[1])
+    found.sum().backward()
+    for table in model.encoders["table"].categories:
+        assert table.weight.grad.any()
+    model.save_pretrained(tmp_path)
+    again = CoMMModel.from_pretrained(tmp_path).eval()
+    assert torch.equal(again(modalities={"table": inputs}).fused, found)
+
+
 def test_a_table_of_numbers_alone_is_as_before():
     plain = build_encoder({"encoder": "table", "input_dim": 3})
     names = {"layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"}
