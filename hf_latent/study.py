@@ -14,6 +14,8 @@ from . import experiment
 from .data.loaded import TargetKind
 from .errors import UserError, blamed_on, suggest
 from .evaluation import Measurement
+from .metrics.correlation import partial_rank_correlation, rank_correlation
+from .options import checked
 from .plots import MAX_RUNS, PERCENT, Axis, Bars, plot_comparison, plot_rows, plot_trade_offs
 from .recipe import Recipe, find_recipe, load_recipe, without_progress
 from .recipe_file import read_values
@@ -22,8 +24,9 @@ from .runs import read_metrics
 from .training.checkpoints import staged_files
 
 SPACE = "The structure of the space"
+FEWEST = 3  # runs that a correlation is of
 MOST_PRIVATE = 2  # labels that a figure of a study draws
-KEYS = ("recipe", "seeds", "changes", "structures", "then")
+KEYS = ("recipe", "seeds", "changes", "structures", "then", "against")
 
 
 def compare(runs: Sequence[Path], output: Path | None = None) -> Path:
@@ -139,6 +142,20 @@ def _information(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
 
 
 @dataclass(frozen=True)
+class Against:
+    """Two measurements that a study draws against each other, with their rank correlation over its runs.
+
+    Args:
+        x, y: Their keys in `metrics.json`.
+        given: A third one, which is also held constant.
+    """
+
+    x: str
+    y: str
+    given: str | None = None
+
+
+@dataclass(frozen=True)
 class Study:
     """One recipe, trained with several structures and seeds.
 
@@ -146,11 +163,13 @@ class Study:
         name: Of the file.
         runs: The recipe of each `(structure, seed)`.
         then: Recipes that each run is fine-tuned with, one after the other.
+        against: What is drawn against each other; by default what is shared against what one modality has alone.
     """
 
     name: str
     runs: dict[tuple[str, int], Recipe]
     then: tuple[str, ...] = ()
+    against: tuple[Against, ...] = ()
 
     @property
     def structures(self) -> list[str]:
@@ -168,7 +187,8 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
         source: A YAML file, or the name of a study that ships with the package. Its keys are `recipe`, the recipe that
             all runs share; `changes`, what all change in it; `structures`, `{name: changes}`; `seeds`; and `then`, a
             recipe that each finished run is fine-tuned with (as its `model.pretrained`), whose results join the run's;
-            of a list of recipes each begins with what the one before it trained, and the results of the last join.
+            of a list of recipes each begins with what the one before it trained, and the results of the last join;
+            and `against`, a list of `{x, y, given}`, see [`Against`].
         output_dir: The folder of the runs; `outputs/<name>` by default.
 
     Raises:
@@ -202,7 +222,16 @@ def load_study(source: str | Path, output_dir: Path | None = None) -> Study:
             except UserError as error:
                 raise UserError(f"{path}: structure {structure!r}: {error}") from None
             runs[str(structure), seed] = recipe
-    return Study(path.stem, runs, _chain(path, values.get("then")))
+    return Study(path.stem, runs, _chain(path, values.get("then")), _against(path, values.get("against")))
+
+
+def _against(path: Path, written: Any) -> tuple[Against, ...]:
+    """The measurements that `against` names."""
+    own = [] if written is None else written
+    if not isinstance(own, list) or not all(isinstance(each, dict) for each in own):
+        raise UserError(f"{path}: against={written!r}: write a list of {{x: key, y: key}}, keys of metrics.json")
+    with blamed_on(str(path)):
+        return tuple(Against(**checked("against", each, Against)) for each in own)
 
 
 def _chain(path: Path, then: Any) -> tuple[str, ...]:
@@ -313,12 +342,47 @@ def _write(
     with staged_files(study.output_dir) as staging:
         (staging / "study.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8", newline="\n")
         (staging / "study.md").write_text(markdown(summary, known), encoding="utf-8", newline="\n")
-        if axes := trade_offs(known):
+        _tell_correlations(study, found, known, staging / "study.md")
+        if axes := _axes(study, known):
             drawn.append(plot_trade_offs(summary, axes, staging / "trade_offs.png").name)
         of_rows("information.png", "What is kept of each kind of information", "by a probe (%)", _information)
         if study.then:
             of_rows("fine_tuned.png", "After fine-tuning: accuracy on held-out data", "accuracy (%)", _accuracies)
     return [study.output_dir / name for name in drawn]
+
+
+def _axes(study: Study, known: Mapping[str, Measurement]) -> list[tuple[Axis, Axis]]:
+    """What is drawn against each other."""
+    if not study.against:
+        return trade_offs(known)
+    for key in (key for each in study.against for key in (each.x, each.y, each.given) if key is not None):
+        if key not in known:
+            raise UserError(f"against: no measurement {key!r}: {suggest(key, known)}")
+    return [(_axis(known[each.x], known), _axis(known[each.y], known)) for each in study.against]
+
+
+def _tell_correlations(
+    study: Study,
+    found: Mapping[str, Sequence[Mapping[str, Measurement]]],
+    known: Mapping[str, Measurement],
+    page: Path,
+) -> None:
+    """Add the rank correlations over all runs to the page of a study; of three runs at least."""
+    lines = []
+    for each in study.against:
+        keys = [each.x, each.y, *([each.given] if each.given else [])]
+        runs = [run for runs in found.values() for run in runs if all(key in run for key in keys)]
+        if len(runs) < FEWEST:
+            continue
+        values = [[run[key].value for run in runs] for key in keys]
+        told = f"Rank correlation of `{each.x}` and `{each.y}` over {len(runs)} runs: "
+        told += f"{rank_correlation(*values[:2]):.2f}"
+        if each.given:
+            told += f"; with `{each.given}` held constant: {partial_rank_correlation(*values):.2f}"
+        lines.append(f"- {told}.")
+    if lines:
+        with page.open("a", encoding="utf-8", newline="\n") as file:
+            file.write("\n" + "\n".join(lines) + "\n")
 
 
 def trade_offs(known: Mapping[str, Measurement]) -> list[tuple[Axis, Axis]]:

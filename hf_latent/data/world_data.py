@@ -71,6 +71,7 @@ class WorldSource(Source):
         withheld: Factors that neither table nor text tells: only the image does.
         unseen: Factors that the image does not show, where they have their middle value: only table and text tell
             them.
+        every: Of a factor, only every n-th value, from the first one on: `{x: 4}` leaves 8 of 32.
         positives: `combinations`: rows of which table and text tell the same are positives of each other. `rows`: each
             row has one, as in the paper's code, and equal tables are negatives of each other.
         validation_share: Validate on this share of the training rows, which is then not trained on.
@@ -83,6 +84,7 @@ class WorldSource(Source):
     seed: int = 42
     withheld: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    every: dict[str, int] = field(default_factory=dict)
     positives: Literal["combinations", "rows"] = "combinations"
     validation_share: float = 0.0
     tokenizers: dict[str, str] = field(default_factory=dict)
@@ -103,13 +105,13 @@ class WorldSource(Source):
         names = [name for name in MODALITIES if name in (reader.encoders or (IMAGE, TABLE))]
         if reader.labels is not None:
             raise UserError(f"data.name={self.NAME} has no target: this model reads labels, so write name: dataset")
-        world = self.WORLD
+        world = self.WORLD.thinned(self.every)
         classes = world.classes(drawn_rows(world, self.rows, self.seed))
         shown = classes.copy()
         for factor in self.unseen:
             place = list(world.factors).index(factor)
             shown[:, place] = world.sizes[place] // 2
-        pictures = self.pictures(shown, progress)
+        pictures = self.pictures(shown * [self.every.get(name, 1) for name in world.factors], progress)
         told = [name for name in world.factors if name not in self.withheld]
         combinations = _numbered(classes[:, [list(world.factors).index(name) for name in told]])
         ids = combinations if self.positives == "combinations" else np.arange(self.rows)
@@ -148,7 +150,13 @@ class WorldSource(Source):
         return tuple(name for name in names if factor not in silent[name])
 
     def _check(self) -> None:
-        world = self.WORLD
+        for name, step in self.every.items():
+            if name not in self.WORLD.factors:
+                raise UserError(f"data.every: {name!r} is no factor: {suggest(name, self.WORLD.factors)}")
+            most = len(self.WORLD.factors[name]) - 1
+            if not 1 <= step <= most:
+                raise UserError(f"data.every.{name}={step}: write 1 to {most}, so that two values are left")
+        world = self.WORLD.thinned(self.every)
         if not FEWEST <= self.rows <= len(world):
             raise UserError(f"data.rows={self.rows}: write {FEWEST} to {len(world)}, of as many combinations")
         if not 0 <= self.seed < 2**32:
@@ -186,7 +194,8 @@ class DrawnWorldSource(RenderedSource, WorldSource):
         if not 8 <= size <= LARGEST:
             raise UserError(f"data.image_size={size}: write 8 to {LARGEST}")
         channels = () if self.NAME == "sprites" else (3,)
-        name = "_".join([self.NAME, str(size), str(self.rows), str(self.seed), *sorted(self.unseen)])
+        thinned = [f"{name}-{step}" for name, step in sorted(self.every.items()) if step > 1]
+        name = "_".join([self.NAME, str(size), str(self.rows), str(self.seed), *sorted(self.unseen), *thinned])
 
         def draw() -> Pictures:
             if progress:

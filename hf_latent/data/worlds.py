@@ -1,7 +1,7 @@
 """Worlds of pictures that follow from a few factors: what these are, how they are told, and which rows are drawn."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,10 @@ class World:
 
     def __len__(self) -> int:
         return int(np.prod(self.sizes))
+
+    def thinned(self, every: Mapping[str, int]) -> "World":
+        """The world of every n-th value of some factors, from the first one on."""
+        return replace(self, factors={name: values[:: every.get(name, 1)] for name, values in self.factors.items()})
 
     def classes(self, numbers: Int64) -> Int64:
         """`(rows, factors)`, the values of numbered combinations."""

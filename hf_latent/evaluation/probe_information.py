@@ -116,6 +116,11 @@ class ProbeInformationBenchmark(Benchmark):
                     f"{part}_information_{source}", np.nan, f"{title}, from {source}", reading=reading, **own, **common
                 )
             )
+        if self._shared(data):
+            title = "Logarithm of the number of combinations of the labels that all modalities tell"
+            found.append(
+                Measurement("essence_entropy", np.nan, title, reading="nats", unit="nats", better="none", **common)
+            )
         for source in self._sources(data):
             title, reading = f"Variance of the {source} embeddings", "0 where all are one point, at most 1"
             found.append(
@@ -139,6 +144,8 @@ class ProbeInformationBenchmark(Benchmark):
             found[f"information_accuracy_{key}"] = 100 * result.accuracy
         for part, source in self._parts(data):
             found[f"{part}_information_{source}"] = sum(told[name, source] for name in self._of(part, source, data))
+        if shared := self._shared(data):
+            found["essence_entropy"] = float(sum(np.log(len(data.labels[name].names)) for name in shared))
         for source in self._sources(data):
             rows = encode(data.test.rows).embeds or {}
             vectors = F.normalize(rows[source][data.test.having(source)].double(), dim=-1)
@@ -160,6 +167,10 @@ class ProbeInformationBenchmark(Benchmark):
         """The labels that are summed."""
         wanted = set(data.columns) if part == ESSENCE else {source}
         return [name for name in self._labels(data) if set(data.labels[name].of) == wanted]
+
+    def _shared(self, data: EvaluationData) -> list[str]:
+        """The labels that all modalities tell."""
+        return self._of(ESSENCE, "", data) if len(data.columns) > 1 else []
 
     def _parts(self, data: EvaluationData) -> Iterator[tuple[str, str]]:
         for source in self._sources(data):

@@ -117,9 +117,14 @@ def _titled(axis: Axis) -> str:
 
 
 def _limits(axis: Axis, rows: Summary) -> tuple[float, float]:
-    """All of the percent; else 0 to 1, or to 2 where a value is above, the most that a distance on the sphere is."""
+    """All of the percent; of another unit what there is; else 0 to 1, or to 2 where a value is above, the most that a
+    distance on the sphere is."""
     if axis.unit == "%":
         return 0, 103
+    if axis.unit:
+        ends = [row[axis.key]["mean"] + sign * row[axis.key]["std"] for row in rows.values() for sign in (-1, 1)]
+        margin = 0.05 * (max(ends) - min(ends)) or 1.0
+        return min(ends) - margin, max(ends) + margin
     within = all(row[axis.key]["mean"] + row[axis.key]["std"] <= 1 for row in rows.values())
     return -0.02, 1.03 if within else 2.05
 

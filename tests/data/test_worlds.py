@@ -114,6 +114,25 @@ def test_each_side_tells_what_it_should():
     assert data.tokenizers["text"].unk_token_id not in data.tokenizers["text"](row["text"])["input_ids"]
 
 
+def test_every_nth_value_is_a_smaller_world():
+    own = {"rows": 300, "image_size": 16, "every": {"orientation": 5, "x": 4, "y": 4}}
+    data = SpritesData(**own).load()
+    small = SPRITES.thinned(own["every"])
+    assert small.sizes == (3, 6, 8, 8, 8) and small.factors["x"] == tuple(map(str, range(0, 32, 4)))
+    classes = small.classes(drawn_rows(small, 300, 42))
+    for place in range(5):
+        assert np.array_equal(data.train.pictures[place], draw_sprites(classes[[place]] * [1, 1, 5, 4, 4], 16)[0])
+        assert int(data.train[place]["factors"]["x"]) == 4 * classes[place, 3]
+    assert data.evaluation.labels["orientation"].names == small.factors["orientation"]
+    for every, words in (
+        ({"z": 2}, "'z' is no factor"),
+        ({"x": 0}, "x=0: write 1 to 31"),
+        ({"shape": 3}, "write 1 to 2"),
+    ):
+        with pytest.raises(UserError, match=words):
+            SpritesData(rows=100, every=every).load()
+
+
 def test_equal_tables_are_negatives_as_in_the_code_of_the_paper_where_asked():
     own = {"rows": 400, "image_size": 8, "withheld": ["orientation", "x", "y"]}
     data = SpritesData(**own).load()
