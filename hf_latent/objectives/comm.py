@@ -200,8 +200,8 @@ class CrossSelfObjective(CrossObjective):
     where \(z\) are the rows as they are and \(\tilde z\), \(\hat z\) two augmented views: three encodings of each
     modality.
 
-    Source: a baseline of Dufumier, Castillo-Navarro et al., ICLR 2025. What differs without `clean`: the modalities are
-    contrasted in the first of two augmented views, by InfoNCE.
+    Source: a baseline of Dufumier, Castillo-Navarro et al., ICLR 2025. What differs without `clean`: the modalities
+    are contrasted in the first of two augmented views, by InfoNCE.
 
     The terms are `cross` and `self`.
     """
@@ -257,9 +257,7 @@ class CrossSelfObjective(CrossObjective):
         views = []
         for name in z.embeds:
             part, own = select(z, (name,), rows)
-            first, second = (
-                (part.augmented, part.third_augmented) if self.reads_clean else (part.embeds, part.augmented)
-            )
-            views.append(nt_xent(first[name], second[name], scale, rows=own, ids=part.ids))
+            pair = (part.augmented, part.third_augmented) if self.reads_clean else (part.embeds, part.augmented)
+            views.append(nt_xent(*(view[name] for view in pair), scale, rows=own, ids=part.ids))
         of_itself = _mean(views)
         return cross + of_itself, {"cross": cross.detach(), "self": of_itself.detach()}

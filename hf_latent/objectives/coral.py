@@ -49,8 +49,9 @@ class CoralObjective(Objective):
     r"""Contrast the two views of both modalities fused, and of each modality alone by a second encoder, and keep the
     three embeddings orthogonal.
 
-    \[ L = \ell(z, \tilde z) + \sum_m \ell(u_m, \tilde u_m) + w \, [O(z, u_1, u_2) + O(\tilde z, \tilde u_1, \tilde u_2)],
-       \quad O(s, t, v) = \frac1N \sum_j [\cos^2(s_j, t_j) + \cos^2(s_j, v_j) + \cos^2(t_j, v_j)] \]
+    \[ L = \ell(z, \tilde z) + \sum_m \ell(u_m, \tilde u_m)
+       + w \, [O(z, u_1, u_2) + O(\tilde z, \tilde u_1, \tilde u_2)], \quad
+       O(s, t, v) = \frac1N \sum_j [\cos^2(s_j, t_j) + \cos^2(s_j, v_j) + \cos^2(t_j, v_j)] \]
 
     where \(z\) fuses both modalities, \(u_m\) is what modality m tells alone, \(\ell\) is NT-Xent and w is `weight`.
     Terms are summed. Two modalities only.
@@ -86,8 +87,8 @@ class CoralObjective(Objective):
         super().__init__(config)
         if len(config.modalities) != 2:
             raise ValueError(
-                f"objective coral: it masks one modality in each of two views, and there are {len(config.modalities)}: "
-                "give two modalities, or write objective: comm"
+                "objective coral: it masks one modality in each of two views, and there are "
+                f"{len(config.modalities)}: give two modalities, or write objective: comm"
             )
         if "independent" in (config.extra_heads or ()):
             raise ValueError(
