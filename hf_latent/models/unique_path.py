@@ -1,7 +1,6 @@
 """What each modality tells alone, by an encoder of its own (COrAL)."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,5 +105,5 @@ class UniquePaths(nn.Module):
         return found
 
 
-def _tensors(module: nn.Module) -> list[Any]:
-    return cast(list[Any], [*module.parameters(), *module.buffers()])
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -134,7 +134,7 @@ class CrossObjective(Objective):
     """
 
     supports_missing = True
-    Options = CrossOptions
+    Options: ClassVar[type] = CrossOptions
 
     @property
     def reads_clean(self) -> bool:
@@ -257,7 +257,7 @@ class CrossSelfObjective(CrossObjective):
         views = []
         for name in z.embeds:
             part, own = select(z, (name,), rows)
-            pair = (part.augmented, part.third_augmented) if self.reads_clean else (part.embeds, part.augmented)
-            views.append(nt_xent(*(view[name] for view in pair), scale, rows=own, ids=part.ids))
+            one, other = (part.augmented, part.third_augmented) if self.reads_clean else (part.embeds, part.augmented)
+            views.append(nt_xent(one[name], other[name], scale, rows=own, ids=part.ids))
         of_itself = _mean(views)
         return cross + of_itself, {"cross": cross.detach(), "self": of_itself.detach()}
