@@ -262,6 +262,8 @@ REGULARIZERS = {
     "decorrelation": {"weight": 0.05},
     "orthogonality": {"weight": 0.2},
 }
+# Those that read a head whose place the objective coral has encoders for.
+INDEPENDENT = ("feature_separation", "orthogonality")
 # Those that read what LatentCLIP alone gives.
 OF_CLIP = {"distillation": {"weight": 0.2, "scale": 10.0}, "random_references": {"weight": 0.05}}
 
