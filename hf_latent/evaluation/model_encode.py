@@ -48,9 +48,9 @@ class ModelEncode:
         self._progress = progress
         self.modalities, self.kinds = tuple(model.encoders), dict(model.config.kinds)
         self.compared = model.compared
-        fields = {"independent"} if "independent" in getattr(model.config, "extra_heads", ()) else set()
-        several = not self.compared and len(data.columns) > 1
-        self.gives = frozenset(fields | ({"fused"} if several else set()))
+        independent = {"independent"} & set(getattr(model.config, "extra_heads", ()))
+        several = {"fused"} if len(data.columns) > 1 else set()
+        self.gives = frozenset(independent if self.compared else several)
         self.abilities = abilities_of(model)
         self._known: dict[Any, Any] = {}
 

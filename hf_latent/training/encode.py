@@ -33,8 +33,9 @@ class TrainerEncode:
         core: Any = model
         self.modalities, self.kinds = tuple(core.encoders), dict(core.config.kinds)
         self.compared = core.compared
-        fields = {"independent"} if "independent" in getattr(core.config, "extra_heads", ()) else set()
-        self.gives = frozenset(fields if self.compared else fields | {"fused"})
+        # Fused models have their extra heads behind what is embedded.
+        independent = {"independent"} & set(getattr(core.config, "extra_heads", ()))
+        self.gives = frozenset(independent if self.compared else {"fused"})
         self.abilities = abilities_of(core)
         self._known: dict[Any, Any] = {}
 

@@ -32,6 +32,7 @@ BEST |= {"save_steps": 1}
 CASES = {
     "clip": {"clip": True, "benchmarks": ALL},
     "comm": {"objective": "comm", "benchmarks": {"probes": {}, "retrieval": {"between": [["image1", "fused"]]}}},
+    "separated": {"objective": "comm", "regularizers": {"feature_separation": {}}, "benchmarks": {"probes": {}}},
     "answers": {"head": "answers", "benchmarks": {"tasks": {}}},
     "classes": {"head": "classes", "benchmarks": {"tasks": {}}},
     "broken": {"clip": True, "benchmarks": "broken"},
