@@ -263,7 +263,11 @@ REGULARIZERS = {
     "orthogonality": {"weight": 0.2},
 }
 # Those that read what LatentCLIP alone gives.
-OF_CLIP = {"distillation": {"weight": 0.2, "scale": 10.0}, "random_references": {"weight": 0.05}}
+OF_CLIP = {
+    "distillation": {"weight": 0.2, "scale": 10.0},
+    "random_references": {"weight": 0.05},
+    "in_modal_separation": {"weight": 0.3},
+}
 
 
 def build_clip_trainer(
