@@ -22,8 +22,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .decomposition import Decomposition, told_by
-from .other_probes import standardised
+from .decomposition import Array, Decomposition, told_by
 
 BATCH = 256
 CLASSIFIER_EPOCHS, ALIGNMENT_EPOCHS, LEAST_STEPS = 40, 10, 400
@@ -59,18 +58,20 @@ def decompose_by_networks(train: Rows, test: Rows, *, seed: int = 0, progress: b
     r"""The decomposition of two sources and a label, estimated within batches of rows (BATCH).
 
     Everything is fitted on the training rows and measured on the test rows, in batches of at most `BATCH`, of which
-    the mean is taken. Features are standardised. A classifier is a perceptron with `HIDDEN_LAYERS` layers of `HIDDEN`
-    units, trained by Adam. With g and h the outputs of such networks of each source for each label, `WIDTH` numbers
-    standardised over these, \(q(x_1, x_2 | y)\) is proportional to \(e^{\langle g_y(x_1), h_y(x_2) \rangle /
-    \sqrt{10}}\), with rows and columns scaled to \(p(y|x_1)\) and \(p(y|x_2)\) in at most `ROUNDS` rounds.
+    the mean is taken. Features are centred and scaled as a whole. A classifier is a perceptron with `HIDDEN_LAYERS`
+    layers of `HIDDEN` units, trained by Adam. With g and h the outputs of such networks of each source for each label,
+    `WIDTH` numbers standardised over these, \(q(x_1, x_2 | y)\) is proportional to
+    \(e^{\langle g_y(x_1), h_y(x_2) \rangle / \sqrt{10}}\),
+    with rows and columns scaled to \(p(y|x_1)\) and \(p(y|x_2)\) in at most `ROUNDS` rounds.
 
     The trap: information is that of the classifiers' own posteriors, not of the labels. Networks that learned their
     training rows by heart are too sure of the test rows, and inflate all four parts; see `excess`.
 
     Source: Liang et al., "Quantifying & Modeling Multimodal Interactions: An Information Decomposition Framework",
-    NeurIPS 2023, with the sizes of its official code. What differs: features are standardised; networks take
-    `LEAST_STEPS` steps at least, which small sets need; test rows are shuffled and cut into equal batches, where the
-    code takes them in order and drops the last ones; scaling also ends where it changes nothing any more.
+    NeurIPS 2023, with the sizes of its official code. What differs: features are scaled; networks take
+    `LEAST_STEPS` steps at least, which small sets need, and which can make classifiers of noisy
+    labels too sure; test rows are shuffled and cut into equal batches, where the code takes them in order and
+    drops the last ones; scaling also ends where it changes nothing any more.
 
     Args:
         train, test: Both sources and the label; every test label is among those of train. Of more than `MOST_ROWS`
@@ -102,7 +103,7 @@ def decompose_by_networks(train: Rows, test: Rows, *, seed: int = 0, progress: b
         sources: tuple[list[Tensor], list[Tensor]] = ([], [])
         for number in range(2):
             rows = [np.asarray(part[number])[own] for part, own in zip((train, test), kept, strict=True)]
-            for side, values in zip(sources, standardised(*rows), strict=True):
+            for side, values in zip(sources, _scaled(*rows), strict=True):
                 side.append(torch.tensor(values, dtype=torch.float32))
         codes = [torch.tensor(np.searchsorted(classes, part[own])) for part, own in zip(labels, kept, strict=True)]
         known, new = (_Side(side, code) for side, code in zip(sources, codes, strict=True))
@@ -150,7 +151,7 @@ def _estimate(known: _Side, new: _Side, labels: int, rng: torch.Generator, progr
     i1, i2, both, more = (torch.stack(found).mean(dim=0) / log(2)).tolist()
     losses = -told[2].double().gather(1, new.labels[:, None]).squeeze(1)
     parts = Decomposition(i2 - more, i1 + more - i2, more, both - i1 - more)
-    return BatchEstimate(parts, i1, i2, both, both - told_by(losses.numpy(), new.labels.numpy()))
+    return BatchEstimate(parts, i1, i2, both, both - float(told_by(losses.numpy(), new.labels.numpy())))
 
 
 def _classifier(rows: Tensor, truth: Tensor, labels: int, rng: torch.Generator, bar: tqdm) -> nn.Module:
@@ -241,6 +242,14 @@ def information(log_posteriors: Tensor, shares: Tensor) -> Tensor:
         shares: `(labels,)`, above 0.
     """
     return (log_posteriors.exp() * (log_posteriors - shares.log())).sum(dim=1).mean()
+
+
+def _scaled(train: ArrayLike, test: ArrayLike) -> tuple[Array, Array]:
+    """Both less the mean of the train rows, over one deviation of all dimensions: small ones stay small."""
+    x, other = np.asarray(train, dtype=np.float64), np.asarray(test, dtype=np.float64)
+    mean = x.mean(axis=0)
+    deviation = float(np.sqrt(x.var(axis=0).mean())) or 1.0
+    return (x - mean) / deviation, (other - mean) / deviation
 
 
 def _perceptron(width: int, outputs: int) -> nn.Sequential:

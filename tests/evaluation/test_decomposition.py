@@ -49,7 +49,9 @@ def test_a_label_of_one_modality():
     assert found["probe_redundancy_low"] <= 0.05 and found["probe_synergy_high"] < 0.1
 
 
-def test_networks_tell_it_without_clusters():
+def test_networks_tell_it_without_clusters(monkeypatch):
+    monkeypatch.setattr("hf_latent.metrics.batch_decomposition.BATCH", 64)
+    monkeypatch.setattr("hf_latent.metrics.batch_decomposition.LEAST_STEPS", 150)
     found = measured(lambda a, b: a ^ b, Decomposition(estimators=["batch"]), rows=300)
     assert set(found) == {f"batch_{part}" for part in ("redundancy", "unique1", "unique2", "synergy", "excess")}
     assert found["batch_synergy"] > 0.9 and found["batch_redundancy"] < 0.05 and abs(found["batch_excess"]) < 0.05
@@ -87,7 +89,7 @@ def test_what_is_missing_is_told():
     with pytest.raises(UserError, match="seed=-1: write 0 or more"):
         measured(lambda a, b: a, Decomposition(seed=-1))
     with pytest.raises(UserError, match="has 60 classes in training rows: the estimator batch tells of 50 at most"):
-        sixty = split(60, {"kind": np.arange(60)})
+        sixty = split(600, {"kind": np.arange(600) % 60})
         labels = {"kind": Label(names=tuple(map(str, range(60))))}
         Decomposition(labels=["kind"], estimators=["batch"]).check(data_of(sixty, train=sixty, labels=labels))
     with pytest.raises(UserError, match="labels: 'knd' is no label of classes: did you mean 'kind'"):
