@@ -50,6 +50,11 @@ class TrainerEncode:
         """Of the contrast, where the modalities are compared."""
         return 1 / torch.as_tensor(self._model.scale).item() if self.compared else None
 
+    @property
+    def progress(self) -> bool:
+        """Whether the Trainer shows progress bars."""
+        return not self._trainer.args.disable_tqdm
+
     def __call__(self, rows: Dataset) -> Embeddings:
         return self._together("embed", rows)
 
