@@ -74,7 +74,7 @@ def test_many_rows_are_drawn_from(monkeypatch):
 
 
 def test_classifiers_stop_before_they_learn_noise_by_heart(monkeypatch):
-    """Of labels that nothing tells, the parts are near 0; without held-out rows `excess` says by how much they are off."""
+    """Of labels that nothing tells the parts are small; without held-out rows they are not, as `excess` says."""
     monkeypatch.setattr(batch_decomposition, "LEAST_STEPS", 200)
     rng = np.random.default_rng(0)
     train, test = ((rng.normal(size=(60, 20)), rng.normal(size=(60, 20)), rng.integers(2, size=60)) for _ in range(2))
