@@ -67,6 +67,13 @@ DUFUMIER_2025 = """@inproceedings{dufumier2025align,
   year      = {2025}
 }"""
 
+ESLAMI_2025 = """@inproceedings{eslami2025mitigate,
+  title     = {Mitigate the Gap: Improving Cross-Modal Alignment in {CLIP}},
+  author    = {Eslami, Sedigheh and de Melo, Gerard},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2025}
+}"""
+
 FAHIM_2024 = """@misc{fahim2024modality,
   title         = {It's Not a Modality Gap: Characterizing and Addressing the Contrastive Gap},
   author        = {Fahim, Abrar and Murphy, Alex and Fyshe, Alona},

@@ -177,8 +177,8 @@ class Explorer:
     def views(self) -> Views | None:
         """How training augmented what the model reads; None where no recipe tells."""
         written, found = self.recipe.get("views", {}), {}
-        if {"labels", "teacher"} & self.model.objective.requires:
-            return None  # a visitor's rows have no labels, and a finished model has no teacher
+        if {"labels", "teacher", "third_augmented"} & self.model.objective.requires:
+            return None  # a visitor's rows have no labels, a finished model has no teacher, and two views are made
         with blamed_on(f"{RECIPE}: views"):
             for name in self.modalities:
                 if name not in written:

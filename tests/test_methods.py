@@ -69,7 +69,7 @@ def trained(rows, output, family, objective, regularizers=None, options=None):
         "views": {
             "image": {"kind": "image", "size": SIZE, "crop_scale": [0.6, 1.0], "blur": 0.0, "jitter": [0, 0, 0, 0]},
             "text": {"kind": "words"},
-            "table": {"kind": "cells"},
+            "table": {"kind": "table"},
         },
         "evaluation": {"benchmarks": {"probes": {"labels": ["shape"]}, "geometry": {}, "retrieval": {"k": [10]}}},
         "training": {

@@ -36,6 +36,7 @@ class Encode(Protocol):
         abilities: What else it can do, of `texts`, `rerank`, `maps` and `answer`; and `alone`, to answer from one
             modality alone.
         temperature: Of the contrast, where it has one.
+        progress: What takes long shows a progress bar.
     """
 
     @property
@@ -55,6 +56,9 @@ class Encode(Protocol):
 
     @property
     def temperature(self) -> float | None: ...
+
+    @property
+    def progress(self) -> bool: ...
 
     def __call__(self, rows: Dataset) -> Embeddings:
         """The raw embeddings of rows."""

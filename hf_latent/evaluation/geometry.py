@@ -148,7 +148,7 @@ class Geometry(Benchmark):
             own = {pair: of(*pair) for pair in pairs} if len(pairs) > 1 else {}
         for (a, b), values in own.items() if len(pairs) > 1 else ():
             found |= {f"{key}_{a}_{b}": values[key] for key in PAIR}
-        if embeddings.independent is not None:
+        if "independent" in encode.gives and embeddings.independent is not None:
             modality = reference_modality(data)
             rows = self._rows(data, modality)
             cosine = F.cosine_similarity(embeds[modality][rows], embeddings.independent[modality][rows], dim=-1)

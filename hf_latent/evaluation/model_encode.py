@@ -45,12 +45,12 @@ class ModelEncode:
     ) -> None:
         self._model, self._processor, self._columns = model, processor, dict(data.columns)
         self._loading: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
-        self._progress = progress
+        self.progress = progress
         self.modalities, self.kinds = tuple(model.encoders), dict(model.config.kinds)
         self.compared = model.compared
-        fields = {"independent"} if "independent" in getattr(model.config, "extra_heads", ()) else set()
-        several = not self.compared and len(data.columns) > 1
-        self.gives = frozenset(fields | ({"fused"} if several else set()))
+        independent = {"independent"} & set(getattr(model.config, "extra_heads", ()))
+        several = {"fused"} if len(data.columns) > 1 else set()
+        self.gives = frozenset(independent if self.compared else several)
         self.abilities = abilities_of(model)
         self._known: dict[Any, Any] = {}
 
@@ -131,7 +131,7 @@ class ModelEncode:
         collate = ModelCollator(self._processor, self._columns, examples_of(rows, self._columns))
         loader = DataLoader(rows, collate_fn=collate, **self._loading)
         device = self._model.device
-        with tqdm(total=len(rows), desc=title, unit="row", disable=not self._progress) as bar:
+        with tqdm(total=len(rows), desc=title, unit="row", disable=not self.progress) as bar:
             for batch, present in loader:
                 yield send_to_device(batch, device), send_to_device(present, device)
                 bar.update(min(self._loading["batch_size"], bar.total - bar.n))

@@ -201,6 +201,7 @@ def render(
             "notation": base.notation,
             "formula": base.formula.splitlines(),
             "of_fused": "fused" in base.requires,
+            "of_unique": "independent" in base.requires,
         },
         "regularizers": [_described(name, weighted) for name, weighted in regularizers.items()],
         "image_text": _reads_image_text(model),

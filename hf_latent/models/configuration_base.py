@@ -21,7 +21,7 @@ EXTRA_HEADS = ("independent", "log_variance")
 # What a model returns that is no prediction of a row: `transformers.Trainer` would pad, gather and keep it.
 NOT_PREDICTED = (
     *("loss", "augmented", "independent_augmented", "fused_augmented", "row_losses", "ids", "labels"),
-    *("fused_masked", "fused_masked_augmented", "raw", "teacher"),
+    *("fused_masked", "fused_masked_augmented", "raw", "teacher", "third_augmented"),
     *("last_hidden_state", "logits_per_image", "logits_per_text"),
 )
 

@@ -35,7 +35,8 @@ class CoMMConfig(LatentConfig):
         objective: `"comm"`, or one of the paper's baselines on the same encoders, `"cross"` (InfoNCE between the
             modalities) and `"cross_self"` (the same plus InfoNCE between the views of each modality); or `"supcon"`, a
             contrast by labels. `"labels"` is that of a [`CoMMForSequenceClassification`], which sets it itself.
-            `hf-latent list objectives` shows all, such as `"infmasking"`.
+            `hf-latent list objectives` shows all, such as `"infmasking"`, or `"coral"`, which gives each modality a
+            second encoder.
         loss_terms: Of CoMM: `"both"`, only the `"joint"` term L, or only the `"single"` terms L_i (the ablations).
         loss_weights: Of CoMM: one weight a term, the modalities in their order and then the joint term. Default 1.
         modality_dropout: The share of the rows, 0 or more and below 1, that lack a modality in training: each

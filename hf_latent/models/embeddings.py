@@ -22,7 +22,7 @@ from .registry import UnknownNameError
 FIELDS = (
     *("embeds", "augmented", "independent", "independent_augmented", "log_variance"),
     *("fused", "fused_augmented", "fused_masked", "fused_masked_augmented", "row_losses"),
-    *("raw", "teacher"),
+    *("raw", "teacher", "third_augmented"),
 )
 # What is scored on the unit sphere where every modality has its own projection.
 VECTORS = ("embeds", "augmented", "independent", "independent_augmented", "teacher")
@@ -41,7 +41,8 @@ class Embeddings(ModelOutput):
             `ModelOutput` whose first field is a dict loses that field when it is unpacked.
         embeds: One embedding for each modality.
         augmented: The same for the second view of the batch.
-        independent: What each modality tells alone, from a head of its own (deep feature separation).
+        independent: What each modality tells alone, from a head of its own (deep feature separation), or from an
+            encoder and a head of its own (COrAL).
         independent_augmented: The same for the second view.
         log_variance: The logarithm of the variance of each coordinate of `embeds` (information bottleneck).
         fused: The joint embedding of all modalities that were given.
@@ -57,6 +58,7 @@ class Embeddings(ModelOutput):
         labels: `(batch,)` int64, the class of each row, -1 of a row without one; only where the objective reads them.
         raw: `embeds` before the L2 normalisation, where the objective reads them; of scored embeddings alone.
         teacher: `embeds` of the same rows by the model that training began with, where the objective reads them.
+        third_augmented: As `augmented` of a third view, where the objective reads one.
     """
 
     loss: Tensor | None = None
@@ -75,6 +77,7 @@ class Embeddings(ModelOutput):
     labels: Tensor | None = None
     raw: dict[str, Tensor] | None = None
     teacher: dict[str, Tensor] | None = None
+    third_augmented: dict[str, Tensor] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

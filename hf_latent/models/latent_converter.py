@@ -1,11 +1,13 @@
 """From the tokens of an encoder to those of a space that encoders share."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from .encoders import EncoderOutput, float_dtype
+from .embeddings import concatenate_views, full_precision
+from .encoders import EncoderOutput, couples_rows, float_dtype
 
 
 def grid_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
@@ -49,3 +51,31 @@ class LatentConverter(nn.Module):
         if self.positions and output.grid is not None:
             tokens = tokens + grid_positions(*output.grid, tokens.shape[-1], like=tokens)
         return tokens
+
+
+def converted_views(
+    encoder: Any, converter: Any, first: Mapping[str, Tensor], second: Mapping[str, Tensor] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The converted tokens of one modality in one view or two; the encoder may run in bf16, the converter does not.
+
+    Args:
+        encoder: Of the modality.
+        converter: Its [`LatentConverter`].
+        first: The inputs of the encoder.
+        second: Those of the second view of the same rows.
+
+    Returns:
+        `(views * batch, length, dim)`, the first view before the second, and `(views * batch, length)` bool, True
+        where a token is real; None where all are.
+    """
+    if second is None:
+        outputs = [encoder(**first)]
+    elif couples_rows(encoder):
+        # A BatchNorm of an encoder takes its statistics from one view at a time.
+        outputs = [encoder(**first), encoder(**second)]
+    else:
+        outputs = [encoder(**concatenate_views(first, second))]
+    with full_precision(outputs[0].tokens.device):
+        tokens = torch.cat([converter(output) for output in outputs])
+    mask = [output.attention_mask for output in outputs if output.attention_mask is not None]
+    return tokens, torch.cat(mask) if mask else None

@@ -15,14 +15,14 @@ from .embeddings import (
     LatentPreTrainedModel,
     check_inputs,
     checked_presence,
-    concatenate_views,
     full_precision,
 )
-from .encoders import Encoder, FeatureTokenizer, couples_rows, float_dtype
+from .encoders import Encoder, FeatureTokenizer, float_dtype
 from .fusion import ConcatenationFusion, FusionTransformer
-from .latent_converter import LatentConverter
-from .objective_modules import MaskToken
+from .latent_converter import LatentConverter, converted_views
+from .objective_modules import MaskToken, TokenMask
 from .registry import nearest
+from .unique_path import UniquePaths
 
 Modalities = Mapping[str, Mapping[str, Tensor]]
 
@@ -68,7 +68,7 @@ class CoMMModel(LatentPreTrainedModel):
     _no_split_modules = ["FusionLayer"]
     augments_first_view = True
     supports_missing = True
-    scoring_modules = frozenset({"head", "extra_heads", "objective_modules"})
+    scoring_modules = frozenset({"head", "extra_heads", "objective_modules", "unique_heads"})
     unread_options = frozenset({"problem_type", "frozen", "classifier_dropout"})
     # The heads of other models on the same config, and those of regularizers that it has no more.
     _keys_to_ignore_on_load_unexpected = [r"^(?!(encoders|converters|fusion|head)\.)"]
@@ -78,18 +78,22 @@ class CoMMModel(LatentPreTrainedModel):
         if len(config.modalities) < 1:
             raise ValueError("CoMM needs modalities: {name: {'encoder': ...}}")
         self.encoders = self.build_encoders(tokens_only=True)
-        self.converters = nn.ModuleDict(
-            {
-                name: self._build_converter(name, cast(Encoder, encoder).hidden_size)
-                for name, encoder in self.encoders.items()
-            }
-        )
+        self.converters = self._build_converters()
         self.fusion = self._build_fusion()
         widths = (config.embed_dim, config.projection_hidden_dim, config.projection_dim)
         self.head = ProjectionHead(*widths)
         self.extra_heads = nn.ModuleDict({name: ProjectionHead(*widths) for name in config.extra_heads})
+        self.unique = self._build_unique()
+        halves = (config.embed_dim // 2, *widths[1:])
+        self.unique_heads = nn.ModuleDict(
+            {name: ProjectionHead(*halves) for name in self.encoders if self.unique is not None}
+        )
         self.build()
         self.post_init()
+
+    def _build_converters(self) -> nn.ModuleDict:
+        widths = {name: cast(Encoder, encoder).hidden_size for name, encoder in self.encoders.items()}
+        return nn.ModuleDict({name: self._build_converter(name, width) for name, width in widths.items()})
 
     def _build_converter(self, name: str, hidden_size: int) -> LatentConverter:
         dim, projected = self.config.embed_dim, self.config.converter == "linear"
@@ -105,6 +109,12 @@ class CoMMModel(LatentPreTrainedModel):
         if config.fusion != "attention":
             return ConcatenationFusion(config.embed_dim, len(config.modalities), hidden=config.fusion == "mlp")
         return FusionTransformer(config.embed_dim, config.fusion_layers, config.fusion_heads, config.fusion_pooling)
+
+    def _build_unique(self) -> UniquePaths | None:
+        if self.config.objective != "coral":
+            return None
+        encoders, converters = self.build_encoders(tokens_only=True), self._build_converters()
+        return UniquePaths(encoders, converters, self.config.embed_dim, self.frozen_encoders)
 
     def build(self) -> None:
         """What a model with a head has beside these parts."""
@@ -123,8 +133,23 @@ class CoMMModel(LatentPreTrainedModel):
         super().initialize_weights()
         if isinstance(self.fusion, FusionTransformer):
             self.fusion.initialize()
+        if self.unique is not None:
+            self.unique.begin_as(self.encoders, self.converters)
         if self.config.objective == "supcon":  # which reads the fused vector itself
             self.head.requires_grad_(False)
+
+    def load_pretrained(self) -> None:
+        super().load_pretrained()
+        if self.unique is not None:
+            self.unique.encoders.load_state_dict(self.encoders.state_dict())
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **options: Any) -> Any:
+        """As the base class, of both encoders of the text where there are two."""
+        table = super().resize_token_embeddings(new_num_tokens, *args, **options)
+        if self.unique is not None:
+            second: Any = self.unique.encoders[self._text_encoder()[0]]
+            second.model.resize_token_embeddings(new_num_tokens, *args, **options)
+        return table
 
     @property
     def modality_dropout(self) -> float:
@@ -132,7 +157,7 @@ class CoMMModel(LatentPreTrainedModel):
 
     @property
     def draws_masks(self) -> bool:
-        return "mask_token" in self.objective_modules
+        return "mask_token" in self.objective_modules or "token_mask" in self.objective_modules
 
     @property
     def scale(self) -> float:
@@ -161,6 +186,7 @@ class CoMMModel(LatentPreTrainedModel):
         present: Mapping[str, Tensor] | None = None,
         labels: Tensor | None = None,
         mask_seeds: Tensor | None = None,
+        third_modalities: Modalities | None = None,
         return_loss: bool | None = None,
         **kwargs: Any,
     ) -> Embeddings:
@@ -176,36 +202,49 @@ class CoMMModel(LatentPreTrainedModel):
             labels: `(batch,)` int64, the class of each row, for the objective `supcon`; negative of a row without one.
             mask_seeds: `(batch,)` int64, what the random masks of a row depend on, for an objective that masks tokens,
                 in training; drawn by default.
+            third_modalities: A third view, for an objective that reads one.
             return_loss: Compute the objective. By default where the batch holds what the objective needs.
 
         Returns:
             Raw [`Embeddings`], before the projection head: `embeds` of each modality alone, `fused` of all that were
-            given, `(batch, embed_dim)` each, and the same for the second view.
+            given, `(batch, embed_dim)` each, and the same for the second view. Of the objective `coral` also
+            `independent` of each modality, `(batch, embed_dim // 2)`, by an encoder of its own; in training its
+            `embeds` and `fused` are of tokens of which some are zeros.
 
         Raises:
             ValueError: If a modality is unknown, none is given, or the views differ in their modalities.
         """
         names = self._check(modalities)
-        if augmented_modalities is not None and self._check(augmented_modalities) != names:
-            raise ValueError(
-                f"the second view has the modalities {sorted(augmented_modalities)}, the first has {sorted(names)}"
-            )
+        for number, view in (("second", augmented_modalities), ("third", third_modalities)):
+            if view is not None and self._check(view) != names:
+                raise ValueError(f"the {number} view has the modalities {sorted(view)}, the first has {sorted(names)}")
         subsets: list[list[int]] = [[i] for i in range(len(names))] + [list(range(len(names)))]
         present = checked_presence(present, {name: next(iter(modalities[name].values())) for name in names})
         tokens, masks = self._tokens(modalities, augmented_modalities, names, present)
+        batch = len(tokens[0]) if augmented_modalities is None else len(tokens[0]) // 2
+        if self.training and "token_mask" in self.objective_modules:
+            mask = cast(TokenMask, self.objective_modules["token_mask"])
+            tokens = mask(tokens, self._places(names), _seeds(mask_seeds, batch, tokens[0].device))
         fused = self._join(tokens, masks, names, subsets)
-        batch = fused.shape[0] if augmented_modalities is None else fused.shape[0] // 2
 
-        def view(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        def of_subsets(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
             return {name: rows[:, i] for i, name in enumerate(names)}, rows[:, -1]
 
-        embeds, joint = view(fused[:batch])
+        embeds, joint = of_subsets(fused[:batch])
         embeddings = Embeddings(embeds=embeds, fused=joint, ids=ids, present=present)
         if self.config.objective == "supcon":
             embeddings.labels = labels
         if augmented_modalities is not None:
-            embeddings.augmented, embeddings.fused_augmented = view(fused[batch:])
-        if self.training and self.draws_masks:
+            embeddings.augmented, embeddings.fused_augmented = of_subsets(fused[batch:])
+        if third_modalities is not None:
+            alone = self._fuse(third_modalities, None, names, subsets[:-1], present)
+            embeddings.third_augmented = dict(zip(names, alone.unbind(dim=1), strict=True))
+        if self.unique is not None:
+            own = self.unique(modalities, augmented_modalities, names)
+            embeddings.independent = {name: rows[:batch] for name, rows in own.items()}
+            if augmented_modalities is not None:
+                embeddings.independent_augmented = {name: rows[batch:] for name, rows in own.items()}
+        if self.training and "mask_token" in self.objective_modules:
             views = self._fuse_masked(tokens, masks, names, mask_seeds, batch).split(batch)
             embeddings.fused_masked, embeddings.fused_masked_augmented = (*views, None)[:2]
         if return_loss is None:
@@ -227,9 +266,12 @@ class CoMMModel(LatentPreTrainedModel):
         dtype = float_dtype(self.head)
 
         def apply(head: Any, rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
+            """By one head, or by that of each modality."""
             if rows is None:
                 return None
-            return {name: head.of_rows(value.to(dtype), embeddings.rows_with(name)) for name, value in rows.items()}
+            heads: Any = head if isinstance(head, nn.ModuleDict) else dict.fromkeys(rows, head)
+            there = {name: embeddings.rows_with(name) for name in rows}
+            return {name: heads[name].of_rows(value.to(dtype), there[name]) for name, value in rows.items()}
 
         def unit(rows: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
             return None if rows is None else {name: F.normalize(value, dim=-1) for name, value in rows.items()}
@@ -251,14 +293,19 @@ class CoMMModel(LatentPreTrainedModel):
                     rows = getattr(embeddings, field)
                     setattr(scored, field, None if rows is None else F.normalize(rows, dim=-1))
                 return scored
-            scored.embeds = unit(apply(self.head, embeddings.embeds))
-            scored.augmented = unit(apply(self.head, embeddings.augmented))
+            if self.unique is None or self.config.regularizers:  # else nothing reads the single modalities
+                scored.embeds = unit(apply(self.head, embeddings.embeds))
+                scored.augmented = unit(apply(self.head, embeddings.augmented))
+            scored.third_augmented = unit(apply(self.head, embeddings.third_augmented))
             scored.fused, scored.fused_augmented = joint(embeddings.fused), joint(embeddings.fused_augmented)
             scored.fused_masked = copies(embeddings.fused_masked)
             scored.fused_masked_augmented = copies(embeddings.fused_masked_augmented)
             for field, rows in (("independent", embeddings.embeds), ("independent_augmented", embeddings.augmented)):
                 if "independent" in self.extra_heads:
                     setattr(scored, field, unit(apply(self.extra_heads["independent"], rows)))
+            if self.unique is not None:
+                scored.independent = unit(apply(self.unique_heads, embeddings.independent))
+                scored.independent_augmented = unit(apply(self.unique_heads, embeddings.independent_augmented))
             if "log_variance" in self.extra_heads:
                 scored.log_variance = apply(self.extra_heads["log_variance"], embeddings.embeds)
         return scored
@@ -299,7 +346,7 @@ class CoMMModel(LatentPreTrainedModel):
     ) -> Tensor:
         """`(views * batch, copies, embed_dim)`, all modalities fused, with other masks in each view."""
         token, device = cast(MaskToken, self.objective_modules["mask_token"]), tokens[0].device
-        seeds = torch.randint(2**62, (batch,), device=device) if seeds is None else seeds.to(device)
+        seeds = _seeds(seeds, batch, device)
         seeds = torch.cat([seeds, ~seeds])[: len(tokens[0])]
         with full_precision(device):
             masked = token(tokens, masks, self._places(names), seeds)
@@ -319,22 +366,18 @@ class CoMMModel(LatentPreTrainedModel):
         tokens: list[Tensor] = []
         masks: list[Tensor | None] = []
         for name in names:
-            encoder = self.encoders[name]
-            if second is None:
-                outputs = [encoder(**first[name])]
-            elif couples_rows(encoder):
-                # A BatchNorm of an encoder takes its statistics from one view at a time.
-                outputs = [encoder(**first[name]), encoder(**second[name])]
-            else:
-                outputs = [encoder(**concatenate_views(first[name], second[name]))]
-            with full_precision(outputs[0].tokens.device):
-                converted = torch.cat([self.converters[name](output) for output in outputs])
+            views = (first[name], None if second is None else second[name])
+            converted, mask = converted_views(self.encoders[name], self.converters[name], *views)
             tokens.append(converted.to(float_dtype(self.fusion)))
-            mask = [output.attention_mask for output in outputs if output.attention_mask is not None]
-            masks.append(torch.cat(mask) if mask else None)
+            masks.append(mask)
             if present is not None:
                 masks[-1] = _of_present(masks[-1], tokens[-1], present[name])
         return tokens, masks
+
+
+def _seeds(seeds: Tensor | None, batch: int, device: torch.device) -> Tensor:
+    """`(batch,)` int64 of the random masks of each row."""
+    return torch.randint(2**62, (batch,), device=device) if seeds is None else seeds.to(device)
 
 
 def _of_present(mask: Tensor | None, tokens: Tensor, present: Tensor) -> Tensor:

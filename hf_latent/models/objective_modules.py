@@ -87,6 +87,39 @@ class MaskToken(ObjectiveModule):
         return torch.where(masked[..., None], self.weight.to(tokens.dtype), tokens[:, None]).flatten(0, 1)
 
 
+class TokenMask(nn.Module):
+    """Zeros in place of random tokens, of another modality in each view; used by a model while it trains.
+
+    Args:
+        ratio: The probability, 0 to 1, with which a token is masked, independently of the others.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        super().__init__()
+        self.ratio = ratio
+
+    def forward(self, tokens: Sequence[Tensor], places: Sequence[int], seeds: Tensor) -> list[Tensor]:
+        """
+        Args:
+            tokens: One `(views * batch, length, dim)` tensor a modality, the first view before the second.
+            places: The number of each modality: of 0 the first view is masked, of 1 the second, of others none.
+            seeds: `(batch,)` int64: what is masked of a row depends on its seed alone.
+
+        Returns:
+            The same with zeros.
+        """
+        views = [list(own.split(len(seeds))) for own in tokens]
+        for own, place in zip(views, places, strict=True):
+            if place < len(own):
+                own[place] = self._masked(own[place], place, seeds)
+        return [torch.cat(own) for own in views]
+
+    def _masked(self, tokens: Tensor, place: int, seeds: Tensor) -> Tensor:
+        drawn = _mixed(_mixed(seeds, place)[:, None], torch.arange(tokens.shape[1], device=tokens.device))
+        # The highest 24 bits, from -2^23 to 2^23 - 1.
+        return tokens.masked_fill(((drawn >> 40) < round((self.ratio - 0.5) * 2**24))[..., None], 0)
+
+
 def _mixed(state: Tensor, number: Tensor | int) -> Tensor:
     """Random int64 numbers, a function of both (splitmix64): the same on every device, with no generator."""
     state = (state + number + 1) * (0x9E3779B97F4A7C15 - 2**64)  # products wrap around

@@ -71,6 +71,11 @@ class Objective:
         return {}
 
     @property
+    def reads_clean(self) -> bool:
+        """Whether the first view is the rows as they are, although the model's paper augments it."""
+        return False
+
+    @property
     def summary(self) -> str:
         """What a model was trained with, as part of a sentence of its card."""
         return ""
@@ -124,6 +129,10 @@ class Objective:
     def second_views(self, modalities: Iterable[str]) -> set[str]:
         """Those of the modalities whose second view it reads."""
         return set(modalities) if "augmented" in self.requires else set()
+
+    def third_views(self, modalities: Iterable[str]) -> set[str]:
+        """Those of the modalities whose third view it reads."""
+        return set(modalities) if "third_augmented" in self.requires else set()
 
     def features(self, embeddings: Embeddings) -> Tensor:
         """The representation that stands for a row when its model is probed, from raw embeddings."""

@@ -1,8 +1,9 @@
 """The CoMM objective, and the two baselines that its paper measures against."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -99,11 +100,49 @@ class CoMMObjective(Objective):
         return cast(Tensor, embeddings.fused)
 
 
+@dataclass(frozen=True)
+class CrossOptions:
+    """
+    Args:
+        clean: Read the rows as they are where modalities are contrasted, as the paper does. Otherwise these are the
+            augmented views of CoMM.
+
+    Raises:
+        ValueError: If it is neither true nor false.
+    """
+
+    clean: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.clean, bool):
+            raise ValueError(f"clean={self.clean!r}: write true or false")
+
+
 @register_objective("comm", "cross")
 class CrossObjective(Objective):
-    """InfoNCE between the modalities, averaged over their pairs: "Cross" in the paper, as CLIP trains."""
+    r"""InfoNCE between the modalities, averaged over their pairs: "Cross" in the paper, as CLIP trains.
+
+    \[ L = \frac{1}{|P|} \sum_{(A, B) \in P} \tfrac12 (L_{A \to B} + L_{B \to A}) \]
+
+    over the pairs P. With `clean` the first view is not augmented, and there is no second one.
+
+    Source: Radford et al., ICML 2021, as Dufumier, Castillo-Navarro et al., ICLR 2025, measure against. What differs:
+    there the inputs are clean and the temperature is learned, from 0.07 and not below 0.01; here it is fixed: write
+    `objective_options: {clean: true}` and `temperature: 0.07`.
+
+    The term is `cross`.
+    """
 
     supports_missing = True
+    Options: ClassVar[type] = CrossOptions
+
+    @property
+    def reads_clean(self) -> bool:
+        return getattr(self.options, "clean", False)
+
+    @property
+    def notation(self) -> str:
+        return "Training reads the rows as they are, without augmentation." if self.reads_clean else ""
 
     @property
     def summary(self) -> str:
@@ -149,9 +188,30 @@ class CrossObjective(Objective):
 
 @register_objective("comm", "cross_self")
 class CrossSelfObjective(CrossObjective):
-    """Cross plus NT-Xent between the two views of each modality, averaged: "Cross+Self" in the paper."""
+    r"""A contrast between the modalities, and NT-Xent between the two views of each: "Cross+Self" in the paper.
+
+    \[ L = \frac{1}{|P|} \sum_{(A, B) \in P} \tfrac12 (L_{A \to B} + L_{B \to A})
+       + \frac1n \sum_i \ell(z_i, \tilde z_i) \]
+
+    over the pairs P of the n modalities, where \(\ell\) is NT-Xent. With `clean`, as in the official code,
+
+    \[ L = \frac{1}{|P|} \sum_{(A, B) \in P} \ell(z_A, z_B) + \frac1n \sum_i \ell(\tilde z_i, \hat z_i) \]
+
+    where \(z\) are the rows as they are and \(\tilde z\), \(\hat z\) two augmented views: three encodings of each
+    modality.
+
+    Source: a baseline of Dufumier, Castillo-Navarro et al., ICLR 2025. What differs without `clean`: the modalities
+    are contrasted in the first of two augmented views, by InfoNCE.
+
+    The terms are `cross` and `self`.
+    """
 
     requires = frozenset({"embeds", "augmented"})
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        if self.reads_clean:
+            self.requires = self.requires | {"third_augmented"}
 
     @property
     def summary(self) -> str:
@@ -163,7 +223,17 @@ class CrossSelfObjective(CrossObjective):
     @property
     def formula(self) -> str:
         total, *where = super().formula.splitlines()
+        if self.reads_clean:
+            return "\n".join([r"\ell(z^A, z^B) + \frac{1}{n} \sum_i \ell(\tilde z_i, \hat z_i)", NT_XENT_FORMULA])
         return "\n".join([rf"{total} + \frac{{1}}{{n}} \sum_i \ell(z_i, \tilde z_i)", *where, NT_XENT_FORMULA])
+
+    @property
+    def notation(self) -> str:
+        if not self.reads_clean:
+            return ""
+        return (
+            "*z* is of the rows as they are; a tilde and a hat mark two augmented views, *n* is how many modalities."
+        )
 
     def __call__(
         self,
@@ -175,11 +245,19 @@ class CrossSelfObjective(CrossObjective):
         queue: Any = None,
         modules: Any = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        cross, terms = super().__call__(embeddings, scale, rows=rows)
         z = self.checked(embeddings)
+        if self.reads_clean:
+            pairs = []
+            for a, b in combinations(z.embeds, 2):
+                part, own = select(z, (a, b), rows)
+                pairs.append(nt_xent(part.embeds[a], part.embeds[b], scale, rows=own, ids=part.ids))
+            cross = _mean(pairs)
+        else:
+            cross, _ = super().__call__(z, scale, rows=rows)
         views = []
         for name in z.embeds:
             part, own = select(z, (name,), rows)
-            views.append(nt_xent(part.embeds[name], part.augmented[name], scale, rows=own, ids=part.ids))
+            one, other = (part.augmented, part.third_augmented) if self.reads_clean else (part.embeds, part.augmented)
+            views.append(nt_xent(one[name], other[name], scale, rows=own, ids=part.ids))
         of_itself = _mean(views)
-        return cross + of_itself, {**terms, "self": of_itself.detach()}
+        return cross + of_itself, {"cross": cross.detach(), "self": of_itself.detach()}

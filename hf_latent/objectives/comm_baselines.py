@@ -14,7 +14,7 @@ from ..losses.contrastive import nt_xent
 from ..models.embeddings import Embeddings
 from ..models.encoders import kind_of_spec
 from ..models.registry import nearest
-from .base import register_objective, select
+from .base import NoOptions, register_objective, select
 from .comm import NT_XENT_FORMULA, CrossObjective
 
 
@@ -209,6 +209,8 @@ class CMCObjective(CrossObjective):
 
     The term is `cross`.
     """
+
+    Options = NoOptions
 
     @property
     def summary(self) -> str:

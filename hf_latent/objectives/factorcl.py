@@ -12,7 +12,7 @@ from ..citations import LIANG_2023
 from ..losses.contrastive import wide
 from ..losses.mutual_information import club_bound, info_nce_bound
 from ..models.embeddings import Embeddings
-from .base import register_objective, select
+from .base import NoOptions, register_objective, select
 from .comm import CrossObjective
 
 # What is estimated of a pair of modalities: whether it is raised or lowered, and whether given both views.
@@ -54,6 +54,7 @@ class FactorCLObjective(CrossObjective):
     """
 
     requires = frozenset({"embeds", "augmented"})
+    Options = NoOptions
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)

@@ -97,6 +97,10 @@ class RegularizedObjective(Objective):
             weighted.regularizer.supports_missing for weighted in regularizers.values()
         )
 
+    @property
+    def reads_clean(self) -> bool:
+        return self.objective.reads_clean
+
     def second_views(self, modalities: Iterable[str]) -> set[str]:
         names = list(modalities)
         needed = self.objective.second_views(names)

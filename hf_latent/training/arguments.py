@@ -71,8 +71,9 @@ class LatentTrainingArguments(TrainingArguments):
             cache, and several processes without GPUs, need it where an encoder has any.
         unique_ids: Keep rows with equal ids out of one global batch. By default they may meet, as positives of each
             other. The training set must have `ids`, an array of integers.
-        augment_first_view: The modalities whose first view is augmented, too. By default all of CoMM and none of
-            LatentCLIP, whose first view is what the data has, such as the picture and the caption.
+        augment_first_view: The modalities whose first view is augmented, too. By default all of CoMM, but for
+            objectives that read clean inputs, and none of LatentCLIP, whose first view is what the data has, such as
+            the picture and the caption.
 
     Parameters that control the optimizer:
         decay_all: Whether `weight_decay` reaches every parameter, as in CoMM's code. By default it does not reach

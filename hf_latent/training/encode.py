@@ -33,8 +33,9 @@ class TrainerEncode:
         core: Any = model
         self.modalities, self.kinds = tuple(core.encoders), dict(core.config.kinds)
         self.compared = core.compared
-        fields = {"independent"} if "independent" in getattr(core.config, "extra_heads", ()) else set()
-        self.gives = frozenset(fields if self.compared else fields | {"fused"})
+        # Fused models have their extra heads behind what is embedded.
+        independent = {"independent"} & set(getattr(core.config, "extra_heads", ()))
+        self.gives = frozenset(independent if self.compared else {"fused"})
         self.abilities = abilities_of(core)
         self._known: dict[Any, Any] = {}
 
@@ -48,6 +49,11 @@ class TrainerEncode:
     def temperature(self) -> float | None:
         """Of the contrast, where the modalities are compared."""
         return 1 / torch.as_tensor(self._model.scale).item() if self.compared else None
+
+    @property
+    def progress(self) -> bool:
+        """Whether the Trainer shows progress bars."""
+        return not self._trainer.args.disable_tqdm
 
     def __call__(self, rows: Dataset) -> Embeddings:
         return self._together("embed", rows)

@@ -61,6 +61,8 @@ def add_lora(model: LatentPreTrainedModel, options: Lora, tell: Callable[[str], 
         raise UserError(f"lora.rank={options.rank}, lora.alpha={options.alpha}: write numbers above 0")
     if any(name == "momentum" for name, _ in model.named_children()):
         raise UserError("lora: the momentum encoders of this model follow whole weights: leave lora out")
+    if getattr(model, "unique", None) is not None:
+        raise UserError("lora: the objective coral trains a second encoder of each modality whole: leave lora out")
     whole = _whole_encoders(model, options)
     towers = [name for name in model.encoders if name not in (*model.frozen_encoders, *whole)]
     endings = tuple(options.targets or ATTENTION)

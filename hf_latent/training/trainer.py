@@ -178,11 +178,12 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         ]
         model = cast(LatentPreTrainedModel, self.model)
         second = set(model.second_views(images))
+        third = model.objective.third_views(images)
         wanted = {}
         for name in images:
             value, size = first.get(collator.columns.get(name)), cast(ImageView, views.modalities[name]).size
             value = value[0] if isinstance(value, list | tuple) and value else value
-            numbers = [number for number, names in enumerate((self._augmented_first, second)) if name in names]
+            numbers = [number for number, names in enumerate((self._augmented_first, second, third)) if name in names]
             if numbers and getattr(value, "shape", None) not in ((size, size, 3), (3, size, size)):
                 wanted[name] = numbers
         if wanted:
@@ -282,7 +283,7 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         names = [] if self.views is None else list(self.views.modalities)
         asked = self.args.augment_first_view
         if asked is None:
-            usual = model.augments_first_view
+            usual = False if model.objective.reads_clean else model.augments_first_view
             return [name for name in names if usual is True or (usual and name in usual)]
         for name in asked:
             if name not in names:
@@ -297,18 +298,20 @@ class ObjectiveTrainer(EvaluationTrainer, CheckpointTrainer, SearchTrainer, Opti
         only: Collection[str] | None = None,
         **key: Any,
     ) -> dict[str, Any]:
-        """What the model reads: the views of a batch; of `second`, or of what the objective needs, second ones."""
+        """What the model reads: the views of a batch; of `second`, or of what the objective needs, further ones."""
         if "modalities" not in inputs:
             raise UserError("views need a batch {'modalities': {name: inputs}}: leave out data_collator, or the views")
         rows, views = inputs["modalities"], cast(Views, self.views)
         core = cast(LatentPreTrainedModel, self.model)
         second = core.second_views(rows) if second is None else second
         augmented = views.augmented(rows, view=1, only=second, **key) if second else None
+        third = core.objective.third_views(second)
         names = [name for name in rows if only is None or name in only]
         moved = [name for name in names if training and name in self._augmented_first]
         first = views.plain(rows, only=[name for name in names if name not in moved])
         first |= views.augmented(rows, view=0, only=moved, **key) if moved else {}
         packed = core.pack({name: first[name] for name in names}, augmented, inputs.get("ids"), inputs.get("labels"))
+        packed |= {"third_modalities": views.augmented(rows, view=2, only=third, **key)} if third else {}
         return packed | {name: inputs[name] for name in ("present", "mask_seeds") if name in inputs}
 
     def _view_key(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Planted:
         self.gives = frozenset(name for name in ("independent", "fused") if getattr(first, name) is not None)
         given = {"texts": texts, "rerank": scores, "answer": answers, "maps": maps}
         self.abilities = frozenset(name for name, found in given.items() if found is not None)
-        self.given, self.asked = given, []
+        self.given, self.asked, self.progress = given, [], False
 
     def __call__(self, rows):
         (found,) = (found for part, found in self.planted if part.rows is rows)

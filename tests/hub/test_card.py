@@ -198,10 +198,14 @@ def test_a_fusion_without_attention_is_told():
 
 
 def all_formulas():
-    for objective in ("comm", "cross", "cross_self", "cmc", "simclr", "slip", "factorcl_linear", "infmasking"):
+    others = ("cmc", "simclr", "slip", "factorcl_linear", "infmasking", "coral")
+    for objective in ("comm", "cross", "cross_self", *others):
         for terms in ("both", "joint", "single"):
             config = CoMMConfig(modalities=CONFIG["modalities"], objective=objective, loss_terms=terms)
             yield build_objective(config).formula
+    for objective, each in (("coral", {"weight": 0.5}), ("coral", {"weight": 0}), ("cross_self", {"clean": True})):
+        config = CoMMConfig(modalities=CONFIG["modalities"], objective=objective, objective_options=each)
+        yield build_objective(config).formula
     yield build_objective(CoMMConfig(modalities=CONFIG["modalities"], loss_weights=[0.5, 1, 2])).formula
     for in_modal in (False, True):
         yield build_objective(LatentCLIPConfig(modalities=TOWERS, in_modal=in_modal)).formula

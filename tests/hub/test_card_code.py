@@ -52,10 +52,11 @@ def folder(tmp_path_factory):
     }
     kinds = {"view": {"kind": "image", "size": 16}, "words": {"kind": "text"}}
     kinds |= {"force": {"kind": "series"}, "body": {"kind": "table"}}
-    for objective in ("comm", "cross"):
-        config = CoMMConfig(modalities=modalities, embed_dim=16, fusion_heads=2, objective=objective)
+    for objective in ("comm", "cross", "coral"):
+        own = dict(list(modalities.items())[: 2 if objective == "coral" else None])
+        config = CoMMConfig(modalities=own, embed_dim=16, fusion_heads=2, objective=objective)
         CoMMModel(config).save_pretrained(folder / objective)
-        CoMMProcessor(kinds, {"words": tokenizer}).save_pretrained(folder / objective)
+        CoMMProcessor({name: kinds[name] for name in own}, {"words": tokenizer}).save_pretrained(folder / objective)
 
     special = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id, "pad_token_id": 0}
     tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -92,7 +93,7 @@ def card_of(folder, name):
     return text.replace("user/name", str(folder / name))
 
 
-@pytest.mark.parametrize("name", ["clip", "comm", "cross"])
+@pytest.mark.parametrize("name", ["clip", "comm", "cross", "coral"])
 def test_the_code_of_a_card_runs_and_gives_the_shapes_that_it_names(folder, run_code, name):
     text = card_of(folder, name)
     names = run_code(text, 0)
@@ -100,7 +101,7 @@ def test_the_code_of_a_card_runs_and_gives_the_shapes_that_it_names(folder, run_
         assert names["probabilities"].shape == (1, 2) and names["image_embeds"].shape == (1, 8)
     else:
         width = int(re.search(r"# \(1, (\d+)\)", text)[1])
-        assert names["features"].shape == (1, width) == ((1, 16) if name == "comm" else (1, 64))
+        assert names["features"].shape == (1, width) == (1, {"comm": 16, "coral": 32, "cross": 64}[name])
     assert "trust_remote_code" not in blocks(text)[1]
     with_package = run_code(text, 1)
     for ours, theirs in zip(with_package["model"].parameters(), names["model"].parameters(), strict=True):
@@ -109,7 +110,9 @@ def test_the_code_of_a_card_runs_and_gives_the_shapes_that_it_names(folder, run_
 
 @pytest.mark.slow
 def test_the_code_runs_where_hf_latent_is_not_installed(folder):
-    scripts = [blocks(card_of(folder, name))[number] for name, number in (("clip", 0), ("comm", 0), ("lora", 2))]
+    scripts = [
+        blocks(card_of(folder, name))[number] for name, number in (("clip", 0), ("coral", 0), ("comm", 0), ("lora", 2))
+    ]
     shapes = "print(probabilities.shape, features.shape, type(adapted).__name__)"
     script = "\n".join(["import sys", 'sys.modules["hf_latent"] = None', *scripts, shapes])
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)

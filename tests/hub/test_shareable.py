@@ -36,6 +36,7 @@ CODE |= {
     "kind_video.py",
     "kinds.py",
     "tables.py",
+    "unique_path.py",
     "image_positions.py",
     "library.py",
     "objective_modules.py",

@@ -175,6 +175,27 @@ def infmasking(z, scale, config, modules, progress=0.0):
     return (terms * comm(z, scale, config) + weight * sum(masked(*view) for view in views)) / (terms + 2)
 
 
+def coral(z, scale, config, modules):
+    """Row by row; the masks are in the embeddings already."""
+
+    def squared(first, second):
+        rows = [(a @ b) ** 2 / (a @ a) / (b @ b) for a, b in zip(first, second, strict=True)]
+        return sum(rows) / (len(rows) or 1)
+
+    some = part(z)
+    total = nt_xent_by_rows(some.fused, some.fused_augmented, scale, some.ids)
+    weight = config.objective_options.get("weight", 1.0)
+    for m in z.independent:
+        own = part(z, m)
+        total = total + nt_xent_by_rows(own.independent[m], own.independent_augmented[m], scale, own.ids)
+        total = total + weight * squared(own.independent[m], own.fused)
+        total = total + weight * squared(own.independent_augmented[m], own.fused_augmented)
+    both = part(z, *z.independent)
+    for view in (both.independent, both.independent_augmented):
+        total = total + weight * squared(*view.values())
+    return total
+
+
 def cross(z, scale, config):
     both = {(a, b): part(z, a, b) for a, b in combinations(z.embeds, 2)}
     return average(symmetric_by_rows(own.embeds[a], own.embeds[b], scale, own.ids) for (a, b), own in both.items())
@@ -182,6 +203,9 @@ def cross(z, scale, config):
 
 def cross_self(z, scale, config):
     rows = {m: part(z, m) for m in z.embeds}
+    if config.objective_options.get("clean"):
+        views = [(rows[m].augmented[m], rows[m].third_augmented[m], scale, rows[m].ids) for m in rows]
+        return cmc(z, scale, config) + average(nt_xent_by_rows(*each) for each in views)
     own = average(nt_xent_by_rows(rows[m].embeds[m], rows[m].augmented[m], scale, rows[m].ids) for m in rows)
     return cross(z, scale, config) + own
 
@@ -247,7 +271,7 @@ def factorcl_linear(z, scale, config, modules):
 
 
 OF_CLIP = (clip, gram, pmrl, sigmoid, symile, triangle)
-OF_COMM = (cmc, comm, cross, cross_self, factorcl_linear, infmasking, simclr, slip)
+OF_COMM = (cmc, comm, coral, cross, cross_self, factorcl_linear, infmasking, simclr, slip)
 OBJECTIVES = {function.__name__: function for function in (*OF_CLIP, *OF_COMM)}
 
 

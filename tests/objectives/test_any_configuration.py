@@ -11,10 +11,13 @@ from hf_latent.training.gradient_cache import cached_backward
 from tests.models.small import small_batch, small_clip, small_model, small_pairs, small_triples
 from tests.objectives.reference import OBJECTIVES, plain_loss
 from tests.regularizers.test_regularizers import CASES
-from tests.training.runs import OF_CLIP
+from tests.training.runs import INDEPENDENT, OF_CLIP
 
 CLIP = ("clip", "gram", "pmrl", "sigmoid", "symile", "triangle")
 OPTIONS = {
+    "coral": {"weight": [0.0, 1.0, 10.0], "mask_ratio": [0.0, 0.75]},
+    "cross": {"clean": [False, True]},
+    "cross_self": {"clean": [False, True]},
     "gram": {"label_smoothing": [0.0, 0.1], "cosine_weight": [0.0, 0.5]},
     "pmrl": {"singular_temperature": [0.05, 1.0], "cosine_weight": [0.0, 0.5]},
     "symile": {"negatives": ["rolls", "all"]},
@@ -30,6 +33,8 @@ def configurations(draw):
     regularizers = {name: {**options, "weight": draw(weights)} for name, options in chosen}
     if objective not in CLIP:
         regularizers = {name: spec for name, spec in regularizers.items() if name not in OF_CLIP}
+    if objective == "coral":
+        regularizers = {name: spec for name, spec in regularizers.items() if name not in INDEPENDENT}
     if objective not in CLIP and "brownian_bridge" in regularizers:
         regularizers["brownian_bridge"]["bridged"] = ["image"]
     options = {key: draw(st.sampled_from(values)) for key, values in OPTIONS.get(objective, {}).items()}
@@ -71,14 +76,17 @@ def model_and_batch(drawn):
             batch = {"modalities": first, "augmented_modalities": second}
     else:
         names = ("image", "series")
-        options = {"objective": drawn["objective"], "regularizers": regularizers, "fusion": drawn["fusion"]}
+        options = {key: drawn[key] for key in ("objective", "objective_options", "fusion")}
+        options["regularizers"] = regularizers
         model = small_model(names, seed, **options)
         batch = {
             "modalities": small_batch(names, rows, seed),
             "augmented_modalities": small_batch(names, rows, seed + 1),
         }
-        if drawn["objective"] == "infmasking":
+        if drawn["objective"] in ("infmasking", "coral"):
             batch["mask_seeds"] = torch.arange(rows) + seed
+        if drawn["objective"] == "cross_self" and drawn["objective_options"]["clean"]:
+            batch["third_modalities"] = small_batch(names, rows, seed + 2)
     return model, batch
 
 

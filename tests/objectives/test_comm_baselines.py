@@ -37,6 +37,29 @@ def test_golden_values():
     assert terms["cross"] == pytest.approx(cross.item())
 
 
+def test_clean_inputs():
+    u = [sines(number) for number in range(7)]
+    z = embeds(u[1], u[2], second=(u[3], u[5]))
+    z.third_augmented = {"image": u[4], "features": u[6]}
+    goal = objective("cross_self", clean=True)
+    loss, terms = goal(z, 10.0)
+    assert loss == pytest.approx(5.025796, abs=1e-6) and set(terms) == {"cross", "self"}
+    assert goal.reads_clean and goal.third_views(SPECS) == set(SPECS)
+    parts = [goal(z, 10.0, rows=rows)[0] for rows in (slice(0, 2), slice(2, 4))]
+    assert sum(parts) / 2 == pytest.approx(5.025796, abs=1e-6)
+    z.third_augmented = None
+    with pytest.raises(ValueError, match="needs third_augmented"):
+        goal(z, 10.0)
+    plain = objective("cross_self")
+    assert not plain.reads_clean and not plain.third_views(SPECS)
+    assert not objective("cross", clean=True).second_views(SPECS) and objective("cross", clean=True).reads_clean
+    with pytest.raises(ValueError, match="objective_options.clean='yes': write true or false"):
+        objective("cross", clean="yes")
+    for name in ("cmc", "slip", "factorcl_linear"):
+        with pytest.raises(ValueError, match=f"{name!r} has no such option"):
+            objective(name, clean=True)
+
+
 def test_views_of_chooses_the_modalities():
     u = [sines(number) for number in range(7)]
     z = embeds(*u[:3], second=u[3:6])

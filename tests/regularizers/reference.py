@@ -250,6 +250,25 @@ def distillation(z, scale, alpha=0.5, temperature=1.0, s=100.0):
     return pair_average(z.embeds, pair)
 
 
+def in_modal_separation(z, scale, similarity_of="text"):
+    def pair(a, b):
+        own = part(z, *dict.fromkeys((a, b, similarity_of)))
+        e = own.teacher[similarity_of].detach()
+        rows = range(len(e))
+        ids = list(rows) if z.ids is None else own.ids.tolist()
+        total = 0.0
+        for m in (a, b):
+            v = own.embeds[m]
+            for j in rows:
+                positive = scale * own.embeds[a][j] @ own.embeds[b][j]
+                others = [k for k in rows if ids[k] != ids[j]]
+                logits = [positive, *(scale * (1 - e[j] @ e[k]) * (v[j] @ v[k]) for k in others)]
+                total = total - torch.stack(logits).log_softmax(0)[0] / len(rows) / 2
+        return total
+
+    return pair_average(z.embeds, pair)
+
+
 def splitmix(number):
     """The finaliser of SplitMix64."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -282,5 +301,6 @@ REFERENCES = {
     for function in (
         *(geometric_consistency, brownian_bridge, feature_separation, information_bottleneck, alignment),
         *(uniformity, centroid_uniformity, decorrelation, orthogonality, distillation, random_references),
+        in_modal_separation,
     )
 }

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from hf_latent import Embeddings
+from hf_latent.losses import symmetric_info_nce
 from hf_latent.losses.uniformity import pair_uniformity
 from hf_latent.regularizers import build_regularizer
 from hf_latent.regularizers.decorrelation import standardised
@@ -60,6 +61,17 @@ def test_a_model_that_is_its_teacher_costs_nothing():
     value = build_regularizer("distillation", alpha=0)(embeds(*own, teacher={"m0": own[0], "m1": own[1]}), 1.0)
     value.backward()
     assert abs(value) < 1e-12 and all(rows.grad.abs().max() < 1e-12 for rows in own)
+
+
+def test_in_modal_separation():
+    """The paper's loss: the contrast of both directions, and the value, which is half the sum of both modalities."""
+    a, b, c = map(golden, range(3))
+    value = build_regularizer("in_modal_separation", similarity_of="m1")(
+        embeds(a, b, teacher={"m0": a, "m1": c}), 10.0
+    )
+    assert value == pytest.approx(0.0905108531, abs=1e-10)
+    # With a weight of 0.5, twice the library's loss is the paper's.
+    assert 2 * (symmetric_info_nce(a, b, 10.0) + 0.5 * value) == pytest.approx(0.1231220460, abs=1e-10)
 
 
 def test_random_references(monkeypatch):

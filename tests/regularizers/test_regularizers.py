@@ -34,6 +34,8 @@ CASES = [
     ("distillation", {"alpha": 0, "temperature": 20.0}),
     ("random_references", {}),
     ("random_references", {"seed": 7}),
+    ("in_modal_separation", {}),
+    ("in_modal_separation", {"similarity_of": "image"}),
 ]
 # Of each modality, which rows have it: some, none of one, one row of each that no other has.
 LACKING = [
@@ -171,6 +173,7 @@ def distance_of_raw(z):
 
 
 MEASURES = {
+    "in_modal_separation": paired_distance,
     "random_references": distance_of_raw,
     "uniformity": nearness,
     "centroid_uniformity": nearness_of_centroids,
@@ -230,11 +233,25 @@ def test_gradient_descent_lowers_what_it_is_about(name, measure):
         ("distillation", {"alpha": 1.5}, "alpha=1.5: write a number from 0 to 1"),
         ("distillation", {"scale": 0}, "scale=0: write a number above 0"),
         ("random_references", {"seed": 0.5}, "seed=0.5: write a whole number"),
+        (
+            "in_modal_separation",
+            {"similarity_of": ["text"]},
+            r"similarity_of=\['text'\]: write the name of a modality",
+        ),
     ],
 )
 def test_mistakes_are_named(name, options, message):
     with pytest.raises(ValueError, match=message):
         build_regularizer(name, **options)
+
+
+def test_the_modality_whose_likeness_counts_must_be_there():
+    message = (
+        r"in_modal_separation.similarity_of='text': no modality 'text'; .*write the modality whose likeness counts"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_regularizer("in_modal_separation").check_modalities(["image", "caption"])
+    build_regularizer("in_modal_separation", similarity_of="caption").check_modalities(["image", "caption"])
 
 
 def test_requires_follows_the_hyperparameters():

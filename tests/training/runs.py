@@ -262,8 +262,14 @@ REGULARIZERS = {
     "decorrelation": {"weight": 0.05},
     "orthogonality": {"weight": 0.2},
 }
+# Those that read a head whose place the objective coral has encoders for.
+INDEPENDENT = ("feature_separation", "orthogonality")
 # Those that read what LatentCLIP alone gives.
-OF_CLIP = {"distillation": {"weight": 0.2, "scale": 10.0}, "random_references": {"weight": 0.05}}
+OF_CLIP = {
+    "distillation": {"weight": 0.2, "scale": 10.0},
+    "random_references": {"weight": 0.05},
+    "in_modal_separation": {"weight": 0.3},
+}
 
 
 def build_clip_trainer(

@@ -32,6 +32,7 @@ BEST |= {"save_steps": 1}
 CASES = {
     "clip": {"clip": True, "benchmarks": ALL},
     "comm": {"objective": "comm", "benchmarks": {"probes": {}, "retrieval": {"between": [["image1", "fused"]]}}},
+    "separated": {"objective": "comm", "regularizers": {"feature_separation": {}}, "benchmarks": {"probes": {}}},
     "answers": {"head": "answers", "benchmarks": {"tasks": {}}},
     "classes": {"head": "classes", "benchmarks": {"tasks": {}}},
     "broken": {"clip": True, "benchmarks": "broken"},
@@ -59,6 +60,8 @@ def test_an_evaluation_has_the_loss_and_the_measurements(one):
     assert expected <= found.keys()
     (found,) = one["comm"]["measured"]
     assert {"eval_probe_kind_fused", "eval_image1_to_fused_r1", "eval_probe_size_image2_r2"} <= found.keys()
+    (found,) = one["separated"]["measured"]
+    assert "eval_probe_kind_image1" in found and "eval_probe_kind_full" not in found
     (found,) = one["answers"]["measured"]
     assert 0 <= found["eval_answer_accuracy"] <= 100 and "eval_answer_chance" not in found
 

@@ -8,7 +8,7 @@ import torch
 
 from hf_latent.objectives import OBJECTIVES
 from hf_latent.regularizers import REGULARIZERS as KNOWN
-from tests.training.runs import OF_CLIP, REGULARIZERS, run_all
+from tests.training.runs import INDEPENDENT, OF_CLIP, REGULARIZERS, run_all
 from tests.training.torchrun import torchrun
 
 pytestmark = pytest.mark.filterwarnings("ignore:information_bottleneck with a temperature")
@@ -34,6 +34,17 @@ LACKING["comm, mlp"] = {"objective": "comm", "missing": True, "options": {"fusio
 LACKING["clip of three"] = {"clip": True, "triples": True, "missing": True}
 LACKING |= {
     name: {"objective": name, "missing": True} for name in ("cmc", "simclr", "slip", "factorcl_linear", "infmasking")
+}
+LACKING |= {
+    "cross, clean": {"objective": "cross", "missing": True, "options": {"objective_options": {"clean": True}}},
+    "cross_self, clean": {
+        "objective": "cross_self",
+        "missing": True,
+        "options": {"objective_options": {"clean": True}},
+    },
+    "coral": {"objective": "coral", "missing": True},
+    "coral alone": {"objective": "coral", "missing": True},  # whose single modalities nothing reads
+    "coral, dropped": {"objective": "coral", "options": {"modality_dropout": 0.4}},
 }
 # What reads labels, of which some are missing, on rows that lack modalities: in the data, and by modality dropout.
 LABELLED = {
@@ -77,7 +88,9 @@ CURVES = {
 
 def all_of(model):
     """All regularizers that a model has the fields of."""
-    return fitted(model, REGULARIZERS) | (OF_CLIP if model.get("clip") else {})
+    left_out = INDEPENDENT if model.get("objective") == "coral" else ()
+    specs = {name: spec for name, spec in REGULARIZERS.items() if name not in left_out}
+    return fitted(model, specs) | (OF_CLIP if model.get("clip") else {})
 
 
 def fitted(model, regularizers):
@@ -117,7 +130,8 @@ def all_cases(processes):
         if is_left_to_three(processes, variant):
             continue
         for name, model in LACKING.items():
-            specs = {key: {**spec, "ramp": 0.0} for key, spec in all_of(model).items()}
+            own = {} if name.endswith("alone") else all_of(model)
+            specs = {key: {**spec, "ramp": 0.0} for key, spec in own.items()}
             options = {"regularizers": specs, "double": True, "max_steps": 1}
             cases[f"lacking {name}, {variant}"] = {**model, **options, **parts}
         for name, model in LABELLED.items():
