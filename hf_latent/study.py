@@ -281,6 +281,9 @@ def run_study(study: Study, progress: bool = True) -> dict[str, dict[str, Any]]:
         known = measured | known
         summary = {name: _summary(runs) for name, runs in found.items()}
         pictures = _write(study, summary, known, found)
+    for key in (key for each in study.against for key in (each.x, each.y, each.given) if key is not None):
+        if key not in known:
+            raise UserError(f"against: no run has measured {key!r}: {suggest(key, known)}")
     means = {
         name: {key: replace(known[key], value=cell["mean"]) for key, cell in row.items()}
         for name, row in summary.items()
@@ -355,10 +358,8 @@ def _axes(study: Study, known: Mapping[str, Measurement]) -> list[tuple[Axis, Ax
     """What is drawn against each other."""
     if not study.against:
         return trade_offs(known)
-    for key in (key for each in study.against for key in (each.x, each.y, each.given) if key is not None):
-        if key not in known:
-            raise UserError(f"against: no measurement {key!r}: {suggest(key, known)}")
-    return [(_axis(known[each.x], known), _axis(known[each.y], known)) for each in study.against]
+    measured = [each for each in study.against if {each.x, each.y} <= set(known)]
+    return [(_axis(known[each.x], known), _axis(known[each.y], known)) for each in measured]
 
 
 def _tell_correlations(
