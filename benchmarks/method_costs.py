@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from hf_latent import CoMMConfig, CoMMModel, LatentCLIPConfig, LatentCLIPModel
+from hf_latent.models.embeddings import ON_REQUEST
 from hf_latent.objectives import OBJECTIVES
-from hf_latent.regularizers import REGULARIZERS
+from hf_latent.regularizers import REGULARIZERS, build_regularizer
 
 CNN = {"encoder": "cnn", "channels": [16, 32, 64], "norm": "group"}
 BERT = {
@@ -39,8 +40,8 @@ TOWERS = {
     "table": {"encoder": "table", "input_dim": 16},
 }
 BASE = {"latent_clip": "clip", "comm": "comm"}
+MODELS: dict[str, Any] = {"latent_clip": LatentCLIPModel, "comm": CoMMModel}
 OF_LABELS = ("supcon", "labels")  # of other data
-ON_CLIP = ("distillation", "random_references", "in_modal_separation")  # they read what LatentCLIP alone gives
 
 
 def build(family: str, objective: str, regularizer: str | None) -> Any:
@@ -119,7 +120,9 @@ def methods(family: str) -> list[tuple[str, str | None]]:
     base = BASE[family]
     found: list[tuple[str, str | None]] = [(base, None)]
     found += [(name, None) for name in sorted(OBJECTIVES[family]) if name != base and name not in OF_LABELS]
-    own = sorted(name for name in REGULARIZERS if family == "latent_clip" or name not in ON_CLIP)
+    own = sorted(
+        name for name in REGULARIZERS if not build_regularizer(name).requires & ON_REQUEST - MODELS[family].on_request
+    )
     return found + [(base, name) for name in own]
 
 

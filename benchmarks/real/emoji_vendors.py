@@ -19,7 +19,6 @@ import yaml
 
 from hf_latent import experiment
 from hf_latent.interpolation import interpolate
-from hf_latent.plots import Mixed, plot_mixing
 from hf_latent.recipe import load_recipe
 
 RECIPE = Path(__file__).parents[2] / "examples" / "emoji" / "recipe.yaml"
@@ -81,7 +80,6 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, nargs=2, default=[8, 4], help="of training and of fine-tuning")
-    parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     data = options.output / "data"
     if not (data / f"{TARGET}.yaml").exists():
@@ -107,20 +105,6 @@ def main() -> None:
                 cells = [[row[f"{weight:g}"][f"{vendor}_{key}"] for row in rows] for weight in WEIGHTS]
                 told = [f"{np.mean(own):.1f} ± {np.std(own, ddof=1):.1f}" for own in cells]
                 print(f"| {name} | {vendor} | {' | '.join(told)} |")
-    if options.figure is not None:
-        drawn = [
-            Mixed(
-                f"{name}, {vendor}",
-                [
-                    float(np.mean([row[f"{weight:g}"][f"{vendor}_zero_shot_top1"] for row in rows]))
-                    for weight in WEIGHTS
-                ],
-                None,
-            )
-            for name, rows in found.items()
-            for vendor in (SOURCE, TARGET)
-        ]
-        plot_mixing(drawn, list(WEIGHTS), options.figure)
 
 
 if __name__ == "__main__":
