@@ -11,8 +11,10 @@ from hf_latent import experiment
 from hf_latent.cli import main
 from hf_latent.data import trifeature_task_data
 from hf_latent.errors import UserError
+from hf_latent.evaluation import Measurement
 from hf_latent.recipe import load_recipe
 from hf_latent.resources import resource_path
+from hf_latent.results import written
 from hf_latent.study import load_study, run_study
 from tests.downstream import drawn_once, save_albef
 from tests.measured import measured
@@ -333,3 +335,43 @@ data:
     streamed = ["data.streaming=true", "training.max_steps=1", "data.tokenizers.text=/nothing"]
     assert main(["train", str(tmp_path / "own.yaml"), *streamed, f"training.output_dir={run}2"]) == 2
     assert "cannot be loaded" in capsys.readouterr().err
+
+
+AGAINST = """\
+recipe: {recipe}
+seeds: [1, 2]
+structures: {{plain: {{}}, other: {{}}}}
+against: {against}
+"""
+
+
+def test_measurements_are_drawn_against_each_other(tmp_path, monkeypatch, capsys):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    drawn = iter(range(100))
+
+    def train(recipe, resume):
+        number = next(drawn)
+        return written(
+            [
+                Measurement("told", float(number), "What is told", "geometry", unit="nats"),
+                Measurement("cka", 1 - 0.1 * number, "CKA", "geometry"),
+                Measurement("size", float(number % 2), "Size", "geometry"),
+            ]
+        )
+
+    monkeypatch.setattr(experiment, "train", train)
+    path = tmp_path / "study.yaml"
+    path.write_text(AGAINST.format(recipe=tmp_path / "tiny.yaml", against="[{x: told, y: cka, given: size}]"))
+    run_study(load_study(path, tmp_path / "runs"))
+    page = (tmp_path / "runs" / "study.md").read_text()
+    assert "Rank correlation of `told` and `cka` over 4 runs: -1.00; with `size` held constant: -1.00." in page
+    assert (tmp_path / "runs" / "trade_offs.png").is_file()
+    for against, words in (
+        ("[{x: told, y: ckaa}]", "against: no run has measured 'ckaa': did you mean 'cka'"),
+        ("[{x: told}]", "against.y is missing"),
+        ("[{x: told, z: cka}]", "unknown key against.z"),
+        ("told", "against='told': write a list of"),
+    ):
+        path.write_text(AGAINST.format(recipe=tmp_path / "tiny.yaml", against=against))
+        with pytest.raises(UserError, match=words):
+            run_study(load_study(path, tmp_path / "more"))
