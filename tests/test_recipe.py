@@ -9,7 +9,7 @@ from transformers.optimization import get_scheduler
 from hf_latent import LatentTrainingArguments
 from hf_latent.data.tokenizers import word_tokenizer
 from hf_latent.errors import UserError
-from hf_latent.fit_to_data import build_processor
+from hf_latent.fit_to_data import build_processor, fit_recipe
 from hf_latent.recipe import find_recipe, load_recipe
 from hf_latent.resources import available_resources
 
@@ -38,7 +38,9 @@ def recipe(tmp_path):
 STUDIES = (
     *("albef_ablation.yaml", "albef_nlvr2.yaml", "albef_snli_ve.yaml", "albef_vqa_v2.yaml", "modality_gap.yaml"),
     *("comm_ablation.yaml", "modality_gap_coco.yaml", "structure_study.yaml", "structure_study_quick.yaml"),
+    *("laboratory_quick.yaml", "laboratory_alignment_quick.yaml"),
 )
+FITTED = ("sprites_quick.yaml",)  # the cells of its table are found in the rows
 FROM_THE_HUB = ("latent_clip_finetune_lora.yaml",)  # valid only where its checkpoint can be loaded: tests/training
 
 
@@ -46,7 +48,8 @@ FROM_THE_HUB = ("latent_clip_finetune_lora.yaml",)  # valid only where its check
 def test_every_recipe_that_ships_is_valid(name, beside_pretrained):
     recipe = load_recipe(name)
     assert recipe.output_dir.name == recipe.name == name.removesuffix(".yaml")
-    recipe.model_class(recipe.config)
+    config = fit_recipe(recipe, recipe.data.load()).config if name in FITTED else recipe.config
+    recipe.model_class(config)
 
 
 def test_the_recipe_of_albef_is_that_of_its_paper():
