@@ -10,7 +10,7 @@ SOURCES = [path for name in ("hf_latent", "spaces", "examples", "benchmarks") fo
 # The mode that a function opens files in by default.
 OPENERS = {"open": "r", "fdopen": "r", "NamedTemporaryFile": "w+b", "TemporaryFile": "w+b"}
 # Objects whose `open` opens no text: a picture, a sound, a page of the browser, an archive, a descriptor, our own.
-NO_TEXT = {"Image", "webbrowser", "tarfile", "wave", "zipfile", "opener", "os", "self"}
+NO_TEXT = {"Image", "archive", "webbrowser", "tarfile", "wave", "zipfile", "opener", "os", "self"}
 
 
 def complaints(tree):

@@ -10,7 +10,7 @@ from hf_latent import CoMMConfig, CoMMModel, Embeddings, build_objective
 from hf_latent.errors import UserError
 from hf_latent.models.objective_modules import TokenMask
 from hf_latent.models.unique_path import AttentionPooling
-from hf_latent.pretrained import load_pretrained_head, pretrained_options
+from hf_latent.pretrained import load_pretrained_model, pretrained_options
 from hf_latent.training.lora import Lora, add_lora
 from hf_latent.training.modality_dropout import row_seeds
 from tests.models.small import ENCODERS, small_batch, small_bert, small_model
@@ -203,7 +203,7 @@ def test_saved_and_loaded_bitwise_and_other_objectives_of_the_same_folder(tmp_pa
     comm.save_pretrained(tmp_path / "comm")
     source = str(tmp_path / "comm")
     options = pretrained_options(source, {"objective": "coral", "objective_options": {"weight": 2.0}}, CoMMConfig)
-    begun = load_pretrained_head(CoMMModel, source, CoMMConfig(**options))
+    begun = load_pretrained_model(CoMMModel, source, CoMMConfig(**options))
     assert begun.objective.options.weight == 2
     for own in (begun.encoders, begun.unique.encoders):
         for mine, theirs in zip(own.parameters(), comm.encoders.parameters(), strict=True):
