@@ -221,7 +221,8 @@ class CoMMModel(LatentPreTrainedModel):
         subsets: list[list[int]] = [[i] for i in range(len(names))] + [list(range(len(names)))]
         present = checked_presence(present, {name: next(iter(modalities[name].values())) for name in names})
         tokens, masks = self._tokens(modalities, augmented_modalities, names, present)
-        batch = len(tokens[0]) if augmented_modalities is None else len(tokens[0]) // 2
+        rows = tokens[0].shape[0]  # `len` would fix the size of an exported graph
+        batch = rows if augmented_modalities is None else rows // 2
         if self.training and "token_mask" in self.objective_modules:
             mask = cast(TokenMask, self.objective_modules["token_mask"])
             tokens = mask(tokens, self._places(names), _seeds(mask_seeds, batch, tokens[0].device))

@@ -70,7 +70,7 @@ def test_an_evaluation_has_the_loss_and_the_measurements(one):
 @pytest.mark.parametrize("name", [name for name in CASES if name != "broken"])
 def test_processes_measure_the_same(one, two, name):
     first, second = two[1][name]["measured"]
-    assert first == second == pytest.approx(one[name]["measured"][0], rel=1e-6, abs=1e-9)
+    assert first == second == pytest.approx(one[name]["measured"][0], rel=1e-5, abs=1e-9)  # probes are of float32
 
 
 @pytest.mark.slow
