@@ -109,7 +109,7 @@ def _capsule(eye: Floats, rays: Floats, size: float) -> Hit:
 def _tube(eye: Floats, rays: Floats, radius: float, low: float, high: float) -> Hit:
     """The side of an upright cylinder in the middle of the room."""
     flat = rays[..., :2]
-    distance = _first_root((flat**2).sum(-1), flat @ eye[:2], eye[:2] @ eye[:2] - radius**2)
+    distance = _first_root((flat**2).sum(-1), flat @ eye[:2], float(eye[:2] @ eye[:2]) - radius**2)
     point = _point(eye, rays, distance)
     normal = np.concatenate([point[..., :2] / radius, np.zeros_like(point[..., :1])], axis=-1)
     return np.where((low <= point[..., 2]) & (point[..., 2] <= high), distance, np.inf), normal
@@ -118,7 +118,7 @@ def _tube(eye: Floats, rays: Floats, radius: float, low: float, high: float) -> 
 def _ball(eye: Floats, rays: Floats, radius: float, height: float) -> Hit:
     middle = np.array([0, 0, height])
     start = eye - middle
-    distance = _first_root((rays**2).sum(-1), rays @ start, start @ start - radius**2)
+    distance = _first_root((rays**2).sum(-1), rays @ start, float(start @ start) - radius**2)
     return distance, (_point(eye, rays, distance) - middle) / radius
 
 

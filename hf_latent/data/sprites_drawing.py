@@ -25,7 +25,7 @@ def draw_sprites(classes: npt.NDArray[np.int64], image_size: int = CANVAS) -> np
         `(rows, image_size, image_size)`, 0 or 255.
     """
     images = np.zeros((len(classes), image_size, image_size), dtype=np.uint8)
-    centres = (np.arange(image_size) + 0.5) * (CANVAS / image_size)
+    centres = (np.arange(image_size, dtype=np.float64) + 0.5) * (CANVAS / image_size)
     for shape, covers in enumerate((_square, _ellipse, _heart)):
         own = np.flatnonzero(classes[:, 0] == shape)
         for start in range(0, len(own), ROWS):

@@ -111,17 +111,18 @@ class WorldSource(Source):
         for factor in self.unseen:
             place = list(world.factors).index(factor)
             shown[:, place] = world.sizes[place] // 2
-        pictures = self.pictures(shown * [self.every.get(name, 1) for name in world.factors], progress)
+        steps = np.array([self.every.get(name, 1) for name in world.factors])
+        pictures = self.pictures(shown * steps, progress)
         told = [name for name in world.factors if name not in self.withheld]
         combinations = _numbered(classes[:, [list(world.factors).index(name) for name in told]])
         ids = combinations if self.positives == "combinations" else np.arange(self.rows)
-        items = {IMAGE: _numbered(shown), TABLE: combinations, TEXT: combinations}
-        items = {name: items[name] for name in names}
-        known = dict(zip(world.factors, classes.T, strict=True))
+        same: Mapping[str, Int64] = {IMAGE: _numbered(shown), TABLE: combinations, TEXT: combinations}
+        items = {name: same[name] for name in names}
+        values_of = dict(zip(world.factors, classes.T, strict=True))
 
         def split(rows: slice) -> Split:
             own = WorldRows(world, pictures[rows], classes[rows], told, ids[rows])
-            labels = {name: values[rows] for name, values in known.items()}
+            labels = {name: values[rows] for name, values in values_of.items()}
             return Split(own, ids[rows], labels, {name: each[rows] for name, each in items.items()})
 
         end = int(self.rows * TRAIN_SHARE)

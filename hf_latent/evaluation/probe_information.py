@@ -82,7 +82,7 @@ class ProbeInformationBenchmark(Benchmark):
             label = data.labels[name]
             title, key = f"{(label.title or name).capitalize()}, from {source}", f"{name}_{source}"
             most = f"nats; at most {np.log(len(label.names)):.2f}"
-            own = {"metric": "mutual_information", "better": "none"}
+            own: dict[str, Any] = {"metric": "mutual_information", "better": "none"}
             found.append(Measurement(f"information_{key}", np.nan, title, unit="nats", reading=most, **own, **common))
             found.append(
                 Measurement(
