@@ -1,6 +1,7 @@
 """The published files of dSprites, 3D Shapes and MPI3D, of which the chosen rows alone are kept in memory."""
 
 import zipfile
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,9 +46,9 @@ class WorldFileSource(WorldSource):
         with self._blamed():
             return self.read(self.WORLD.numbers(classes), classes, progress)
 
+    @abstractmethod
     def read(self, numbers: Int64, classes: Int64, progress: bool) -> Pictures:
         """The pictures of numbered rows, which have these classes."""
-        raise NotImplementedError
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
